@@ -1,0 +1,6 @@
+//! order-ledger
+mod error;
+mod order;
+pub mod disk;
+pub use error::*;
+pub use order::*;

@@ -1,0 +1,97 @@
+//! What a record of the log says, and an order as the records tell it.
+
+use super::fingerprint::Fingerprint;
+use super::id::{OrderId, Seq, Timestamp};
+use super::lifecycle::State;
+use super::receipt::{Present, Receipt};
+
+/// An order as the log tells it: what was submitted, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Order {
+    /// The receipt that was given for it.
+    pub receipt: Receipt,
+    /// Where it stands now.
+    pub now: Present,
+    /// The submitting system. Source: the caller.
+    pub client: Vec<u8>,
+    /// The idempotency key. Source: the caller.
+    pub key: Vec<u8>,
+    /// What sort of order it is. Source: the caller.
+    pub kind: Vec<u8>,
+    /// The version of the payload's shape. Source: the caller.
+    pub schema: u32,
+    /// The account. Source: the caller.
+    pub account: Vec<u8>,
+    /// The order's number elsewhere. Source: the caller.
+    pub external_ref: Vec<u8>,
+    /// The content. Source: the caller, byte for byte.
+    pub payload: Vec<u8>,
+    /// The validator's code and words, when the order was refused for good.
+    pub refusal: Option<Refusal>,
+}
+
+impl Order {
+    /// The order's name.
+    #[must_use]
+    pub fn id(&self) -> OrderId {
+        self.receipt.order
+    }
+}
+
+/// Why a validator refused an order for good.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Refusal {
+    /// A number that a program can act on. Source: the validator.
+    pub code: u32,
+    /// A sentence for people, at most [`Refusal::REASON_BYTES_MAX`] bytes. Source: the validator.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// Longest reason that is stored; a longer one is cut at a character boundary.
+    pub const REASON_BYTES_MAX: usize = 512;
+}
+
+/// One record of the log, as history and (later) the change feed show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// Its position.
+    pub seq: Seq,
+    /// When it was committed, in ledger time.
+    pub at: Timestamp,
+    /// The order it is about.
+    pub order: OrderId,
+    /// What happened.
+    pub body: EventBody,
+}
+
+/// What happened to an order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum EventBody {
+    /// The order was taken.
+    Accepted {
+        /// What stands for its content.
+        fingerprint: Fingerprint,
+    },
+    /// The order was refused for good; it will never be anything else.
+    Refused {
+        /// What stands for its content.
+        fingerprint: Fingerprint,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+impl EventBody {
+    /// The state the order is in after this event.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self {
+            EventBody::Accepted { .. } => State::Accepted,
+            EventBody::Refused { .. } => State::Refused,
+        }
+    }
+}

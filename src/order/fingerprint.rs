@@ -1,0 +1,170 @@
+//! What makes two submissions the same content: a salted SHA-256 over the fields.
+//!
+//! The pre-image is injective: every field is preceded by its length, so different fields never run
+//! together into the same bytes. (Hashing unseparated fields takes `{"amount":"10"}` and
+//! `{"amoun":"t10"}` for the same order.) The checksum of the log protects bytes and never decides
+//! equality.
+//!
+//! ```text
+//! SHA-256( salt[16] || "order-ledger/fingerprint" || version u32 LE
+//!          || for client, kind, schema, account, external_ref, expiry, payload:
+//!                 length u64 LE || bytes )
+//! schema is 4 bytes LE; expiry is empty when there is none, else 8 bytes LE of nanoseconds
+//! ```
+//!
+//! Not in it: the key, times, trace ids. Source: SEMANTICS rules 9 to 11.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::id::write_hex;
+use super::submission::Submission;
+
+/// Separates these hashes from every other use of SHA-256.
+const DOMAIN: &[u8] = b"order-ledger/fingerprint";
+/// Stored implicitly by the version of the record body that holds the salt.
+const VERSION: u32 = 1;
+
+/// The salt of one record: random, so that a fingerprint alone can't be used to guess the content.
+pub(crate) type Salt = [u8; 16];
+
+/// 32 bytes that stand for the content of a submission, printed as 64 hex digits.
+///
+/// **Source**: computed by the ledger with a salt of its own per order, or given by the caller with
+/// [`Submission::fingerprint`]. The same content under two keys has two fingerprints.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// A field of a submission that takes part in the comparison of content.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Field {
+    /// [`Submission::kind`]
+    Kind,
+    /// [`Submission::schema`]
+    Schema,
+    /// [`Submission::account`]
+    Account,
+    /// [`Submission::external_ref`]
+    ExternalRef,
+    /// The time after which the order expires.
+    Expiry,
+    /// The payload of [`Submission::new`]
+    Payload,
+    /// The caller's own fingerprint, given with [`Submission::fingerprint`].
+    Fingerprint,
+}
+
+impl Field {
+    /// The name, as the command line prints it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Field::Kind => "kind",
+            Field::Schema => "schema",
+            Field::Account => "account",
+            Field::ExternalRef => "external_ref",
+            Field::Expiry => "expiry",
+            Field::Payload => "payload",
+            Field::Fingerprint => "fingerprint",
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The content of a submission or of a stored record, borrowed: exactly the fields that count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Content<'a> {
+    pub(crate) client: &'a [u8],
+    pub(crate) kind: &'a [u8],
+    pub(crate) schema: u32,
+    pub(crate) account: &'a [u8],
+    pub(crate) external_ref: &'a [u8],
+    pub(crate) expires_in_ns: Option<u64>,
+    pub(crate) payload: &'a [u8],
+    pub(crate) own_fingerprint: Option<Fingerprint>,
+}
+
+impl Content<'_> {
+    /// The fingerprint under `salt`, or the caller's own.
+    pub(crate) fn fingerprint(&self, salt: &Salt) -> Fingerprint {
+        if let Some(own) = self.own_fingerprint {
+            return own;
+        }
+        let expiry = self.expires_in_ns.map(u64::to_le_bytes);
+        let mut hash = Sha256::new();
+        hash.update(salt);
+        hash.update(DOMAIN);
+        hash.update(VERSION.to_le_bytes());
+        for field in [
+            self.client,
+            self.kind,
+            &self.schema.to_le_bytes(),
+            self.account,
+            self.external_ref,
+            expiry.as_ref().map_or(&[][..], |bytes| &bytes[..]),
+            self.payload,
+        ] {
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field);
+        }
+        Fingerprint(hash.finalize().into())
+    }
+
+    /// The fields in which `self` and `other` differ; empty means the same content.
+    ///
+    /// Two callers' own fingerprints decide alone; one against none differs in
+    /// [`Field::Fingerprint`] and in whatever else differs.
+    pub(crate) fn differs(&self, other: &Content<'_>) -> Vec<Field> {
+        let same_own = self.own_fingerprint == other.own_fingerprint;
+        if self.own_fingerprint.is_some() && same_own {
+            return Vec::new();
+        }
+        [
+            (Field::Fingerprint, same_own),
+            (Field::Kind, self.kind == other.kind),
+            (Field::Schema, self.schema == other.schema),
+            (Field::Account, self.account == other.account),
+            (Field::ExternalRef, self.external_ref == other.external_ref),
+            (Field::Expiry, self.expires_in_ns == other.expires_in_ns),
+            (Field::Payload, self.payload == other.payload),
+        ]
+        .into_iter()
+        .filter_map(|(field, same)| (!same).then_some(field))
+        .collect()
+    }
+}
+
+impl Submission {
+    /// The fields that count.
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content {
+            client: &self.client,
+            kind: &self.kind,
+            schema: self.schema,
+            account: &self.account,
+            external_ref: &self.external_ref,
+            expires_in_ns: self.expires_in_ns,
+            payload: &self.payload,
+            own_fingerprint: self.own_fingerprint,
+        }
+    }
+}

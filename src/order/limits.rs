@@ -1,0 +1,28 @@
+//! How large each field of a submission may be. Checked before anything else; breaking one is
+//! [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) and the key stays free.
+//!
+//! Source of the numbers: SEMANTICS rules 2 to 4. They are part of the format: a stored record that
+//! breaks one does not decode.
+
+/// Longest idempotency key, in bytes. The shortest is 1.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Longest client name, in bytes. The shortest is 1.
+pub const CLIENT_BYTES_MAX: usize = 64;
+/// Longest kind (what sort of order this is), in bytes.
+pub const KIND_BYTES_MAX: usize = 64;
+/// Longest account, in bytes.
+pub const ACCOUNT_BYTES_MAX: usize = 64;
+/// Longest external reference, in bytes.
+pub const EXTERNAL_REF_BYTES_MAX: usize = 128;
+/// Largest payload, in bytes: 16 MiB.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Largest body of one record, in bytes: the payload, every other field at its limit, and room for
+/// fields to come. Every length that is read from disk is held against it before anything is allocated.
+pub const RECORD_BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4096;
+
+const _: () = assert!(
+    KEY_BYTES_MAX + CLIENT_BYTES_MAX + KIND_BYTES_MAX + ACCOUNT_BYTES_MAX + EXTERNAL_REF_BYTES_MAX
+        < 4096 - 1024,
+    "the fields beside the payload must fit into the room that is left for them"
+);

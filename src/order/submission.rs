@@ -1,0 +1,119 @@
+//! What a caller hands in: one order under one idempotency key.
+//!
+//! A [`Submission`] is only data. Limits are checked by `admission`, so that building one never fails
+//! and a broken one gets the same kind of answer as everything else.
+
+use super::fingerprint::Fingerprint;
+
+/// One order, to be taken exactly once under `(client, key)`.
+///
+/// **Idempotency**: submit the same content under the same key as often as you like; there will be one
+/// order and one receipt. Make the key once per intent, before the first attempt, and store it with the
+/// intent; a key made inside the retry loop orders twice. Put no personal data into keys.
+///
+/// **Units and limits**: see [`limits`](crate::limits). All fields are opaque bytes, compared bytewise,
+/// never trimmed or case-folded.
+///
+/// ```
+/// use order_ledger::Submission;
+/// let order = Submission::new("web-shop", "cart-17", r#"{"sku":"tea","quantity":2}"#)
+///     .account("ALFKI")
+///     .external_ref("PO-2231");
+/// assert_eq!(order.key(), b"cart-17");
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Submission {
+    pub(crate) client: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+    pub(crate) kind: Vec<u8>,
+    pub(crate) schema: u32,
+    pub(crate) account: Vec<u8>,
+    pub(crate) external_ref: Vec<u8>,
+    /// Room for expiry: part of the record and of the fingerprint, not yet settable.
+    pub(crate) expires_in_ns: Option<u64>,
+    pub(crate) own_fingerprint: Option<Fingerprint>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Submission {
+    /// An order from `client` under the idempotency key `key`, with `payload` as its content.
+    ///
+    /// `client` is the submitting system and the scope of the key: 1 to 64 bytes, known to the caller,
+    /// never taken from the payload. `key` is 1 to 255 bytes. `payload` is 0 to 16 MiB.
+    pub fn new(
+        client: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+        payload: impl Into<Vec<u8>>,
+    ) -> Submission {
+        Submission {
+            client: client.into(),
+            key: key.into(),
+            kind: Vec::new(),
+            schema: 0,
+            account: Vec::new(),
+            external_ref: Vec::new(),
+            expires_in_ns: None,
+            own_fingerprint: None,
+            payload: payload.into(),
+        }
+    }
+
+    /// What sort of order this is, in the caller's own words: 0 to 64 bytes, default empty.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<Vec<u8>>) -> Submission {
+        self.kind = kind.into();
+        self
+    }
+
+    /// The version of the payload's shape, default 0. A retry after a deploy that changed the shape is
+    /// a conflict that names this field, so that nobody has to guess.
+    #[must_use]
+    pub fn schema(mut self, schema: u32) -> Submission {
+        self.schema = schema;
+        self
+    }
+
+    /// The account the order belongs to: 0 to 64 bytes, default empty. Orders can be listed by it.
+    #[must_use]
+    pub fn account(mut self, account: impl Into<Vec<u8>>) -> Submission {
+        self.account = account.into();
+        self
+    }
+
+    /// The order's number in somebody else's system: 0 to 128 bytes, default empty. Orders can be
+    /// found by it; it need not be unique.
+    #[must_use]
+    pub fn external_ref(mut self, external_ref: impl Into<Vec<u8>>) -> Submission {
+        self.external_ref = external_ref.into();
+        self
+    }
+
+    /// Decides equality of content by the caller's own 32 bytes instead of by the fields.
+    ///
+    /// For payloads whose bytes are not stable (map order, a field added by a deploy). The caller
+    /// answers for it: two submissions with one key and one fingerprint are the same order, whatever
+    /// their payloads say.
+    #[must_use]
+    pub fn fingerprint(mut self, fingerprint: Fingerprint) -> Submission {
+        self.own_fingerprint = Some(fingerprint);
+        self
+    }
+
+    /// The submitting system.
+    #[must_use]
+    pub fn client(&self) -> &[u8] {
+        &self.client
+    }
+
+    /// The idempotency key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The content.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
