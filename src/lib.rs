@@ -1,6 +1,8 @@
 //! order-ledger
+mod bytes;
+pub mod disk;
 mod error;
 mod order;
-pub mod disk;
+mod wal;
 pub use error::*;
 pub use order::*;

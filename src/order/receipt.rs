@@ -24,6 +24,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::bytes::Fields;
+
 use super::fingerprint::Fingerprint;
 use super::id::{LedgerId, OrderId, Timestamp};
 use super::lifecycle::State;
@@ -122,26 +124,21 @@ impl Receipt {
         if u32::from_le_bytes(*crc) != crc32fast::hash(body) {
             return Err(ReceiptError::Checksum);
         }
-        let mut fields = &body[..];
-        let [version, durability, state, reserved] = take::<4>(&mut fields)?;
+        let mut fields = Fields(body);
+        let [version, durability, state, reserved] =
+            fields.array::<4>().ok_or(ReceiptError::Length)?;
         if version != VERSION || reserved != 0 {
             return Err(ReceiptError::Version);
         }
         Ok(Receipt {
             durability: Durability::from_number(durability).ok_or(ReceiptError::Version)?,
             first_state: State::from_number(state).ok_or(ReceiptError::Version)?,
-            ledger: LedgerId(take(&mut fields)?),
-            order: OrderId::from_u64(u64::from_le_bytes(take(&mut fields)?)),
-            accepted_at: Timestamp::from_unix_ns(u64::from_le_bytes(take(&mut fields)?)),
-            fingerprint: Fingerprint(take(&mut fields)?),
+            ledger: LedgerId(fields.array().ok_or(ReceiptError::Length)?),
+            order: OrderId::from_u64(fields.u64().ok_or(ReceiptError::Length)?),
+            accepted_at: Timestamp::from_unix_ns(fields.u64().ok_or(ReceiptError::Length)?),
+            fingerprint: Fingerprint(fields.array().ok_or(ReceiptError::Length)?),
         })
     }
-}
-
-fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], ReceiptError> {
-    let (head, rest) = from.split_first_chunk::<N>().ok_or(ReceiptError::Length)?;
-    *from = rest;
-    Ok(*head)
 }
 
 impl fmt::Display for Receipt {

@@ -1,0 +1,289 @@
+//! The log, open for reading: segments in order, and the border up to which records may be seen.
+//!
+//! Always true: no call answers a record at or above [`Log::readable_next`]; the writer moves that
+//! border only after the sync (I3). Any number of threads may read while one writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use super::format::FRAME_BYTES;
+use super::frame::{self, Frame};
+use super::record::{self, Body, Issuer};
+use super::scan::{self, Position};
+use super::section::SectionError;
+use super::segment::{OpenIndex, Segment};
+use crate::bytes::to_usize;
+use crate::disk::read_up_to;
+use crate::error::{Damage, Error, ErrorKind, Result};
+use crate::order::{Seq, Timestamp};
+
+/// Bytes of the first read of a record: most orders need no second one.
+const FIRST_READ_BYTES: usize = 1024;
+/// Bytes that a cursor reads ahead.
+const CURSOR_READ_BYTES: usize = 256 * 1024;
+
+const _: () = assert!(FIRST_READ_BYTES > FRAME_BYTES, "the first read must hold the length");
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) issuer: Issuer,
+    segments: RwLock<Vec<Arc<Segment>>>,
+    readable_next: AtomicU64,
+}
+
+/// A record that was read and checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Record {
+    pub(crate) seq: Seq,
+    pub(crate) at: Timestamp,
+    pub(crate) kind: u8,
+    pub(crate) version: u8,
+    body: Vec<u8>,
+}
+
+impl Record {
+    fn from_frame(frame: &Frame<'_>) -> Record {
+        let (seq, at, kind, version) = (frame.seq, frame.at, frame.kind, frame.version);
+        Record { seq, at, kind, version, body: frame.body.to_vec() }
+    }
+
+    pub(crate) fn frame(&self) -> Frame<'_> {
+        let (seq, at, kind, version) = (self.seq, self.at, self.kind, self.version);
+        Frame { seq, at, kind, version, body: &self.body }
+    }
+
+    /// What the record says.
+    ///
+    /// # Errors
+    /// `Corrupt`: a body that this program can't read, under a checksum that holds.
+    pub(crate) fn body(&self) -> Result<Body<'_>> {
+        body_of(&self.frame())
+    }
+}
+
+/// What a checked frame says.
+pub(crate) fn body_of<'a>(frame: &Frame<'a>) -> Result<Body<'a>> {
+    record::decode(frame.kind, frame.version, frame.body).map_err(|error| {
+        Error::new(ErrorKind::Corrupt(Damage {
+            file: super::format::WAL_DIR.to_owned(),
+            offset: None,
+            first_seq: Some(frame.seq),
+            last_seq: Some(frame.seq),
+            what: error.to_string(),
+        }))
+    })
+}
+
+impl Log {
+    pub(crate) fn new(issuer: Issuer, segments: Vec<Arc<Segment>>, readable_next: Seq) -> Log {
+        Log {
+            issuer,
+            segments: RwLock::new(segments),
+            readable_next: AtomicU64::new(readable_next.0),
+        }
+    }
+
+    /// One after the last record that may be seen.
+    pub(crate) fn readable_next(&self) -> Seq {
+        Seq(self.readable_next.load(Ordering::Acquire))
+    }
+
+    /// Lets readers see the records below `next`. Called after the sync and after the tables have them.
+    pub(crate) fn publish(&self, next: Seq) {
+        self.readable_next.store(next.0, Ordering::Release);
+    }
+
+    pub(crate) fn push_segment(&self, segment: Arc<Segment>) {
+        self.segments.write().push(segment);
+    }
+
+    /// The segments, first to last.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().clone()
+    }
+
+    /// The segment that holds `seq`.
+    fn segment_of(&self, seq: Seq) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        // An empty segment has the first seq of the one behind it: take the last that fits.
+        let after = segments.partition_point(|segment| segment.header.first_seq <= seq);
+        segments.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// The record at `seq`; `None` when there is none (yet).
+    ///
+    /// **Cost**: one read of the file (two for a record above 1 KiB), one more for the offset when the
+    /// segment is sealed.
+    ///
+    /// # Errors
+    /// `Io`, or `Corrupt` when the record does not pass its checks.
+    pub(crate) fn read(&self, seq: Seq) -> Result<Option<Record>> {
+        if seq >= self.readable_next() || seq.0 == 0 {
+            return Ok(None);
+        }
+        let Some(segment) = self.segment_of(seq) else { return Ok(None) };
+        let offset = self.offset_in(&segment, seq)?;
+        let mut bytes = vec![0; FIRST_READ_BYTES];
+        let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
+        let read = read_up_to(&*segment.file, &mut bytes, offset).map_err(io)?;
+        bytes.truncate(read);
+        if let Some(wanted) = frame::record_bytes(&bytes).filter(|wanted| *wanted > bytes.len()) {
+            let have = bytes.len();
+            bytes.resize(wanted, 0);
+            let rest = bytes.get_mut(have..).unwrap_or_default();
+            let read = read_up_to(&*segment.file, rest, offset + have as u64).map_err(io)?;
+            bytes.truncate(have + read);
+        }
+        match frame::decode(&bytes, segment.header.nonce, seq) {
+            Some((frame, _)) => Ok(Some(Record::from_frame(&frame))),
+            None => Err(damaged_record(&segment, seq, offset)),
+        }
+    }
+
+    /// Where the frame of `seq` begins. A damaged section is replaced by a scan of the groups first.
+    fn offset_in(&self, segment: &Segment, seq: Seq) -> Result<u64> {
+        match segment.offset_of(seq) {
+            Ok(Some(offset)) => Ok(offset),
+            Ok(None) => Err(damaged_record(segment, seq, 0)),
+            Err(SectionError::Io(error)) => {
+                Err(Error::io(format!("reading the offsets of {}", segment.path()), error))
+            }
+            Err(SectionError::Damaged { .. }) => {
+                reindex(segment)?;
+                match segment.offset_of(seq) {
+                    Ok(Some(offset)) => Ok(offset),
+                    _ => Err(damaged_record(segment, seq, 0)),
+                }
+            }
+        }
+    }
+
+    /// A reader of the records from `from` on, in order.
+    pub(crate) fn cursor(self: &Arc<Log>, from: Seq) -> Cursor {
+        Cursor {
+            log: Arc::clone(self),
+            next: Seq(from.0.max(1)),
+            segment: None,
+            buffer: Vec::new(),
+            buffer_offset: 0,
+        }
+    }
+
+    /// Records by kind, over all segments.
+    pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
+        let mut total: std::collections::BTreeMap<u8, u64> = std::collections::BTreeMap::new();
+        for segment in self.segments() {
+            for (kind, count) in segment.counts() {
+                *total.entry(kind).or_default() += count;
+            }
+        }
+        total.into_iter().collect()
+    }
+
+    /// The first seq whose record is at or after `at`; [`Log::readable_next`] when there is none.
+    /// Ledger time rises with every record, so this is a binary search.
+    ///
+    /// # Errors
+    /// Those of [`Log::read`].
+    pub(crate) fn seq_at(&self, at: Timestamp) -> Result<Seq> {
+        let (mut low, mut high) = (1, self.readable_next().0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.read(Seq(middle))? {
+                Some(record) if record.at < at => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(Seq(low))
+    }
+}
+
+/// Finds the records of a sealed segment again from its groups, which were proven when it was sealed.
+///
+/// # Errors
+/// `Io`, or `Corrupt` when the groups are damaged as well.
+pub(crate) fn reindex(segment: &Segment) -> Result<()> {
+    let Some(footer) = segment.footer() else { return Ok(()) };
+    let start = Position::start(&segment.header, segment.header_crc, Timestamp::from_unix_ns(0));
+    let mut index = OpenIndex::default();
+    let end = scan::scan(&*segment.file, &segment.header, start, footer.groups_end, |group| {
+        index.add(group);
+    })
+    .map_err(|error| Error::io(format!("reading {}", segment.path()), error))?;
+    if end.position.next_seq != footer.next_seq {
+        let offset = end.position.offset;
+        return Err(damaged_record(segment, end.position.next_seq, offset));
+    }
+    segment.reindex(index);
+    Ok(())
+}
+
+fn damaged_record(segment: &Segment, seq: Seq, offset: u64) -> Error {
+    Error::new(ErrorKind::Corrupt(Damage {
+        file: segment.path(),
+        offset: (offset > 0).then_some(offset),
+        first_seq: Some(seq),
+        last_seq: Some(seq),
+        what: "the record does not pass its checks".into(),
+    }))
+}
+
+/// Reads records one after the other, far ahead in one read.
+pub(crate) struct Cursor {
+    log: Arc<Log>,
+    next: Seq,
+    segment: Option<Arc<Segment>>,
+    buffer: Vec<u8>,
+    buffer_offset: u64,
+}
+
+impl Cursor {
+    /// The next record; `None` at the border of what may be seen (more may come later).
+    ///
+    /// # Errors
+    /// Those of [`Log::read`].
+    pub(crate) fn next(&mut self) -> Result<Option<Record>> {
+        let seq = self.next;
+        if seq >= self.log.readable_next() {
+            return Ok(None);
+        }
+        let Some(segment) = self.log.segment_of(seq) else { return Ok(None) };
+        let same = self.segment.as_ref().is_some_and(|known| Arc::ptr_eq(known, &segment));
+        if !same {
+            self.buffer.clear();
+            self.segment = Some(Arc::clone(&segment));
+        }
+        let offset = self.log.offset_in(&segment, seq)?;
+        let skip = offset.checked_sub(self.buffer_offset).map_or(usize::MAX, to_usize);
+        let mut ready = self.buffer.get(skip..).unwrap_or_default();
+        let whole = frame::record_bytes(ready).is_some_and(|wanted| wanted <= ready.len());
+        if !whole {
+            // Records never move and never change, so bytes that were read once stay true; but what
+            // lay behind the readable border may have been written since: read again from here.
+            self.buffer.resize(CURSOR_READ_BYTES, 0);
+            self.buffer_offset = offset;
+            let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
+            let read = read_up_to(&*segment.file, &mut self.buffer, offset).map_err(io)?;
+            self.buffer.truncate(read);
+            ready = &self.buffer;
+        }
+        let record = match frame::decode(ready, segment.header.nonce, seq) {
+            Some((frame, _)) => Record::from_frame(&frame),
+            // Longer than the buffer, or damaged: the single read finds out.
+            None => match self.log.read(seq)? {
+                Some(record) => record,
+                None => return Ok(None),
+            },
+        };
+        self.next = seq.next();
+        Ok(Some(record))
+    }
+
+    /// The seq that [`Cursor::next`] looks for.
+    pub(crate) fn position(&self) -> Seq {
+        self.next
+    }
+}
+

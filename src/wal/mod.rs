@@ -1,0 +1,21 @@
+//! The truth: an append-only log of records in segments. Knows seqs, times and bytes, not orders
+//! (but for [`record`], the one file that turns bodies into values of `order`).
+//!
+//! - [`format`]: the bytes of the log, described once; start here
+//! - [`frame`], [`record`]: one record, its frame and its body
+//! - [`scan`]: the groups of a segment from front to back, and how they end
+//! - [`section`], [`segment`]: a segment open for reading, and how it is sealed
+//! - [`log`]: all segments, and the border up to which records may be seen
+//! - [`prepare`], [`writer`]: the next file ahead of need; the one door for writing
+//!
+//! Whether a log may be used at all is decided in `recovery`.
+
+pub(crate) mod format;
+pub(crate) mod frame;
+pub(crate) mod log;
+pub(crate) mod prepare;
+pub(crate) mod record;
+pub(crate) mod scan;
+pub(crate) mod section;
+pub(crate) mod segment;
+pub(crate) mod writer;

@@ -1,0 +1,127 @@
+//! Makes the next segment's file ahead of need: full size, written with zeros, synced.
+//!
+//! Why: a durable write into a file that is there costs 0.5 to 0.6 of one that makes the file grow
+//! (DESIGN, measured), and space that is already ours can't run out in the middle of a group.
+//!
+//! Always true: at most one prepared file; it has no header and no number until the writer takes it, so
+//! a crash at any point leaves a `next.tmp` that the next open removes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::format::{PREPARED_NAME, WAL_DIR};
+use crate::bytes::to_usize;
+use crate::disk::{self, Disk, DiskFile, Open};
+
+/// Bytes of zeros per write. Source: DESIGN, "paced (256 KiB direct writes with pauses of 2 ms kept the
+/// foreground p99.9 at 0.7-2.4 ms; unpaced zeroing gave 11-31 ms)".
+const ZEROS_PER_WRITE: usize = 256 * 1024;
+
+/// A file of zeros that waits for its number.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Preparer {
+    disk: Arc<dyn Disk>,
+    /// Held while zeros are written, so that there is never a second maker of `next.tmp`.
+    ready: Mutex<Option<Prepared>>,
+    /// Bytes of the file that is ready, 0 when there is none: read without waiting for the lock.
+    ready_bytes: AtomicU64,
+    /// Callers that wait for the file now: the pauses are left out while there are any.
+    hurried_by: AtomicU64,
+}
+
+impl Preparer {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Preparer {
+        Preparer {
+            disk,
+            ready: Mutex::new(None),
+            ready_bytes: AtomicU64::new(0),
+            hurried_by: AtomicU64::new(0),
+        }
+    }
+
+    /// Where the file is made.
+    pub(crate) fn path() -> String {
+        disk::join(WAL_DIR, PREPARED_NAME)
+    }
+
+    /// Bytes that are ready: what the log can still take when its segment is full.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.ready_bytes.load(Ordering::Acquire)
+    }
+
+    /// Makes the next file unless there is one. `pause` runs after each piece, unless somebody waits.
+    ///
+    /// # Errors
+    /// Those of writing; the half-made file is removed, nothing else is affected, and it may be tried
+    /// again (a full disk gets room again).
+    pub(crate) fn prepare(&self, bytes: u64, pause: &dyn Fn()) -> io::Result<()> {
+        let mut ready = self.ready.lock();
+        if ready.is_none() {
+            let pause = || {
+                if self.hurried_by.load(Ordering::Relaxed) == 0 {
+                    pause();
+                }
+            };
+            *ready = Some(self.make(bytes, &pause)?);
+            self.ready_bytes.store(bytes, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Takes a file of at least `bytes`, making it now when there is none.
+    ///
+    /// # Errors
+    /// Those of [`Preparer::prepare`].
+    pub(crate) fn take(&self, bytes: u64) -> io::Result<Prepared> {
+        self.hurried_by.fetch_add(1, Ordering::Relaxed);
+        let mut ready = self.ready.lock();
+        self.hurried_by.fetch_sub(1, Ordering::Relaxed);
+        let taken = ready.take();
+        self.ready_bytes.store(0, Ordering::Release);
+        match taken {
+            Some(prepared) if prepared.bytes >= bytes => Ok(prepared),
+            // One group that is larger than a whole segment: its file is made to measure.
+            _ => self.make(bytes, &|| {}),
+        }
+    }
+
+    fn make(&self, bytes: u64, pause: &dyn Fn()) -> io::Result<Prepared> {
+        self.remove_leftover()?;
+        let made = self.fill(bytes, pause);
+        if made.is_err() {
+            // Give the space back at once: on a full disk it is wanted. The first error is the news.
+            drop(self.remove_leftover());
+        }
+        made.map(|file| Prepared { file, bytes })
+    }
+
+    fn fill(&self, bytes: u64, pause: &dyn Fn()) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.open(&Self::path(), Open::CreateNew)?;
+        let zeros = vec![0; ZEROS_PER_WRITE];
+        let mut offset = 0;
+        while offset < bytes {
+            let piece = to_usize(bytes - offset).min(zeros.len());
+            disk::write_all_at(&*file, zeros.get(..piece).unwrap_or_default(), offset)?;
+            offset += piece as u64;
+            pause();
+        }
+        disk::sync(&*file)?;
+        Ok(file)
+    }
+
+    fn remove_leftover(&self) -> io::Result<()> {
+        match self.disk.remove(&Self::path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

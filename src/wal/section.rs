@@ -1,0 +1,94 @@
+//! Sections: checksummed rows of blocks behind the groups of a sealed segment.
+//!
+//! The log knows how a section is stored, not what is in it (but for the offsets of the records). A
+//! section is derived from the groups: a damaged one costs time, never an answer.
+
+use std::io;
+use std::sync::Arc;
+
+use super::format::{
+    BLOCK_BYTES, SECTION_BLOCK_CONTENT, SectionAt, section_block_crc,
+};
+use crate::bytes::{Fields, PutFields, to_usize};
+use crate::disk::{DiskFile, read_up_to};
+
+/// Why a section could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SectionError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("block {block} of section {kind} at byte {offset} is damaged")]
+    Damaged { kind: u32, block: u64, offset: u64 },
+}
+
+/// The blocks of a section with this content.
+pub(crate) fn encode(nonce: u64, kind: u32, content: &[u8]) -> Vec<u8> {
+    let mut blocks = Vec::with_capacity(content.len() / SECTION_BLOCK_CONTENT * 4096 + 4096);
+    for (block, content) in (0u64..).zip(content.chunks(SECTION_BLOCK_CONTENT)) {
+        let start = blocks.len();
+        blocks.put(content);
+        blocks.resize(start + SECTION_BLOCK_CONTENT, 0);
+        let content = blocks.get(start..).unwrap_or_default();
+        let crc = section_block_crc(nonce, kind, block, content);
+        blocks.put_u32(crc);
+    }
+    blocks
+}
+
+/// A section in a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) nonce: u64,
+    pub(crate) at: SectionAt,
+}
+
+impl Section {
+    /// The content of one block, checked.
+    pub(crate) fn block(&self, block: u64) -> Result<Vec<u8>, SectionError> {
+        let offset = self.at.offset.saturating_add(block.saturating_mul(BLOCK_BYTES));
+        let damaged = || SectionError::Damaged { kind: self.at.kind, block, offset };
+        let rest = self
+            .at
+            .content_bytes
+            .checked_sub(block.saturating_mul(SECTION_BLOCK_CONTENT as u64))
+            .ok_or_else(damaged)?;
+        let mut bytes = vec![0; to_usize(BLOCK_BYTES)];
+        let read = read_up_to(&*self.file, &mut bytes, offset)?;
+        bytes.truncate(read);
+        let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+        let whole = content.len() == SECTION_BLOCK_CONTENT
+            && u32::from_le_bytes(*crc)
+                == section_block_crc(self.nonce, self.at.kind, block, content);
+        if !whole {
+            return Err(damaged());
+        }
+        bytes.truncate(SECTION_BLOCK_CONTENT.min(to_usize(rest)));
+        Ok(bytes)
+    }
+
+    /// The whole content, checked. `bytes_max` bounds what a damaged length can allocate.
+    pub(crate) fn content(&self, bytes_max: u64) -> Result<Vec<u8>, SectionError> {
+        if self.at.content_bytes > bytes_max {
+            let (kind, offset) = (self.at.kind, self.at.offset);
+            return Err(SectionError::Damaged { kind, block: 0, offset });
+        }
+        let mut content = Vec::with_capacity(to_usize(self.at.content_bytes));
+        for block in 0..self.at.blocks() {
+            content.extend(self.block(block)?);
+        }
+        Ok(content)
+    }
+
+    /// The `index`-th u32 of the section.
+    pub(crate) fn u32_at(&self, index: u64) -> Result<u32, SectionError> {
+        const PER_BLOCK: u64 = SECTION_BLOCK_CONTENT as u64 / 4;
+        let block = self.block(index / PER_BLOCK)?;
+        let start = to_usize(index % PER_BLOCK) * 4;
+        block.get(start..).and_then(|bytes| Fields(bytes).u32()).ok_or(SectionError::Damaged {
+            kind: self.at.kind,
+            block: index / PER_BLOCK,
+            offset: self.at.offset,
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! One segment of the log, open for reading: its header, its file, and where its records are.
+//!
+//! Always true: the header was checked; the offsets cover exactly the records that were proven when the
+//! segment was opened or appended since; a segment goes from open to sealed once and never back.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::format::{
+    BLOCK_BYTES, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up, segment_path,
+};
+use super::scan::{Group, Position};
+use super::section::{self, Section, SectionError};
+use crate::bytes::{PutFields, to_u32, to_usize};
+use crate::disk::{self, DiskFile};
+use crate::order::Seq;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) header: SegmentHeader,
+    pub(crate) header_crc: u32,
+    pub(crate) file: Arc<dyn DiskFile>,
+    index: RwLock<Index>,
+}
+
+/// Where the records of a segment are.
+#[derive(Clone, Debug)]
+enum Index {
+    /// In memory, while the segment is written and until it is sealed.
+    Open(OpenIndex),
+    /// In the section behind the groups.
+    Sealed { footer: Arc<Footer>, offsets: Section },
+}
+
+/// What is gathered about the records of a segment until it is sealed.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct OpenIndex {
+    /// Offset of each record's frame, by seq.
+    pub(crate) offsets: Vec<u32>,
+    /// Records by kind, sorted by kind.
+    pub(crate) counts: Vec<(u8, u64)>,
+}
+
+impl OpenIndex {
+    /// Takes in the records of a group.
+    pub(crate) fn add(&mut self, group: &Group<'_>) {
+        for (offset, frame) in group.records() {
+            self.add_record(offset, frame.kind);
+        }
+    }
+
+    /// Takes in one record.
+    pub(crate) fn add_record(&mut self, offset: u64, kind: u8) {
+        // A segment has at most 4 GiB, so an offset fits.
+        self.offsets.push(to_u32(to_usize(offset)));
+        match self.counts.binary_search_by_key(&kind, |(kind, _)| *kind) {
+            Ok(index) => {
+                if let Some((_, count)) = self.counts.get_mut(index) {
+                    *count += 1;
+                }
+            }
+            Err(index) => self.counts.insert(index, (kind, 1)),
+        }
+    }
+}
+
+impl Segment {
+    /// A segment whose records were found by a scan.
+    pub(crate) fn open(
+        header: SegmentHeader,
+        header_crc: u32,
+        file: Arc<dyn DiskFile>,
+        index: OpenIndex,
+    ) -> Segment {
+        Segment { header, header_crc, file, index: RwLock::new(Index::Open(index)) }
+    }
+
+    /// A segment whose footer was read and checked.
+    pub(crate) fn sealed(
+        header: SegmentHeader,
+        header_crc: u32,
+        file: Arc<dyn DiskFile>,
+        footer: Footer,
+    ) -> Option<Segment> {
+        let offsets =
+            Section { file: Arc::clone(&file), nonce: header.nonce, at: footer.section(SECTION_OFFSETS)? };
+        let records = footer.next_seq.0.checked_sub(header.first_seq.0)?;
+        if offsets.at.content_bytes != records.checked_mul(4)? {
+            return None;
+        }
+        let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
+        Some(Segment { header, header_crc, file, index })
+    }
+
+    /// The path of its file, relative to the ledger.
+    pub(crate) fn path(&self) -> String {
+        segment_path(self.header.number)
+    }
+
+    pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
+        match &*self.index.read() {
+            Index::Sealed { footer, .. } => Some(Arc::clone(footer)),
+            Index::Open(_) => None,
+        }
+    }
+
+    /// A section of a sealed segment.
+    pub(crate) fn section(&self, kind: u32) -> Option<Section> {
+        let at = self.footer()?.section(kind)?;
+        Some(Section { file: Arc::clone(&self.file), nonce: self.header.nonce, at })
+    }
+
+    /// Where the frame of `seq` begins. `None` when the segment has no such record.
+    pub(crate) fn offset_of(&self, seq: Seq) -> Result<Option<u64>, SectionError> {
+        let Some(index) = seq.0.checked_sub(self.header.first_seq.0) else {
+            return Ok(None);
+        };
+        let offsets = match &*self.index.read() {
+            Index::Open(open) => {
+                return Ok(open.offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
+            }
+            Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
+            // Read the block without holding the lock.
+            Index::Sealed { offsets, .. } => offsets.clone(),
+        };
+        offsets.u32_at(index).map(|offset| Some(u64::from(offset)))
+    }
+
+    /// Records by kind.
+    pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
+        match &*self.index.read() {
+            Index::Open(open) => open.counts.clone(),
+            Index::Sealed { footer, .. } => footer.counts.clone(),
+        }
+    }
+
+    /// Takes in records that were just made durable. No effect on a sealed segment, which gets none.
+    pub(crate) fn add_records(&self, records: impl Iterator<Item = (u64, u8)>) {
+        if let Index::Open(open) = &mut *self.index.write() {
+            for (offset, kind) in records {
+                open.add_record(offset, kind);
+            }
+        }
+    }
+
+    /// Replaces sections that can't be read by what a scan of the groups found.
+    pub(crate) fn reindex(&self, index: OpenIndex) {
+        *self.index.write() = Index::Open(index);
+    }
+
+    /// Seals the segment: writes the sections and the footer behind the groups, which end at `end`, cuts
+    /// the file there, and syncs. Nothing before `end` is touched. A crash anywhere in between leaves
+    /// the segment unsealed, and it is sealed again at the next open.
+    ///
+    /// # Errors
+    /// Those of writing and syncing; the groups are not affected.
+    pub(crate) fn seal(&self, end: &Position, sections: &[(u32, Vec<u8>)]) -> io::Result<()> {
+        let open = match &*self.index.read() {
+            Index::Open(open) => open.clone(),
+            Index::Sealed { .. } => return Ok(()),
+        };
+        let mut offsets = Vec::with_capacity(open.offsets.len() * 4);
+        for offset in &open.offsets {
+            offsets.put_u32(*offset);
+        }
+        let start = round_up(end.offset, BLOCK_BYTES);
+        let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+        let own = [(SECTION_OFFSETS, offsets)];
+        for (kind, content) in own.iter().chain(sections) {
+            let offset = start + bytes.len() as u64;
+            directory.push(SectionAt { kind: *kind, offset, content_bytes: content.len() as u64 });
+            bytes.extend(section::encode(self.header.nonce, *kind, content));
+        }
+        let footer = Footer {
+            header_crc: self.header_crc,
+            next_seq: end.next_seq,
+            next_group: end.next_group,
+            groups_end: end.offset,
+            last_at: end.last_at,
+            link: end.link,
+            sections: directory,
+            counts: open.counts,
+        };
+        bytes.extend(footer.encode());
+        // The size first: where the footer is looked for must not move after it is there.
+        self.file.set_bytes(start + bytes.len() as u64)?;
+        disk::write_all_at(&*self.file, &bytes, start)?;
+        disk::sync(&*self.file)?;
+        let offsets = Section {
+            file: Arc::clone(&self.file),
+            nonce: self.header.nonce,
+            at: footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?,
+        };
+        *self.index.write() = Index::Sealed { footer: Arc::new(footer), offsets };
+        Ok(())
+    }
+}

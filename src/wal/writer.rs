@@ -1,0 +1,296 @@
+//! The one door for writing: groups appended to the last segment, one sync each, and rotation.
+//!
+//! Owned by `commit` behind its lock; nobody else calls [`Writer::append`]. Knows seqs and times, not
+//! what the records mean.
+//!
+//! Always true: group g+1 is not written before the sync of g returned Ok; after any failure that may
+//! have touched the log the writer must not be used again (the caller poisons the ledger); a record
+//! is in the segment's index before its group is reported as appended.
+
+use std::io;
+use std::sync::Arc;
+
+use super::format::{
+    BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader, SegmentHeader,
+    WAL_DIR, round_up, segment_path,
+};
+use super::frame::Frame;
+use super::log::Log;
+use super::prepare::Preparer;
+use super::record::Encoded;
+use super::scan::Position;
+use super::segment::{OpenIndex, Segment};
+use crate::bytes::{to_u32, to_usize};
+use crate::disk::{self, Disk, Host};
+use crate::order::{Durability, LedgerId, Seq, Timestamp};
+
+/// How the log is laid out; fixed while it is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Layout {
+    pub(crate) segment_bytes: u64,
+    pub(crate) group_align: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    host: Arc<dyn Host>,
+    log: Arc<Log>,
+    preparer: Arc<Preparer>,
+    layout: Layout,
+    active: Arc<Segment>,
+    position: Position,
+    /// The bytes of the block that the next group begins in, up to where it begins: written again with
+    /// it, so that every write is whole blocks. Then the group that is being built.
+    buffer: Vec<u8>,
+}
+
+/// A group that is on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Appended {
+    pub(crate) first_seq: Seq,
+    /// Time of the first record; each further record is one nanosecond later.
+    pub(crate) first_at: Timestamp,
+    /// The segment that was full and is waiting to be sealed, when this group began a new one.
+    pub(crate) closed: Option<Closed>,
+}
+
+/// A segment that gets no more groups.
+#[derive(Clone, Debug)]
+pub(crate) struct Closed {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) end: Position,
+}
+
+impl PartialEq for Closed {
+    fn eq(&self, other: &Closed) -> bool {
+        self.segment.header == other.segment.header && self.end == other.end
+    }
+}
+
+impl Eq for Closed {}
+
+/// Why a group was not appended. The first question is always what is on disk.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// No byte of the group was written, and the log is as it was: the writer may be used again.
+    NoRoom(io::Error),
+    /// No byte of the group was written, but a sync or rename of the log failed: the writer is done.
+    NotWritten(io::Error),
+    /// The group may be on disk, in any part: the writer is done.
+    InDoubt(io::Error),
+}
+
+impl Writer {
+    /// Goes on behind `position` in `active`, whose last block up to there reads as `block`.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        log: Arc<Log>,
+        preparer: Arc<Preparer>,
+        layout: Layout,
+        active: Arc<Segment>,
+        position: Position,
+    ) -> io::Result<Writer> {
+        let block_start = position.offset / BLOCK_BYTES * BLOCK_BYTES;
+        let mut buffer = vec![0; to_usize(position.offset - block_start)];
+        disk::read_exact_at(&*active.file, &mut buffer, block_start)?;
+        Ok(Writer { disk, host, log, preparer, layout, active, position, buffer })
+    }
+
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Number of the segment that groups go to.
+    pub(crate) fn active_number(&self) -> u64 {
+        self.active.header.number
+    }
+
+    /// Bytes that groups can still take in the active segment.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        self.active.header.file_bytes.saturating_sub(self.position.offset)
+    }
+
+    /// Appends one group with these records and makes it durable.
+    ///
+    /// `wall` is the wall clock; the records get the later of it and the last record's time plus 1 ns.
+    /// **Cost**: one write and one sync; with a full segment also a new header, a rename and two syncs.
+    pub(crate) fn append(
+        &mut self,
+        records: &[&Encoded],
+        wall: Timestamp,
+    ) -> Result<Appended, AppendError> {
+        let body_bytes: usize =
+            records.iter().map(|record| Frame::bytes_for(record.bytes.len())).sum();
+        if body_bytes > GROUP_BODY_BYTES_MAX {
+            return Err(AppendError::NoRoom(io::ErrorKind::FileTooLarge.into()));
+        }
+        let group_bytes = round_up(
+            (GROUP_HEADER_BYTES + body_bytes) as u64,
+            u64::from(self.layout.group_align),
+        );
+        let closed = self.make_room(group_bytes)?;
+        let first_seq = self.position.next_seq;
+        let first_at = wall.as_unix_ns().max(self.position.last_at.as_unix_ns().saturating_add(1));
+
+        let nonce = self.active.header.nonce;
+        let group_start = self.buffer.len();
+        self.buffer.resize(group_start + GROUP_HEADER_BYTES, 0);
+        let mut places = Vec::with_capacity(records.len());
+        for (index, record) in (0u64..).zip(records) {
+            let offset = self.position.offset + (self.buffer.len() - group_start) as u64;
+            places.push((offset, record.kind));
+            let frame = Frame {
+                seq: Seq(first_seq.0 + index),
+                at: Timestamp::from_unix_ns(first_at.saturating_add(index)),
+                kind: record.kind,
+                version: record.version,
+                body: &record.bytes,
+            };
+            frame.encode(nonce, &mut self.buffer);
+        }
+        let last_at = match records.len() as u64 {
+            0 => self.position.last_at,
+            count => Timestamp::from_unix_ns(first_at.saturating_add(count - 1)),
+        };
+        self.buffer.resize(group_start + to_usize(group_bytes), 0);
+        let group = self.buffer.get_mut(group_start..).unwrap_or_default();
+        let body_crc = crc32fast::hash(group.get(GROUP_HEADER_BYTES..).unwrap_or_default());
+        let header = GroupHeader {
+            nonce,
+            group: self.position.next_group,
+            first_seq,
+            durable_next_seq: first_seq,
+            count: to_u32(records.len()),
+            body_bytes: to_u32(body_bytes),
+            link: self.position.link,
+            body_crc,
+        };
+        let link = header.encode_into(group);
+
+        self.write_out().map_err(AppendError::InDoubt)?;
+        self.active.add_records(places.into_iter());
+        self.position = Position {
+            offset: self.position.offset + group_bytes,
+            next_seq: header.next_seq(),
+            next_group: self.position.next_group + 1,
+            link,
+            last_at,
+            sealed: records.is_empty(),
+        };
+        self.keep_last_block();
+        Ok(Appended { first_seq, first_at: Timestamp::from_unix_ns(first_at), closed })
+    }
+
+    /// Appends a group without records: it proves that the group before it is durable.
+    ///
+    /// Answers false when the segment has no room for it: the next group proves it just as well.
+    pub(crate) fn append_seal(&mut self) -> Result<bool, AppendError> {
+        if self.room_bytes() < u64::from(self.layout.group_align).max(GROUP_HEADER_BYTES as u64) {
+            return Ok(false);
+        }
+        self.append(&[], self.position.last_at).map(|_| true)
+    }
+
+    /// Writes the buffer, filled up to whole blocks, and syncs.
+    fn write_out(&mut self) -> io::Result<()> {
+        let start = self.position.offset / BLOCK_BYTES * BLOCK_BYTES;
+        let used = self.buffer.len();
+        self.buffer.resize(to_usize(round_up(used as u64, BLOCK_BYTES)), 0);
+        disk::write_all_at(&*self.active.file, &self.buffer, start)?;
+        self.buffer.truncate(used);
+        match self.active.header.durability {
+            Durability::Durable => disk::sync(&*self.active.file),
+            Durability::Relaxed => Ok(()),
+        }
+    }
+
+    /// Keeps of the buffer what lies in the block where the next group begins.
+    fn keep_last_block(&mut self) {
+        let keep = to_usize(self.position.offset % BLOCK_BYTES);
+        self.buffer.drain(..self.buffer.len() - keep);
+    }
+
+    /// Makes sure that the active segment has `group_bytes` left: rotates when it has not.
+    fn make_room(&mut self, group_bytes: u64) -> Result<Option<Closed>, AppendError> {
+        if self.room_bytes() >= group_bytes {
+            return Ok(None);
+        }
+        // What is written but not synced (relaxed durability) is synced before anything follows in
+        // another file: a missing end of this segment would be a gap, not a torn tail.
+        if self.active.header.durability == Durability::Relaxed {
+            disk::sync(&*self.active.file).map_err(AppendError::NotWritten)?;
+        }
+        let needed = round_up(GROUPS_START + group_bytes, BLOCK_BYTES);
+        let prepared = self
+            .preparer
+            .take(needed.max(self.layout.segment_bytes))
+            .map_err(AppendError::NoRoom)?;
+        let header = SegmentHeader {
+            number: self.active.header.number + 1,
+            nonce: random_u64(&*self.host),
+            first_seq: self.position.next_seq,
+            first_group: self.position.next_group,
+            file_bytes: prepared.bytes,
+            created_at: Timestamp::from_unix_ns(self.host.wall_ns()),
+            link: self.position.link,
+            group_align: self.layout.group_align,
+            ..self.active.header.clone()
+        };
+        let (segment, header_crc) = install(&*self.disk, prepared.file, header)
+            .map_err(AppendError::NotWritten)?;
+        let closed = Closed { segment: Arc::clone(&self.active), end: self.position };
+        self.position = Position::start(&segment.header, header_crc, self.position.last_at);
+        self.active = Arc::new(segment);
+        self.log.push_segment(Arc::clone(&self.active));
+        self.buffer.clear();
+        Ok(Some(closed))
+    }
+}
+
+/// Gives a prepared file its header and its number. Nothing of the segment counts before the directory
+/// is synced, and no group is written before that.
+fn install(
+    disk: &dyn Disk,
+    file: Arc<dyn disk::DiskFile>,
+    header: SegmentHeader,
+) -> io::Result<(Segment, u32)> {
+    let (block, crc) = header.encode();
+    disk::write_all_at(&*file, &block, 0)?;
+    disk::sync(&*file)?;
+    disk.rename(&Preparer::path(), &segment_path(header.number))?;
+    disk.sync_dir(WAL_DIR)?;
+    Ok((Segment::open(header, crc, file, OpenIndex::default()), crc))
+}
+
+/// Makes the first segment of a new ledger.
+pub(crate) fn create_first(
+    disk: &dyn Disk,
+    host: &dyn Host,
+    preparer: &Preparer,
+    layout: Layout,
+    ledger: LedgerId,
+    durability: Durability,
+) -> io::Result<()> {
+    let prepared = preparer.take(layout.segment_bytes)?;
+    let header = SegmentHeader {
+        durability,
+        ledger,
+        number: 1,
+        nonce: random_u64(host),
+        first_seq: Seq::FIRST,
+        first_group: 1,
+        file_bytes: prepared.bytes,
+        created_at: Timestamp::from_unix_ns(host.wall_ns()),
+        link: 0,
+        group_align: layout.group_align,
+    };
+    install(disk, prepared.file, header).map(|_| ())
+}
+
+fn random_u64(host: &dyn Host) -> u64 {
+    let mut bytes = [0; 8];
+    host.fill_random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
