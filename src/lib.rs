@@ -1,8 +1,23 @@
-//! order-ledger
+//! An embedded order store: an order that was acknowledged is never lost and never taken twice.
+
+mod admission;
 mod bytes;
+mod commit;
 pub mod disk;
 mod error;
+mod ledger;
 mod order;
+mod recovery;
+mod tables;
 mod wal;
-pub use error::*;
-pub use order::*;
+
+pub use admission::validator::{Committed, Validator, Verdict};
+pub use commit::ticket::Ticket;
+pub use error::{Certainty, Damage, Error, ErrorKind, Result};
+pub use ledger::{GroupPadding, Ledger, Options, OrderIter, Orders, Reader, Stats, Views};
+pub use order::limits;
+pub use order::{
+    Durability, Event, EventBody, Field, Fingerprint, How, LedgerId, Order, OrderId, Outcome,
+    Present, Receipt, ReceiptError, Refusal, Seq, State, Submission, Timestamp,
+};
+pub use recovery::report::RecoveryReport;

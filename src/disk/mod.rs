@@ -16,6 +16,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
+
 pub(crate) mod os;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -254,4 +256,15 @@ pub(crate) fn read_file(disk: &dyn Disk, path: &str, bytes_max: usize) -> io::Re
     let read = read_up_to(&*file, &mut content, 0)?;
     content.truncate(read);
     Ok(content)
+}
+
+/// Whether the disk said that it is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The error for a full disk.
+pub(crate) fn disk_low(disk: &dyn Disk, error: io::Error) -> Error {
+    let free_bytes = disk.free_bytes().unwrap_or(0);
+    Error::new(ErrorKind::DiskLow { free_bytes }).caused_by(error)
 }

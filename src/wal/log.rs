@@ -220,7 +220,7 @@ pub(crate) fn reindex(segment: &Segment) -> Result<()> {
     Ok(())
 }
 
-fn damaged_record(segment: &Segment, seq: Seq, offset: u64) -> Error {
+pub(crate) fn damaged_record(segment: &Segment, seq: Seq, offset: u64) -> Error {
     Error::new(ErrorKind::Corrupt(Damage {
         file: segment.path(),
         offset: (offset > 0).then_some(offset),

@@ -193,6 +193,14 @@ impl Writer {
         self.append(&[], self.position.last_at).map(|_| true)
     }
 
+    /// Makes durable what relaxed durability has only written; nothing to do for a durable log.
+    pub(crate) fn sync_relaxed(&self) -> io::Result<()> {
+        match self.active.header.durability {
+            Durability::Durable => Ok(()),
+            Durability::Relaxed => disk::sync(&*self.active.file),
+        }
+    }
+
     /// Writes the buffer, filled up to whole blocks, and syncs.
     fn write_out(&mut self) -> io::Result<()> {
         let start = self.position.offset / BLOCK_BYTES * BLOCK_BYTES;
@@ -217,11 +225,9 @@ impl Writer {
         if self.room_bytes() >= group_bytes {
             return Ok(None);
         }
-        // What is written but not synced (relaxed durability) is synced before anything follows in
-        // another file: a missing end of this segment would be a gap, not a torn tail.
-        if self.active.header.durability == Durability::Relaxed {
-            disk::sync(&*self.active.file).map_err(AppendError::NotWritten)?;
-        }
+        // Before anything follows in another file: a missing end of this segment would be a gap then,
+        // not a torn tail.
+        self.sync_relaxed().map_err(AppendError::NotWritten)?;
         let needed = round_up(GROUPS_START + group_bytes, BLOCK_BYTES);
         let prepared = self
             .preparer

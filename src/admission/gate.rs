@@ -1,0 +1,115 @@
+//! The last check: is there room for one more, in the queue, in the client's share, on the disk?
+//!
+//! Plain counting, under the queue's lock. Always true: what was let in is counted until
+//! [`Gate::leave`]; a full queue or disk refuses before a byte is written.
+
+use std::collections::HashMap;
+
+/// How much may wait to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GateLimits {
+    pub(crate) orders_max: usize,
+    pub(crate) bytes_max: usize,
+    /// Share of the two above that one client may hold, in percent.
+    pub(crate) client_share_percent: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    limits: GateLimits,
+    total: Load,
+    by_client: HashMap<Box<[u8]>, Load>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Load {
+    orders: usize,
+    bytes: usize,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: GateLimits) -> Gate {
+        Gate { limits, total: Load::default(), by_client: HashMap::new() }
+    }
+
+    /// Lets in one order of `bytes` from `client`; false when there is no room.
+    ///
+    /// An empty queue takes any one order, so that no limit can keep an order out for ever; the same
+    /// holds for a client's share.
+    pub(crate) fn enter(&mut self, client: &[u8], bytes: usize) -> bool {
+        let GateLimits { orders_max, bytes_max, client_share_percent } = self.limits;
+        let fits = |load: Load, percent: usize| {
+            load.orders == 0
+                || (load.orders < orders_max.saturating_mul(percent) / 100
+                    && load.bytes + bytes <= bytes_max.saturating_mul(percent) / 100)
+        };
+        let own = self.by_client.get(client).copied().unwrap_or_default();
+        if !fits(self.total, 100) || !fits(own, client_share_percent) {
+            return false;
+        }
+        self.total.add(bytes);
+        match self.by_client.get_mut(client) {
+            Some(load) => load.add(bytes),
+            None => {
+                self.by_client.insert(client.into(), Load { orders: 1, bytes });
+            }
+        }
+        true
+    }
+
+    /// The order is written, or has failed.
+    pub(crate) fn leave(&mut self, client: &[u8], bytes: usize) {
+        self.total.remove(bytes);
+        if let Some(load) = self.by_client.get_mut(client) {
+            load.remove(bytes);
+            if load.orders == 0 {
+                self.by_client.remove(client);
+            }
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.total.bytes
+    }
+
+    pub(crate) fn orders(&self) -> usize {
+        self.total.orders
+    }
+}
+
+impl Load {
+    fn add(&mut self, bytes: usize) {
+        self.orders += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.orders = self.orders.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_33_the_queue_is_bounded_in_orders_and_bytes_with_a_share_per_client() {
+        let limits = GateLimits { orders_max: 4, bytes_max: 100, client_share_percent: 50 };
+        let mut gate = Gate::new(limits);
+        assert!(gate.enter(b"a", 10) && gate.enter(b"a", 10));
+        assert!(!gate.enter(b"a", 10), "the share in orders");
+        assert!(gate.enter(b"b", 40));
+        assert!(!gate.enter(b"b", 20), "the share in bytes");
+        assert!(!gate.enter(b"c", 50), "the queue in bytes");
+        assert!(gate.enter(b"c", 5));
+        assert!(!gate.enter(b"d", 1), "the queue in orders");
+        gate.leave(b"a", 10);
+        assert!(gate.enter(b"d", 1));
+        for (client, bytes) in [(b"a", 10), (b"b", 40), (b"c", 5), (b"d", 1)] {
+            gate.leave(client, bytes);
+        }
+        assert_eq!((gate.orders(), gate.bytes(), gate.by_client.len()), (0, 0, 0));
+        assert!(gate.enter(b"a", 1000), "an empty queue takes any one order");
+    }
+}

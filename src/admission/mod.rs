@@ -1,0 +1,18 @@
+//! Decides, writes nothing: may this submission become a record, or what is its answer?
+//!
+//! The order of the checks is fixed (SEMANTICS, "Order of checks in submit"), so that a replay succeeds
+//! under overload, with a failing validator and on a full disk:
+//!
+//! 1. [`limits`]
+//! 2. committed key: [`dedupe`]
+//! 3. key in flight: `commit::queue` holds the map, under its lock
+//! 4. hold on client or account (the place is kept; holds come with the order's life)
+//! 5. [`validator`]
+//! 6. queue, share and disk space: [`gate`]
+//!
+//! Reads tables and the log; knows nothing of groups, syncs or waiters.
+
+pub(crate) mod dedupe;
+pub(crate) mod gate;
+pub(crate) mod limits;
+pub(crate) mod validator;

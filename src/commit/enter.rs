@@ -1,0 +1,182 @@
+//! From a submission to its answer, or to a place in the queue.
+//!
+//! Always true: whoever finds a key neither committed nor in flight, and queues it, has looked at both
+//! in a way that nothing can slip between: commits since the first look are looked for again under the
+//! lock that every entry must pass to leave the in-flight map.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::queue::{InFlight, Named, Pending, Place, scoped_key};
+use super::{Committer, Counters};
+use crate::admission::validator::{self, Validator, Verdict};
+use crate::admission::limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::order::{How, Outcome, Refusal, Submission};
+use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};
+use crate::wal::log::Record;
+use crate::wal::record;
+
+/// What a submission comes to at once.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// It was committed before.
+    Answered(Outcome),
+    /// It is queued.
+    Fresh(Place),
+    /// The same submission is queued, or is being written.
+    Joined(Place),
+    /// Another submission with its key is queued, or is being written: its fate decides.
+    Behind(Place),
+}
+
+impl Committer {
+    /// Admits a submission. Waits at most `admission_wait` for room, and for a validator that looks at
+    /// the same key.
+    pub(crate) fn enter(&self, submission: &Submission) -> Result<Entry> {
+        limits::check(submission)?;
+        let named = Named {
+            submission,
+            key: scoped_key(&submission.client, &submission.key),
+            hash: self.lookup.hash(&submission.client, &submission.key),
+        };
+        let mut draft = None;
+        let mut waited = Duration::ZERO;
+        loop {
+            let seen = self.lookup.log.readable_next();
+            let committed =
+                self.lookup.committed(named.hash, &submission.client, &submission.key)?;
+            if let Some(record) = committed {
+                return self.replay(&record, submission).map(Entry::Answered);
+            }
+            if draft.is_none() && self.settings.validator.is_none() {
+                draft = Some(self.draft(&named, None)?);
+            }
+            let mut queue = self.queue.lock();
+            match queue.in_flight.get(&named.key) {
+                Some(InFlight::Queued(place)) => {
+                    let place = place.clone();
+                    drop(queue);
+                    // The hash is computed outside the lock.
+                    let same = place.pending.is_same(&submission.content());
+                    return Ok(if same { Entry::Joined(place) } else { Entry::Behind(place) });
+                }
+                Some(InFlight::Validating) => {
+                    self.validated.wait(&mut queue);
+                    continue;
+                }
+                None => {}
+            }
+            if self.lookup.tables.may_have_since(seen, named.hash) {
+                continue;
+            }
+            if queue.closing {
+                return Err(Error::new(ErrorKind::Closed));
+            }
+            self.check_poison()?;
+            let pending: Arc<Pending> = match (&draft, &self.settings.validator) {
+                (Some(pending), _) => Arc::clone(pending),
+                (None, Some(validator)) => {
+                    // The key is reserved while its order is looked at, so that the same order from
+                    // another thread waits instead of being looked at as well (rule 15).
+                    queue.in_flight.insert(named.key.clone(), InFlight::Validating);
+                    drop(queue);
+                    let made = self.validate(&named, &**validator);
+                    queue = self.queue.lock();
+                    queue.in_flight.remove(&named.key);
+                    self.validated.notify_all();
+                    let pending = made?;
+                    draft = Some(Arc::clone(&pending));
+                    pending
+                }
+                (None, None) => continue,
+            };
+            self.check_disk(queue.gate.bytes(), pending.bytes())?;
+            if queue.gate.enter(&pending.client, pending.bytes()) {
+                return Ok(Entry::Fresh(queue.push(pending)));
+            }
+            let Some(left) = self.settings.admission_wait.checked_sub(waited) else {
+                return Err(self.overloaded(queue.gate.orders()));
+            };
+            if left.is_zero() {
+                return Err(self.overloaded(queue.gate.orders()));
+            }
+            let before_ns = self.host.monotonic_ns();
+            self.room.wait_for(&mut queue, left);
+            drop(queue);
+            let spent_ns = self.host.monotonic_ns().saturating_sub(before_ns);
+            waited = waited.saturating_add(Duration::from_nanos(spent_ns.max(1)));
+        }
+    }
+
+    /// The answer for a key that `record` holds.
+    pub(crate) fn replay(&self, record: &Record, submission: &Submission) -> Result<Outcome> {
+        let answer = self.lookup.answer(record, submission, How::Replayed);
+        match &answer {
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
+                Counters::add(&self.counters.conflicts);
+            }
+            _ => Counters::add(&self.counters.replayed),
+        }
+        answer
+    }
+
+    /// Asks the validator, and encodes what it says.
+    fn validate(&self, named: &Named<'_>, validator: &dyn Validator) -> Result<Arc<Pending>> {
+        match validator::run(validator, named.submission, &self.lookup) {
+            Verdict::Accept => self.draft(named, None),
+            Verdict::RefuseFinal(refusal) => self.draft(named, Some(refusal)),
+            Verdict::RefuseForNow { reason } => {
+                Err(Error::new(ErrorKind::RefusedForNow { reason }))
+            }
+        }
+    }
+
+    /// The record of a submission, encoded and checked, outside all locks.
+    fn draft(&self, named: &Named<'_>, refusal: Option<Refusal>) -> Result<Arc<Pending>> {
+        let submission = named.submission;
+        let mut salt = [0; 16];
+        self.host.fill_random(&mut salt);
+        let record = record::encode(submission, salt, refusal.as_ref()).map_err(|error| {
+            Error::new(ErrorKind::Invalid { what: "the order can't be stored".into() })
+                .caused_by(error)
+        })?;
+        Ok(Arc::new(Pending {
+            key: named.key.clone(),
+            hash: named.hash,
+            client: submission.client.as_slice().into(),
+            record,
+            salt,
+            fingerprint: submission.content().fingerprint(&salt),
+            own_fingerprint: submission.own_fingerprint.is_some(),
+            refusal,
+        }))
+    }
+
+    /// Refuses new orders before a byte is written, when the disk has no space for the next segment and
+    /// this one has little left.
+    fn check_disk(&self, queued_bytes: usize, record_bytes: usize) -> Result<()> {
+        if !self.disk_low.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let overhead = GROUP_HEADER_BYTES + FRAME_BYTES;
+        let wanted = (queued_bytes + record_bytes + overhead) as u64;
+        let room = self.room_bytes.load(Ordering::Relaxed);
+        if room >= wanted.saturating_add(self.settings.disk_reserve_bytes) {
+            return Ok(());
+        }
+        // There may be room again: have it looked at, and let the caller's retry find out.
+        self.upkeep.wake();
+        let free_bytes = self.disk.free_bytes().unwrap_or(0);
+        Err(Error::new(ErrorKind::DiskLow { free_bytes }))
+    }
+
+    fn overloaded(&self, orders: usize) -> Error {
+        // A guess: the time of the last group, once per thousand orders that wait.
+        let group = Duration::from_nanos(self.counters.group_ns.load(Ordering::Relaxed));
+        let rounds = u32::try_from(orders / 1000 + 1).unwrap_or(u32::MAX);
+        let retry_after = group.saturating_mul(rounds).max(Duration::from_millis(1));
+        Error::new(ErrorKind::Overloaded { retry_after })
+    }
+}

@@ -1,0 +1,281 @@
+//! Whoever leads writes the queue out, group by group.
+//!
+//! What happens when a line fails: before a group's first byte (no room): its callers get a NotRecorded
+//! error and the ledger goes on. From its first byte on: poison, its callers are in doubt. A panic:
+//! poison, and everyone who waits is woken (rule 17).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::queue::Pending;
+use super::round::{Committed, EntryResult, Round};
+use super::{Committer, Core};
+use crate::disk::{disk_low, is_full};
+use crate::error::{Error, ErrorKind, Result};
+use crate::order::{Seq, Timestamp};
+use crate::wal::frame::Frame;
+use crate::wal::writer::{AppendError, Appended};
+
+/// Bytes of records after which a group is closed and the next begun. A group is in memory as a whole,
+/// and one of this size costs the disk more than its sync does.
+const GROUP_BYTES_TARGET: usize = 4 * 1024 * 1024;
+
+/// Closed segments that may wait for the upkeep; beyond that the leader seals them itself, so that the
+/// keys in memory stay bounded when the upkeep can't keep up.
+const CLOSED_MAX: usize = 2;
+
+impl Committer {
+    /// Writes what waits, unless somebody else does: for a caller that has just queued something and is
+    /// going to wait for it.
+    pub(crate) fn lead_if_idle(&self) {
+        {
+            let mut queue = self.queue.lock();
+            if queue.leading || queue.entries.is_empty() {
+                return;
+            }
+            queue.leading = true;
+        }
+        self.lead_round();
+        if !self.settings.threads {
+            return self.lead();
+        }
+        // The answer is there; what queued up meanwhile is not this caller's to wait for.
+        let mut queue = self.queue.lock();
+        if queue.entries.is_empty() {
+            queue.leading = false;
+            self.idle.notify_all();
+        } else {
+            queue.handed_over = true;
+            self.work.notify_one();
+        }
+    }
+
+    /// Writes until nothing waits, then stops leading. The caller leads.
+    pub(crate) fn lead(&self) {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                if queue.entries.is_empty() {
+                    queue.leading = false;
+                    self.idle.notify_all();
+                    return;
+                }
+            }
+            self.lead_round();
+        }
+    }
+
+    /// Has the queue written by the commit thread: for callers that do not wait here.
+    pub(crate) fn nudge(&self) {
+        if self.settings.threads {
+            let queue = self.queue.lock();
+            if !queue.leading && !queue.entries.is_empty() {
+                self.work.notify_one();
+            }
+        }
+    }
+
+    /// Closes the write path: waits for what is queued, proves the last group, stops the threads.
+    ///
+    /// # Errors
+    /// `Poisoned` when a write had failed, or fails now. Nothing acknowledged depends on it.
+    pub(crate) fn close(&self) -> Result<()> {
+        {
+            let mut queue = self.queue.lock();
+            queue.closing = true;
+            while self.settings.threads && (queue.leading || !queue.entries.is_empty()) {
+                if !queue.leading {
+                    self.work.notify_one();
+                }
+                self.idle.wait(&mut queue);
+            }
+        }
+        // Without threads, what was deferred and never pumped is written now.
+        self.lead_if_idle();
+        let closed = self.check_poison().and_then(|()| self.check_owner()).and_then(|()| {
+            self.seal_last_group();
+            self.seal_closed(&mut self.core.lock());
+            self.sync_relaxed()?;
+            self.write_manifest();
+            self.check_poison()
+        });
+        self.queue.lock().closed = true;
+        self.work.notify_all();
+        self.upkeep.stop();
+        closed
+    }
+
+    /// What a relaxed ledger has only written is synced when it is closed.
+    fn sync_relaxed(&self) -> Result<()> {
+        self.core.lock().writer.sync_relaxed().map_err(|error| {
+            let why = format!("syncing at close: {error}");
+            self.poison(why.clone());
+            Error::new(ErrorKind::Poisoned { why }).caused_by(error)
+        })
+    }
+
+    /// The commit thread: writes what is handed over or deferred, until the ledger is closed.
+    pub(crate) fn run_commit_thread(&self) {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                while !queue.handed_over && (queue.leading || queue.entries.is_empty()) {
+                    if queue.closed {
+                        return;
+                    }
+                    self.work.wait(&mut queue);
+                }
+                queue.handed_over = false;
+                queue.leading = true;
+            }
+            self.lead();
+        }
+    }
+
+    /// Writes one round and gives its answers.
+    fn lead_round(&self) {
+        let Some((entries, round)) = self.queue.lock().take() else { return };
+        let mut guard = Unwinding { committer: self, entries: &entries, round: &round, armed: true };
+        let results = self.write_round(&entries);
+        guard.armed = false;
+        self.queue.lock().leave(&entries);
+        self.room.notify_all();
+        round.finish(results);
+    }
+
+    /// Writes entries in one or more groups.
+    fn write_round(&self, entries: &[Arc<Pending>]) -> Vec<EntryResult> {
+        let mut results = Vec::with_capacity(entries.len());
+        let mut core = self.core.lock();
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (group, behind) = rest.split_at(group_length(rest));
+            rest = behind;
+            if let Err(error) = self.check_poison().and_then(|()| self.check_owner()) {
+                results.extend(group.iter().map(|_| Err(error.clone())));
+                continue;
+            }
+            self.write_group(&mut core, group, &mut results);
+        }
+        results
+    }
+
+    fn write_group(&self, core: &mut Core, group: &[Arc<Pending>], results: &mut Vec<EntryResult>) {
+        let records: Vec<_> = group.iter().map(|pending| &pending.record).collect();
+        let wall = Timestamp::from_unix_ns(self.host.wall_ns());
+        let started_ns = self.host.monotonic_ns();
+        match core.writer.append(&records, wall) {
+            Ok(appended) => {
+                self.publish(core, group, appended, results);
+                let now_ns = self.host.monotonic_ns();
+                self.counters.groups.fetch_add(1, Ordering::Relaxed);
+                self.counters.fresh.fetch_add(group.len() as u64, Ordering::Relaxed);
+                let group_ns = now_ns.saturating_sub(started_ns);
+                self.counters.group_ns.store(group_ns, Ordering::Relaxed);
+                self.upkeep.note_group(now_ns);
+            }
+            Err(error) => {
+                let error = self.append_failed(error);
+                results.extend(group.iter().map(|_| Err(error.clone())));
+            }
+        }
+        self.note_room(&core.writer);
+    }
+
+    /// The group is on disk: applies it to the tables, and lets readers see it.
+    fn publish(
+        &self,
+        core: &mut Core,
+        group: &[Arc<Pending>],
+        appended: Appended,
+        results: &mut Vec<EntryResult>,
+    ) {
+        let Appended { first_seq, first_at, closed } = appended;
+        let keys = group.iter().map(|pending| Some(pending.hash));
+        self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
+        self.lookup.log.publish(core.writer.position().next_seq);
+        if let Some(on_publish) = self.on_publish.get() {
+            on_publish();
+        }
+        results.extend((0u64..).zip(group).map(|(index, _)| {
+            Ok(Committed {
+                seq: Seq(first_seq.0 + index),
+                at: Timestamp::from_unix_ns(first_at.as_unix_ns() + index),
+            })
+        }));
+        if let Some(closed) = closed {
+            core.closed.push(closed);
+            if core.closed.len() > CLOSED_MAX {
+                self.seal_closed(core);
+            }
+            self.upkeep.wake();
+        } else if self.wants_next_segment(&core.writer) {
+            self.upkeep.wake();
+        }
+    }
+
+    /// What a failed append means for its callers; poisons unless the log is untouched.
+    pub(crate) fn append_failed(&self, error: AppendError) -> Error {
+        match error {
+            AppendError::NoRoom(error) if is_full(&error) => {
+                self.disk_low.store(true, Ordering::Relaxed);
+                disk_low(&*self.disk, error)
+            }
+            AppendError::NoRoom(error) => Error::io("making the next segment", error),
+            AppendError::NotWritten(error) => {
+                let why = format!("beginning a new segment: {error}");
+                self.poison(why.clone());
+                Error::new(ErrorKind::Poisoned { why }).caused_by(error)
+            }
+            AppendError::InDoubt(error) => {
+                let why = format!("writing or syncing a group: {error}");
+                self.poison(why.clone());
+                Error::new(ErrorKind::InDoubt { why }).caused_by(error)
+            }
+        }
+    }
+}
+
+/// How many entries from the front make one group.
+fn group_length(entries: &[Arc<Pending>]) -> usize {
+    let mut bytes = 0;
+    let within = entries.iter().take_while(|pending| {
+        bytes += Frame::bytes_for(pending.bytes());
+        bytes <= GROUP_BYTES_TARGET
+    });
+    within.count().max(1)
+}
+
+/// Stands by while a round is written: a panic poisons the ledger and wakes everyone who waits.
+struct Unwinding<'a> {
+    committer: &'a Committer,
+    entries: &'a [Arc<Pending>],
+    round: &'a Round,
+    armed: bool,
+}
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        self.committer.poison("a panic while a group was written");
+        let mut queue = self.committer.queue.lock();
+        queue.leave(self.entries);
+        // What waits behind would have nobody to write it; a poisoned queue takes in nothing more.
+        let behind = queue.take();
+        if let Some((entries, _)) = &behind {
+            queue.leave(entries);
+        }
+        queue.leading = false;
+        drop(queue);
+        if let (Some((entries, round)), Err(error)) = (behind, self.committer.check_poison()) {
+            round.finish(entries.iter().map(|_| Err(error.clone())).collect());
+        }
+        self.committer.idle.notify_all();
+        self.committer.room.notify_all();
+        self.committer.work.notify_one();
+        // No results: everyone is told that the outcome is in doubt.
+        self.round.finish(Vec::new());
+    }
+}

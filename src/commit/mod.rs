@@ -1,0 +1,196 @@
+//! The write path: admit, append, apply, announce, answer. The only caller of the log's writer.
+//!
+//! - [`queue`]: what waits, and which keys are in flight, under one lock
+//! - [`round`]: the answers of one group, shared by all who wait for it
+//! - [`enter`]: from a submission to a place in the queue (or an answer without one)
+//! - [`lead`]: whoever leads writes the queue out, group by group
+//! - [`ticket`]: the place of a caller: a future, and a wait
+//! - [`upkeep`]: what happens between orders: next segment, sealing, the idle seal, the witness
+//!
+//! Who leads: a blocking submit that finds nobody writing writes the queue itself, without a hand-over
+//! to another thread; what queued up behind it, and everything deferred, is written by the commit
+//! thread. At any time at most one thread holds `Queue::leading`.
+//!
+//! The order of things for one group: append and sync (the log), apply (the tables), publish (the
+//! border of what may be read), then leave the in-flight map, then the answers. Nothing is told before
+//! the sync (I3), and a key is always in the map or in the tables, never in neither (I2).
+//!
+//! The first failed write or sync poisons: the group's callers are told `InDoubt`, later ones
+//! `Poisoned`; reads go on; only opening again, which reads the disk afresh, clears it (rule 35).
+
+pub(crate) mod enter;
+pub(crate) mod lead;
+pub(crate) mod queue;
+pub(crate) mod round;
+pub(crate) mod ticket;
+pub(crate) mod upkeep;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::admission::dedupe::Lookup;
+use crate::admission::gate::{Gate, GateLimits};
+use crate::admission::validator::Validator;
+use crate::disk::{Disk, Host};
+use crate::error::{Error, ErrorKind, Result};
+use crate::wal::scan::Position;
+use crate::wal::prepare::Preparer;
+use crate::wal::writer::{Closed, Writer};
+use queue::Queue;
+
+/// How the write path behaves; fixed while the ledger is open.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) segment_bytes: u64,
+    pub(crate) gate: GateLimits,
+    pub(crate) admission_wait: Duration,
+    /// After how long without a group the last one is proven by a seal.
+    pub(crate) seal_after: Duration,
+    /// Bytes of the log that are kept for orders that exist, when the disk is low.
+    pub(crate) disk_reserve_bytes: u64,
+    /// Bytes that must stay free on the file system when the next segment is made.
+    pub(crate) disk_free_min_bytes: u64,
+    pub(crate) validator: Option<Arc<dyn Validator>>,
+    /// Whether threads of the ledger write what is deferred and do the upkeep. Without them the caller
+    /// does both, step by step: that is how the simulator runs.
+    pub(crate) threads: bool,
+}
+
+/// What only the leader touches.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) writer: Writer,
+    /// Segments that are full and wait to be sealed.
+    pub(crate) closed: Vec<Closed>,
+}
+
+/// Told after each publish that there is more to read. Must be quick and must not panic.
+pub(crate) type OnPublish = Box<dyn Fn() + Send + Sync>;
+
+/// The write path of one open ledger.
+pub(crate) struct Committer {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) lookup: Lookup,
+    pub(crate) settings: Settings,
+    pub(crate) preparer: Arc<Preparer>,
+    pub(crate) queue: Mutex<Queue>,
+    /// The commit thread: there is something to write and nobody does.
+    pub(crate) work: Condvar,
+    /// A validator has said its word about a key in flight.
+    pub(crate) validated: Condvar,
+    /// Somebody left the queue.
+    pub(crate) room: Condvar,
+    /// Nobody leads any more.
+    pub(crate) idle: Condvar,
+    pub(crate) core: Mutex<Core>,
+    poison: OnceLock<String>,
+    pub(crate) upkeep: upkeep::Upkeep,
+    pub(crate) on_publish: OnceLock<OnPublish>,
+    pub(crate) counters: Counters,
+    /// The last attempt to get space for the next segment failed.
+    pub(crate) disk_low: AtomicBool,
+    /// Bytes that the log can take without asking the disk for more.
+    pub(crate) room_bytes: AtomicU64,
+    owner_pid: u32,
+}
+
+/// What has been answered since the ledger was opened, and with how many groups.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) fresh: AtomicU64,
+    pub(crate) replayed: AtomicU64,
+    pub(crate) joined: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+    pub(crate) groups: AtomicU64,
+    pub(crate) group_ns: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer").field("poison", &self.poison).finish_non_exhaustive()
+    }
+}
+
+impl Committer {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        lookup: Lookup,
+        settings: Settings,
+        preparer: Arc<Preparer>,
+        writer: Writer,
+    ) -> Committer {
+        let room_bytes = writer.room_bytes();
+        let needs_seal = !writer.position().sealed;
+        let now_ns = host.monotonic_ns();
+        Committer {
+            queue: Mutex::new(Queue::new(Gate::new(settings.gate))),
+            work: Condvar::new(),
+            validated: Condvar::new(),
+            room: Condvar::new(),
+            idle: Condvar::new(),
+            core: Mutex::new(Core { writer, closed: Vec::new() }),
+            poison: OnceLock::new(),
+            upkeep: upkeep::Upkeep::new(needs_seal, now_ns),
+            on_publish: OnceLock::new(),
+            counters: Counters::default(),
+            disk_low: AtomicBool::new(false),
+            room_bytes: AtomicU64::new(room_bytes),
+            owner_pid: host.process_id(),
+            disk,
+            host,
+            lookup,
+            settings,
+            preparer,
+        }
+    }
+
+    /// Stops all writing for good. Only the first reason is kept.
+    pub(crate) fn poison(&self, why: impl Into<String>) {
+        // A reason that is already there stays: it came first.
+        drop(self.poison.set(why.into()));
+    }
+
+    /// Why nothing is written any more, if so.
+    pub(crate) fn poisoned(&self) -> Option<&str> {
+        self.poison.get().map(String::as_str)
+    }
+
+    /// The error for writing to a poisoned ledger.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match self.poisoned() {
+            Some(why) => Err(Error::new(ErrorKind::Poisoned { why: why.to_owned() })),
+            None => Ok(()),
+        }
+    }
+
+    /// A forked child has the handle but not the threads, and a lock that is its parent's.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        if self.host.process_id() == self.owner_pid {
+            return Ok(());
+        }
+        let why = format!("the ledger was opened by process {}, before a fork", self.owner_pid);
+        Err(Error::new(ErrorKind::Poisoned { why }))
+    }
+
+    /// Notes how much the log can still take.
+    pub(crate) fn note_room(&self, writer: &Writer) {
+        let room = writer.room_bytes().saturating_add(self.preparer.ready_bytes());
+        self.room_bytes.store(room, Ordering::Relaxed);
+    }
+
+    /// Where the log stands.
+    pub(crate) fn position(&self) -> Position {
+        *self.core.lock().writer.position()
+    }
+}

@@ -1,0 +1,211 @@
+//! What happens between orders: the next segment's file, sealing of full segments, the idle seal that
+//! proves the last group, the witness, and a look whether the directory is still ours.
+//!
+//! One thread in production; the simulator calls [`Committer::tick`] itself. Always true: nothing here
+//! is needed for an acknowledgement, so all of it may be late; whatever writes to the log leads first.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Committer, Core};
+use crate::disk::is_full;
+use crate::tables::manifest::Manifest;
+use crate::wal::writer::{Closed, Writer};
+
+/// Pause between two pieces of zeros. Source: DESIGN, "paced (256 KiB direct writes with pauses of 2 ms
+/// kept the foreground p99.9 at 0.7-2.4 ms)".
+const PAUSE_BETWEEN_ZEROS: Duration = Duration::from_millis(2);
+
+/// The longest that the thread sleeps: a full disk is looked at again, and the directory, this often.
+const TICK_MAX: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    woken: Mutex<bool>,
+    wake: Condvar,
+    stopped: AtomicBool,
+    /// There is a group that nothing proves yet.
+    needs_seal: AtomicBool,
+    last_group_ns: AtomicU64,
+}
+
+impl Upkeep {
+    pub(crate) fn new(needs_seal: bool, now_ns: u64) -> Upkeep {
+        Upkeep {
+            woken: Mutex::new(false),
+            wake: Condvar::new(),
+            stopped: AtomicBool::new(false),
+            needs_seal: AtomicBool::new(needs_seal),
+            last_group_ns: AtomicU64::new(now_ns),
+        }
+    }
+
+    /// There is something to do.
+    pub(crate) fn wake(&self) {
+        let mut woken = self.woken.lock();
+        if !*woken {
+            *woken = true;
+            self.wake.notify_one();
+        }
+    }
+
+    /// A group was written.
+    pub(crate) fn note_group(&self, now_ns: u64) {
+        self.last_group_ns.store(now_ns, Ordering::Relaxed);
+        // From proven to unproven: the thread may be asleep for long, and must count from now.
+        if !self.needs_seal.swap(true, Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+}
+
+impl Committer {
+    /// The upkeep thread: one round of upkeep whenever there is something to do, until stopped.
+    pub(crate) fn run_upkeep_thread(&self) {
+        while !self.upkeep.stopped.load(Ordering::Relaxed) {
+            self.tick();
+            let mut woken = self.upkeep.woken.lock();
+            if !*woken {
+                let pause = match self.upkeep.needs_seal.load(Ordering::Relaxed) {
+                    true => self.settings.seal_after.min(TICK_MAX),
+                    false => TICK_MAX,
+                };
+                self.upkeep.wake.wait_for(&mut woken, pause.max(Duration::from_millis(1)));
+            }
+            *woken = false;
+        }
+    }
+
+    /// Does what there is to do.
+    pub(crate) fn tick(&self) {
+        if self.poisoned().is_some() || self.check_owner().is_err() {
+            return;
+        }
+        if let Ok(false) = self.disk.is_in_place() {
+            self.poison("the ledger's directory was moved or removed while it was open");
+            return;
+        }
+        let sealed = self.seal_closed_in_background();
+        self.prepare_next();
+        let idle_ns =
+            self.host.monotonic_ns().saturating_sub(self.upkeep.last_group_ns.load(Ordering::Relaxed));
+        let idle = Duration::from_nanos(idle_ns) >= self.settings.seal_after;
+        let proven = idle && self.seal_last_group();
+        if sealed || proven {
+            self.write_manifest();
+        }
+    }
+
+    /// Whether the next segment's file should be made now: when this one is half full, so that it is
+    /// there in time, and a small ledger never pays for it.
+    pub(crate) fn wants_next_segment(&self, writer: &Writer) -> bool {
+        self.preparer.ready_bytes() == 0 && writer.room_bytes() < self.settings.segment_bytes / 2
+    }
+
+    /// Makes the next segment's file when it is wanted, and learns whether the disk has room for it.
+    fn prepare_next(&self) {
+        if !self.wants_next_segment(&self.core.lock().writer) {
+            return;
+        }
+        let wanted = self.settings.segment_bytes.saturating_add(self.settings.disk_free_min_bytes);
+        let enough = self.disk.free_bytes().is_ok_and(|free| free >= wanted);
+        let pause = || {
+            if self.settings.threads {
+                self.host.sleep(PAUSE_BETWEEN_ZEROS);
+            }
+        };
+        let made = enough && self.preparer.prepare(self.settings.segment_bytes, &pause).is_ok();
+        self.disk_low.store(!made, Ordering::Relaxed);
+        self.note_room(&self.core.lock().writer);
+    }
+
+    /// Seals full segments without keeping the writer waiting. Answers whether one was sealed.
+    fn seal_closed_in_background(&self) -> bool {
+        let mut any = false;
+        loop {
+            let Some(closed) = self.core.lock().closed.first().cloned() else { return any };
+            if !self.seal(&closed) {
+                return any;
+            }
+            any = true;
+            self.core.lock().closed.retain(|other| *other != closed);
+        }
+    }
+
+    /// Seals full segments on the leader's time, when too many wait.
+    pub(crate) fn seal_closed(&self, core: &mut Core) {
+        core.closed.retain(|closed| !self.seal(closed));
+    }
+
+    /// Seals one segment. Answers false when it has to be tried again: the disk is full. Its keys then
+    /// stay in memory, and after a crash the next open seals it.
+    fn seal(&self, closed: &Closed) -> bool {
+        let header = &closed.segment.header;
+        let Some(sections) = self.lookup.tables.sections(header.number, header.first_seq) else {
+            // The upkeep and the leader met at the same segment; the other one was first.
+            return true;
+        };
+        match closed.segment.seal(&closed.end, &sections) {
+            Ok(()) => {
+                self.lookup.tables.sealed(&closed.segment);
+                true
+            }
+            Err(error) if is_full(&error) => false,
+            Err(error) => {
+                self.poison(format!("sealing {}: {error}", closed.segment.path()));
+                false
+            }
+        }
+    }
+
+    /// Writes a seal behind the last group, so that it is proven as well. Answers whether it did.
+    pub(crate) fn seal_last_group(&self) -> bool {
+        if !self.upkeep.needs_seal.load(Ordering::Relaxed) {
+            return false;
+        }
+        {
+            let mut queue = self.queue.lock();
+            if queue.leading || !queue.entries.is_empty() {
+                return false;
+            }
+            queue.leading = true;
+        }
+        let written = {
+            let mut core = self.core.lock();
+            let appended = core.writer.append_seal();
+            self.note_room(&core.writer);
+            appended
+        };
+        // Cleared also when there was no room for it: the next segment's header will prove the group.
+        self.upkeep.needs_seal.store(false, Ordering::Relaxed);
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                // The error goes nowhere: nobody waits. The poison stays.
+                drop(self.append_failed(error));
+                false
+            }
+        };
+        self.lead();
+        written
+    }
+
+    /// Writes how far the log is durable, for a later open to hold against it. A failure costs a
+    /// witness, nothing else.
+    pub(crate) fn write_manifest(&self) {
+        let position = self.position();
+        let manifest = Manifest {
+            ledger: self.lookup.log.issuer.ledger,
+            next_seq: position.next_seq,
+            next_group: position.next_group,
+        };
+        drop(manifest.write(&*self.disk));
+    }
+}

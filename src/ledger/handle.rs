@@ -1,0 +1,274 @@
+//! The handle on an open ledger: what callers hold.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::options::Options;
+use super::read::{OrderIter, Reads};
+use super::stats::Stats;
+use crate::commit::Committer;
+use crate::commit::enter::Entry;
+use crate::commit::ticket::Ticket;
+use crate::disk::DiskLock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::order::{Event, LedgerId, Order, OrderId, Outcome, Submission};
+use crate::recovery::report::RecoveryReport;
+
+/// A ledger that is open for writing.
+///
+/// Cheap to clone; all clones are the same ledger. Any number of threads may use it at the same time.
+/// The ledger is closed by [`Ledger::close`], or when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+/// What the clones of a handle share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    committer: Arc<Committer>,
+    reads: Reads,
+    report: RecoveryReport,
+    /// Given back when the ledger is closed.
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Inner {
+    pub(crate) fn new(
+        committer: Arc<Committer>,
+        reads: Reads,
+        report: RecoveryReport,
+        lock: Box<dyn DiskLock>,
+        threads: Vec<JoinHandle<()>>,
+    ) -> Inner {
+        let (lock, threads) = (Mutex::new(Some(lock)), Mutex::new(threads));
+        Inner { committer, reads, report, lock, threads }
+    }
+
+    /// Closes once; later calls find nothing left to do.
+    fn close(&self) -> Result<()> {
+        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        let closed = self.committer.close();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // A thread that panicked has poisoned the ledger, which `closed` tells.
+            drop(thread.join());
+        }
+        drop(lock);
+        closed
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Nothing acknowledged depends on closing; whoever wants to know calls `close`.
+        drop(self.close());
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in `path` with the default [`Options`], and makes it when the directory is
+    /// missing or empty.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Ledger> {
+        Options::new().open(path)
+    }
+
+    pub(crate) fn from_inner(inner: Inner) -> Ledger {
+        Ledger { inner: Arc::new(inner) }
+    }
+
+    /// Takes an order: returns when it is on disk.
+    ///
+    /// **Durability**: on `Ok` the order is there after a process kill and after a power cut, once.
+    ///
+    /// **Idempotency**: the same key and content give the same receipt, whenever and however often;
+    /// [`Outcome::how`] says whether this call took the order. Several threads with one key make one
+    /// order.
+    ///
+    /// **Limits**: see [`limits`](crate::limits).
+    ///
+    /// **Cost**: one write and one sync, shared with everything that is submitted at the same time; a
+    /// replay costs neither.
+    ///
+    /// # Errors
+    /// [`Error::certainty`] says what is on disk, [`Error::kind`] what to do:
+    /// - [`ErrorKind::Invalid`], [`ErrorKind::RefusedForNow`], [`ErrorKind::Overloaded`],
+    ///   [`ErrorKind::DiskLow`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: not recorded;
+    /// - [`ErrorKind::Conflict`], [`ErrorKind::Refused`]: recorded before, or now for good;
+    /// - [`ErrorKind::InDoubt`]: unknown; submit the same key again after opening again;
+    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: the key could not be looked up; nothing was written.
+    ///
+    /// ```
+    /// use order_ledger::{How, Ledger, Submission};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let ledger = Ledger::open(dir.path().join("orders.ledger"))?;
+    /// let order = Submission::new("web-shop", "cart-17", "2 x tea").account("ALFKI");
+    /// let first = ledger.submit(&order)?;
+    /// let again = ledger.submit(&order)?;
+    /// assert_eq!((first.how, again.how), (How::Fresh, How::Replayed));
+    /// assert_eq!(first.receipt, again.receipt);
+    /// # Ok::<(), order_ledger::Error>(())
+    /// ```
+    pub fn submit(&self, submission: &Submission) -> Result<Outcome> {
+        let committer = &self.inner.committer;
+        let entry = committer.enter(submission);
+        if matches!(entry, Ok(Entry::Fresh(_))) {
+            committer.lead_if_idle();
+        }
+        Ticket::new(committer, entry, submission).wait(None)
+    }
+
+    /// Hands in an order and returns at once with a [`Ticket`] for its outcome.
+    ///
+    /// **Durability**: none yet; [`Ticket::wait`] or awaiting the ticket tells. Keep many tickets in
+    /// flight to share syncs from one thread.
+    ///
+    /// Errors arrive through the ticket as well: they are those of [`Ledger::submit`].
+    pub fn submit_deferred(&self, submission: &Submission) -> Ticket {
+        let committer = &self.inner.committer;
+        let entry = committer.enter(submission);
+        let queued = matches!(entry, Ok(Entry::Fresh(_)));
+        let ticket = Ticket::new(committer, entry, submission);
+        if queued {
+            committer.nudge();
+        }
+        ticket
+    }
+
+    /// Takes many orders with one sync, or a few: independent results, in the order of the input.
+    ///
+    /// **Durability, idempotency**: of each result as for [`Ledger::submit`]. An order that stands
+    /// twice in the batch gets one receipt; a bad one fails alone.
+    ///
+    /// **Cost**: a batch larger than the queue is written in parts.
+    #[must_use = "each order has a result of its own"]
+    pub fn submit_many(&self, submissions: &[Submission]) -> Vec<Result<Outcome>> {
+        let committer = &self.inner.committer;
+        let mut tickets = Vec::with_capacity(submissions.len());
+        let mut unwritten = false;
+        for submission in submissions {
+            let mut entry = committer.enter(submission);
+            if unwritten && is_overloaded(&entry) {
+                // The batch itself fills the queue: write what is there, and go on.
+                committer.lead_if_idle();
+                self.wait_for_written(&mut tickets);
+                entry = committer.enter(submission);
+            }
+            unwritten |= matches!(entry, Ok(Entry::Fresh(_)));
+            tickets.push(Ticket::new(committer, entry, submission));
+        }
+        committer.lead_if_idle();
+        tickets.iter_mut().map(|ticket| ticket.wait(None)).collect()
+    }
+
+    /// Waits until the newest of these tickets has its answer: then so have all before it.
+    fn wait_for_written(&self, tickets: &mut [Ticket]) {
+        for ticket in tickets.iter_mut().rev() {
+            if ticket.is_waiting() {
+                // The answer is asked for again at the end; here only the time counts.
+                drop(ticket.wait(None));
+                return;
+            }
+        }
+    }
+
+    /// The order with this id; `None` when there is none.
+    ///
+    /// Shows only what is durable; a caller finds what it was acknowledged at once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn get(&self, order: OrderId) -> Result<Option<Order>> {
+        self.inner.reads.get(order)
+    }
+
+    /// The order that was taken (or finally refused) under this key; `None` when there is none: then
+    /// submitting under it is safe. This is how an unknown outcome is resolved without submitting.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn by_key(&self, client: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Option<Order>> {
+        self.inner.reads.by_key(client.as_ref(), key.as_ref())
+    }
+
+    /// Everything that happened to an order, first to last; empty when there is no such order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn history(&self, order: OrderId) -> Result<Vec<Event>> {
+        self.inner.reads.history(order)
+    }
+
+    /// Every order, in the order of acceptance, read from the log alone.
+    #[must_use]
+    pub fn orders(&self) -> OrderIter {
+        self.inner.reads.orders()
+    }
+
+    /// The identity of this ledger.
+    #[must_use]
+    pub fn id(&self) -> LedgerId {
+        self.inner.reads.lookup.log.issuer.ledger
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.inner.report
+    }
+
+    /// Why nothing is written any more, if a write or sync failed.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<&str> {
+        self.inner.committer.poisoned()
+    }
+
+    /// Counts and sizes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::of_log(&self.inner.reads.lookup.log)?;
+        let counters = &self.inner.committer.counters;
+        stats.fresh = counters.fresh.load(Ordering::Relaxed);
+        stats.replayed = counters.replayed.load(Ordering::Relaxed);
+        stats.joined = counters.joined.load(Ordering::Relaxed);
+        stats.conflicts = counters.conflicts.load(Ordering::Relaxed);
+        stats.groups = counters.groups.load(Ordering::Relaxed);
+        stats.last_open = Some(self.inner.report.clone());
+        Ok(stats)
+    }
+
+    /// Closes the ledger: waits for what is queued, proves the last group, gives the lock back.
+    ///
+    /// Nothing acknowledged depends on it; it makes the next opening quick and its report clean. Other
+    /// clones of the handle answer [`ErrorKind::Closed`] from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Poisoned`] when an earlier write had failed, or this one's did.
+    pub fn close(self) -> Result<()> {
+        self.inner.close()
+    }
+
+    /// Writes what is deferred: for a ledger on a simulated disk, which has no threads.
+    #[cfg(feature = "sim")]
+    pub fn pump(&self) {
+        self.inner.committer.lead_if_idle();
+    }
+
+    /// Does the upkeep that is due: for a ledger on a simulated disk, which has no threads.
+    #[cfg(feature = "sim")]
+    pub fn tick(&self) {
+        self.inner.committer.tick();
+    }
+}
+
+fn is_overloaded(entry: &Result<Entry>) -> bool {
+    entry.as_ref().is_err_and(|error: &Error| matches!(error.kind(), ErrorKind::Overloaded { .. }))
+}

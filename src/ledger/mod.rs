@@ -1,0 +1,21 @@
+//! The front door: handles, options, opening and closing, queries, the typed front.
+//!
+//! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
+//! - [`handle`]: [`Ledger`], open for writing; [`reader`]: [`Reader`], open for reading only
+//! - [`read`]: what both can read; [`stats`]: counts and sizes
+//! - [`typed`]: [`Orders`], payloads as values of a Rust type
+
+pub(crate) mod handle;
+pub(crate) mod opening;
+pub(crate) mod options;
+pub(crate) mod read;
+pub(crate) mod reader;
+pub(crate) mod stats;
+pub(crate) mod typed;
+
+pub use handle::Ledger;
+pub use options::{GroupPadding, Options, Views};
+pub use read::OrderIter;
+pub use reader::Reader;
+pub use stats::Stats;
+pub use typed::Orders;

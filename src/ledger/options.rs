@@ -1,0 +1,298 @@
+//! How a ledger is opened: every setting with its unit, default and bounds.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Ledger;
+use super::opening::{self, Opening};
+use crate::admission::gate::GateLimits;
+use crate::admission::validator::Validator;
+use crate::commit::Settings;
+use crate::disk::os::{OsDisk, OsHost};
+use crate::disk::{Disk, Host};
+use crate::error::{Error, ErrorKind, Result};
+use crate::order::Durability;
+use crate::wal::format::{BLOCK_BYTES, GROUP_ALIGN_MIN};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Where groups begin in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum GroupPadding {
+    /// Right behind each other (at multiples of 8 bytes). The block in which a group ends is written
+    /// again, with the same leading bytes, when the next one follows. Safe on every device that keeps
+    /// bytes outside a write untouched when the power fails ("power-safe overwrite"): practically all.
+    #[default]
+    PowerSafeOverwrite,
+    /// Each at a block of 4,096 bytes of its own: for devices that may damage a whole block when the
+    /// power fails during a write to a part of it. Costs up to 4 KiB per group.
+    Block,
+}
+
+/// Whether the views (lists by account, reference and state) are kept in sled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Views {
+    /// Kept in `derived/views`, fed in the background. Queries are answered from them, and completed
+    /// from the log.
+    #[default]
+    On,
+    /// Not kept: the same queries answer the same from the log alone, by reading all of it.
+    Off,
+}
+
+/// How to open a ledger. Each setting has a default that is right for most.
+///
+/// ```
+/// use std::time::Duration;
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("orders.ledger");
+/// let ledger = order_ledger::Options::new()
+///     .segment_bytes(16 * 1024 * 1024)
+///     .admission_wait(Duration::from_millis(50))
+///     .open(&path)?;
+/// # ledger.close()?;
+/// # Ok::<(), order_ledger::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Options {
+    segment_bytes: u64,
+    segment_bytes_min: u64,
+    group_padding: GroupPadding,
+    durability: Durability,
+    queue_orders_max: usize,
+    queue_bytes_max: usize,
+    client_share_percent: usize,
+    admission_wait: Duration,
+    seal_after: Duration,
+    disk_reserve_bytes: u64,
+    disk_free_min_bytes: u64,
+    views: Views,
+    views_open_deadline: Duration,
+    validator: Option<Arc<dyn Validator>>,
+    threads: bool,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("segment_bytes", &self.segment_bytes)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options {
+            segment_bytes: 64 * MIB,
+            segment_bytes_min: MIB,
+            group_padding: GroupPadding::default(),
+            durability: Durability::Durable,
+            queue_orders_max: 65_536,
+            queue_bytes_max: 64 * 1024 * 1024,
+            client_share_percent: 50,
+            admission_wait: Duration::ZERO,
+            seal_after: Duration::from_millis(500),
+            disk_reserve_bytes: MIB,
+            disk_free_min_bytes: 16 * MIB,
+            views: Views::On,
+            views_open_deadline: Duration::from_secs(10),
+            validator: None,
+            threads: true,
+        }
+    }
+
+    /// Size of a file of the log, in bytes. Default 64 MiB; 1 MiB to 4 GiB minus 64 KiB.
+    ///
+    /// Too small: a file is made and sealed often. Too large: opening after a crash reads more (it
+    /// reads the last file), and a new ledger takes this much of the disk at once. A single order that
+    /// does not fit gets a file made to measure.
+    pub fn segment_bytes(mut self, bytes: u64) -> Options {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Where groups begin. Default [`GroupPadding::PowerSafeOverwrite`].
+    pub fn group_padding(mut self, padding: GroupPadding) -> Options {
+        self.group_padding = padding;
+        self
+    }
+
+    /// What an acknowledgement promises. Default [`Durability::Durable`]. Fixed when the ledger is
+    /// made: opening it as anything else is refused.
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// How many orders may wait to be written. Default 65,536; 1 to 16,777,216. Beyond it `submit`
+    /// answers [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded).
+    pub fn queue_orders_max(mut self, orders: usize) -> Options {
+        self.queue_orders_max = orders;
+        self
+    }
+
+    /// How many bytes of orders may wait to be written: memory that the queue may take. Default 64 MiB;
+    /// 64 KiB to 4 GiB.
+    pub fn queue_bytes_max(mut self, bytes: usize) -> Options {
+        self.queue_bytes_max = bytes;
+        self
+    }
+
+    /// How much of the queue one client may fill, in percent. Default 50; 1 to 100. At 100 one client
+    /// can shut out all others.
+    pub fn client_share_percent(mut self, percent: usize) -> Options {
+        self.client_share_percent = percent;
+        self
+    }
+
+    /// How long `submit` waits for room in the queue before it answers `Overloaded`. Default 0; up to
+    /// one hour.
+    pub fn admission_wait(mut self, wait: Duration) -> Options {
+        self.admission_wait = wait;
+        self
+    }
+
+    /// After how long without orders the last group is proven by a seal. Default 500 ms; 1 ms to one
+    /// hour. Until then damage to the last group can't be told from a crash while it was written.
+    pub fn seal_after(mut self, after: Duration) -> Options {
+        self.seal_after = after;
+        self
+    }
+
+    /// Bytes of the log that are kept for orders that exist already, when the disk has no room for the
+    /// next segment. Default 1 MiB; less than a segment.
+    pub fn disk_reserve_bytes(mut self, bytes: u64) -> Options {
+        self.disk_reserve_bytes = bytes;
+        self
+    }
+
+    /// Bytes that are left free on the file system: no segment is made that would leave less. Default
+    /// 16 MiB.
+    pub fn disk_free_min_bytes(mut self, bytes: u64) -> Options {
+        self.disk_free_min_bytes = bytes;
+        self
+    }
+
+    /// Whether the views are kept. Default [`Views::On`].
+    pub fn views(mut self, views: Views) -> Options {
+        self.views = views;
+        self
+    }
+
+    /// How long the views may take to open before they are set aside and rebuilt. Default 10 s; 1 ms to
+    /// one hour. Opening the ledger itself never waits for them.
+    pub fn views_open_deadline(mut self, deadline: Duration) -> Options {
+        self.views_open_deadline = deadline;
+        self
+    }
+
+    /// Looks at new orders before they are taken. Default none.
+    pub fn validator(mut self, validator: impl Validator + 'static) -> Options {
+        self.validator = Some(Arc::new(validator));
+        self
+    }
+
+    /// Opens the ledger in `path` for writing, and makes it when the directory is missing or empty.
+    ///
+    /// **Durability**: when this returns, the directory, its entry in its parent and everything found
+    /// in the log are durable.
+    ///
+    /// **Cost**: reads the last segment, not the sealed ones; a new ledger writes one segment of zeros.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a setting out of bounds; [`ErrorKind::Locked`] at once when another
+    /// process has it; [`ErrorKind::NotALedger`]; [`ErrorKind::NewerFormat`];
+    /// [`ErrorKind::DurabilityMismatch`]; [`ErrorKind::Corrupt`] and [`ErrorKind::LogLostData`] with
+    /// nothing changed; [`ErrorKind::DiskLow`]; [`ErrorKind::Io`].
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Ledger> {
+        let path = path.as_ref();
+        self.check()?;
+        let disk = OsDisk::create_dir(path)
+            .map_err(|error| Error::io("opening the directory", error).at(path))?;
+        let views_at = Some(path.to_owned());
+        self.open_parts(Arc::new(disk), Arc::new(OsHost::new()), views_at)
+            .map_err(|error| error.at(path))
+    }
+
+    /// Opens the ledger on a simulated disk. No thread is started: what is deferred is written by
+    /// [`Ledger::pump`], and the upkeep is done by [`Ledger::tick`].
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    #[cfg(feature = "sim")]
+    pub fn open_simulated(&self, disk: Arc<dyn Disk>, host: Arc<dyn Host>) -> Result<Ledger> {
+        let options = Options { threads: false, segment_bytes_min: 16 * 1024, ..self.clone() };
+        options.check()?;
+        options.open_parts(disk, host, None)
+    }
+
+    fn open_parts(
+        &self,
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        views_at: Option<std::path::PathBuf>,
+    ) -> Result<Ledger> {
+        let opening = Opening {
+            disk,
+            host,
+            group_align: match self.group_padding {
+                GroupPadding::PowerSafeOverwrite => GROUP_ALIGN_MIN,
+                GroupPadding::Block => crate::bytes::to_u32(crate::bytes::to_usize(BLOCK_BYTES)),
+            },
+            durability: self.durability,
+            views: self.views,
+            views_open_deadline: self.views_open_deadline,
+            views_at,
+            settings: Settings {
+                segment_bytes: self.segment_bytes / BLOCK_BYTES * BLOCK_BYTES,
+                gate: GateLimits {
+                    orders_max: self.queue_orders_max,
+                    bytes_max: self.queue_bytes_max,
+                    client_share_percent: self.client_share_percent,
+                },
+                admission_wait: self.admission_wait,
+                seal_after: self.seal_after,
+                disk_reserve_bytes: self.disk_reserve_bytes,
+                disk_free_min_bytes: self.disk_free_min_bytes,
+                validator: self.validator.clone(),
+                threads: self.threads,
+            },
+        };
+        opening::open(opening)
+    }
+
+    /// Holds every setting against its bounds.
+    fn check(&self) -> Result<()> {
+        let hour_ms = 3_600_000;
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let count = |value: usize| value as u64;
+        for (name, value, min, max) in [
+            ("segment_bytes", self.segment_bytes, self.segment_bytes_min, 4096 * MIB - 64 * 1024),
+            ("queue_orders_max", count(self.queue_orders_max), 1, 16 * MIB),
+            ("queue_bytes_max", count(self.queue_bytes_max), 64 * 1024, 4096 * MIB),
+            ("client_share_percent", count(self.client_share_percent), 1, 100),
+            ("admission_wait in ms", ms(self.admission_wait), 0, hour_ms),
+            ("seal_after in ms", ms(self.seal_after), 1, hour_ms),
+            ("disk_reserve_bytes", self.disk_reserve_bytes, 0, self.segment_bytes),
+            ("views_open_deadline in ms", ms(self.views_open_deadline), 1, hour_ms),
+        ] {
+            if !(min..=max).contains(&value) {
+                let what = format!("option {name} is {value}; allowed are {min} to {max}");
+                return Err(Error::new(ErrorKind::Invalid { what }));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Looking at a ledger without the right to change it: beside a writer, on a copy, on a read-only mount.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::read::{OrderIter, Reads};
+use super::stats::Stats;
+use crate::admission::dedupe::Lookup;
+use crate::disk::os::{OsDisk, OsHost};
+use crate::disk::{Disk, Host};
+use crate::error::{Error, ErrorKind, Result};
+use crate::order::{Event, LedgerId, Order, OrderId};
+use crate::recovery;
+
+/// A ledger that is open for reading only: takes no lock and changes no byte.
+///
+/// Shows what was durable when it was opened; open again to see more. A group at the end that nothing
+/// later proves is shown only after this process has itself synced the file and read the group again
+/// past the page cache, so that nothing is ever shown that a power cut can take back (I3).
+#[derive(Clone, Debug)]
+pub struct Reader {
+    disk: Arc<dyn Disk>,
+    reads: Reads,
+}
+
+impl Reader {
+    /// Opens the ledger in `path` for reading.
+    ///
+    /// **Cost**: as for [`Options::open`](crate::Options::open), without writing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotALedger`], [`ErrorKind::NewerFormat`], [`ErrorKind::Corrupt`],
+    /// [`ErrorKind::LogLostData`], [`ErrorKind::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Reader> {
+        let path = path.as_ref();
+        let disk = OsDisk::open_dir(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Error::new(ErrorKind::NotALedger { what: "there is no such directory".into() })
+                    .at(path)
+            }
+            _ => Error::io("opening the directory", error).at(path),
+        })?;
+        Reader::open_on(Arc::new(disk), &OsHost::new()).map_err(|error| error.at(path))
+    }
+
+    /// Opens the ledger on `disk` for reading.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, host: &dyn Host) -> Result<Reader> {
+        let recovered = recovery::open_read_only(&disk, host)?;
+        let lookup = Lookup { log: recovered.log, tables: recovered.tables };
+        Ok(Reader { disk, reads: Reads { lookup } })
+    }
+
+    /// The order with this id; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn get(&self, order: OrderId) -> Result<Option<Order>> {
+        self.reads.get(order)
+    }
+
+    /// The order that was taken (or finally refused) under this key; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn by_key(&self, client: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Option<Order>> {
+        self.reads.by_key(client.as_ref(), key.as_ref())
+    }
+
+    /// Everything that happened to an order, first to last; empty when there is no such order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn history(&self, order: OrderId) -> Result<Vec<Event>> {
+        self.reads.history(order)
+    }
+
+    /// Every order, in the order of acceptance, read from the log alone.
+    #[must_use]
+    pub fn orders(&self) -> OrderIter {
+        self.reads.orders()
+    }
+
+    /// The identity of the ledger.
+    #[must_use]
+    pub fn id(&self) -> LedgerId {
+        self.reads.lookup.log.issuer.ledger
+    }
+
+    /// Counts and sizes, with the report of the last opening for writing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::of_log(&self.reads.lookup.log)?;
+        stats.last_open = recovery::last_report(&*self.disk);
+        Ok(stats)
+    }
+}

@@ -1,0 +1,293 @@
+//! Opening: the only place where the parts meet. Reads the log, decides, rebuilds what is derived.
+//!
+//! - [`identity`]: who the ledger is
+//! - [`decision`]: torn tail or rot, as a table
+//! - [`segments`]: what is found in `wal/`, and whether it is a chain
+//! - [`report`]: what was found and done
+//!
+//! Always true: nothing is changed before the whole log has been judged sound; a torn tail is cut and
+//! synced before anything is appended; opening to read changes no byte; every step may be interrupted
+//! by a crash and begun again (nothing here depends on having been finished once).
+
+pub(crate) mod decision;
+pub(crate) mod identity;
+pub(crate) mod report;
+pub(crate) mod segments;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::bytes::to_usize;
+use crate::disk::{self, Disk, Host, disk_low, is_full};
+use crate::error::{Error, ErrorKind, Result};
+use crate::order::{Durability, Seq};
+use crate::tables::Tables;
+use crate::tables::hash::KeyHasher;
+use crate::tables::manifest::{DERIVED_DIR, Manifest, TABLES_DIR};
+use crate::wal::format::{BLOCK_BYTES, WAL_DIR, round_up};
+use crate::wal::log::Log;
+use crate::wal::prepare::Preparer;
+use crate::wal::scan::Position;
+use crate::wal::segment::Segment;
+use crate::wal::writer::{Layout, create_first};
+use identity::Identity;
+use report::RecoveryReport;
+use segments::{Found, Mode};
+
+/// Name of the file that keeps the last report.
+const OPENED_NAME: &str = "OPENED";
+
+/// A log that has been judged sound, and what was derived from it.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) identity: Identity,
+    pub(crate) log: Arc<Log>,
+    pub(crate) tables: Arc<Tables>,
+    /// The segment that groups go to, and where.
+    pub(crate) active: Arc<Segment>,
+    pub(crate) position: Position,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Opens the ledger on `disk` for writing; the caller holds its lock. Makes a new one where there is
+/// none.
+pub(crate) fn open(
+    disk: &Arc<dyn Disk>,
+    host: &dyn Host,
+    preparer: &Preparer,
+    layout: Layout,
+    durability: Durability,
+) -> Result<Recovered> {
+    let started_ns = host.monotonic_ns();
+    let created = Identity::read(&**disk)?.is_none();
+    if created {
+        create(disk, host, preparer, layout, durability)?;
+    }
+    // An earlier process may have crashed between a rename and its sync: nothing that is read below may
+    // rest on names that a power cut can still take back.
+    for dir in ["", WAL_DIR] {
+        disk.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
+    }
+    let identity = require_identity(&**disk)?;
+    if identity.issuer.durability != durability {
+        let ledger = identity.issuer.durability;
+        return Err(Error::new(ErrorKind::DurabilityMismatch { ledger }));
+    }
+    let tables = Tables::new(KeyHasher::new(identity.secret));
+    let found = segments::find(disk, &identity, &tables, Mode::Write)?;
+    check_witness(&**disk, &identity, &found)?;
+
+    // The log is sound. From here on things are changed, each change harmless when it is interrupted.
+    let leftovers_removed = remove_leftovers(&**disk)?;
+    let torn_bytes = cut_torn_tail(&found)?;
+    make_derived_dirs(&**disk)?;
+    let resealed = seal_unsealed(&found)?;
+    let mut recovered = assemble(identity, tables, found)?;
+    recovered.report.created = created;
+    recovered.report.leftovers_removed = leftovers_removed;
+    recovered.report.torn_bytes = torn_bytes;
+    recovered.report.segments_resealed = resealed;
+    let last_at = recovered.position.last_at.as_unix_ns();
+    recovered.report.clock_behind_ns = last_at.saturating_sub(host.wall_ns());
+    recovered.report.elapsed_ns = host.monotonic_ns().saturating_sub(started_ns);
+    Ok(recovered)
+}
+
+/// Opens the ledger on `disk` for reading, beside a writer or not: takes no lock, changes no byte.
+///
+/// A group at the end that nothing later proves is shown only after this process itself has synced the
+/// file and read the group again past the page cache: then it is durable, whoever wrote it (I3).
+pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Recovered> {
+    let started_ns = host.monotonic_ns();
+    let identity = require_identity(&**disk)?;
+    // A writer may rotate or seal while we look; what was seen half is looked at again.
+    const LOOKS: u32 = 5;
+    let mut look = 1;
+    let (tables, found) = loop {
+        let tables = Tables::new(KeyHasher::new(identity.secret));
+        match segments::find(disk, &identity, &tables, Mode::Read) {
+            Err(error) if look < LOOKS && may_be_a_race(&error) => {
+                look += 1;
+                host.sleep(std::time::Duration::from_millis(20));
+            }
+            other => break (tables, other?),
+        }
+    };
+    check_witness(&**disk, &identity, &found)?;
+    let mut recovered = assemble(identity, tables, found)?;
+    recovered.report.elapsed_ns = host.monotonic_ns().saturating_sub(started_ns);
+    Ok(recovered)
+}
+
+fn may_be_a_race(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Corrupt(_) => true,
+        ErrorKind::Io { kind, .. } => *kind == io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn require_identity(disk: &dyn Disk) -> Result<Identity> {
+    Identity::read(disk)?.ok_or_else(|| {
+        Error::new(ErrorKind::NotALedger { what: "the directory has no file LEDGER".into() })
+    })
+}
+
+/// Makes a new ledger in a directory that is empty, or in which making one was interrupted.
+fn create(
+    disk: &Arc<dyn Disk>,
+    host: &dyn Host,
+    preparer: &Preparer,
+    layout: Layout,
+    durability: Durability,
+) -> Result<()> {
+    let doing = |error| match is_full(&error) {
+        true => disk_low(&**disk, error),
+        false => Error::io("making a new ledger", error),
+    };
+    segments::clear_unfinished(disk)?;
+    match disk.create_dir(WAL_DIR) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(doing(error)),
+        _ => {}
+    }
+    disk.sync_dir("").map_err(doing)?;
+    let identity = Identity::make(host, durability);
+    create_first(&**disk, host, preparer, layout, identity.issuer.ledger, durability)
+        .map_err(doing)?;
+    disk::replace_file(&**disk, "", identity::NAME, &identity.encode()).map_err(doing)
+}
+
+/// A manifest that is ahead of the log proves that the log lost data.
+fn check_witness(disk: &dyn Disk, identity: &Identity, found: &Found) -> Result<()> {
+    let Some(manifest) = Manifest::read(disk) else { return Ok(()) };
+    let position = &found.position;
+    let ahead = manifest.next_seq > position.next_seq || manifest.next_group > position.next_group;
+    if manifest.ledger == identity.issuer.ledger && ahead {
+        return Err(log_lost_data(manifest.next_seq, position.next_seq, "derived/tables/MANIFEST"));
+    }
+    Ok(())
+}
+
+/// The error for a witness that has seen more than the log holds.
+pub(crate) fn log_lost_data(witness_next: Seq, log_next: Seq, witness: &str) -> Error {
+    Error::new(ErrorKind::LogLostData {
+        witness_seq: Seq(witness_next.0.saturating_sub(1)),
+        log_seq: log_next.0.checked_sub(1).filter(|seq| *seq > 0).map(Seq),
+        witness: witness.to_owned(),
+    })
+}
+
+/// Removes files that were being made when a crash came.
+fn remove_leftovers(disk: &dyn Disk) -> Result<u64> {
+    let mut removed = 0;
+    for dir in ["", WAL_DIR, TABLES_DIR] {
+        let names = match disk.list(dir) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io(format!("listing {dir:?}"), error)),
+        };
+        for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+            let path = disk::join(dir, name);
+            disk.remove(&path).map_err(|error| Error::io(format!("removing {path}"), error))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Overwrites a torn group with zeros and syncs, before anything can be appended: bytes of it that
+/// stayed could otherwise join with what is written next (rule 24). Answers how many bytes.
+///
+/// A crash in the middle leaves another torn tail, which the next open cuts: what was torn has no header
+/// of a later group in it, and zeros make none.
+fn cut_torn_tail(found: &Found) -> Result<u64> {
+    let Some((dirty_end, _)) = &found.torn else { return Ok(0) };
+    let (file, start) = (&found.last.file, found.position.offset);
+    let cut = |error| Error::io(format!("cutting the torn tail of {}", found.last.path()), error);
+    let zeros = vec![0; 256 * 1024];
+    let end = round_up(*dirty_end, BLOCK_BYTES).min(found.last.header.file_bytes);
+    let mut offset = start;
+    while offset < end {
+        let piece = to_usize(end - offset).min(zeros.len());
+        disk::write_all_at(&**file, zeros.get(..piece).unwrap_or_default(), offset).map_err(cut)?;
+        offset += piece as u64;
+    }
+    disk::sync(&**file).map_err(cut)?;
+    Ok(dirty_end - start)
+}
+
+/// Seals the segments whose sealing a crash interrupted. Answers how many.
+fn seal_unsealed(found: &Found) -> Result<u64> {
+    for (segment, end) in &found.unsealed {
+        let keys = found.hot.iter().find(|(number, _)| *number == segment.header.number);
+        let sorted = keys.map(|(_, hot)| hot.sorted()).unwrap_or_default();
+        let sections = crate::tables::run::encode(&sorted, segment.header.first_seq);
+        segment
+            .seal(end, &sections)
+            .map_err(|error| Error::io(format!("sealing {}", segment.path()), error))?;
+    }
+    Ok(found.unsealed.len() as u64)
+}
+
+/// Makes the directories of what is derived. A file in their place is set aside.
+fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
+    for dir in [DERIVED_DIR, TABLES_DIR] {
+        let made = match disk.create_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match disk.list(dir) {
+                Ok(_) => Ok(()),
+                Err(_) => {
+                    disk.rename(dir, &format!("{dir}.aside")).and_then(|()| disk.create_dir(dir))
+                }
+            },
+            other => other,
+        };
+        made.map_err(|error| match is_full(&error) {
+            true => disk_low(disk, error),
+            false => Error::io(format!("making {dir}"), error),
+        })?;
+    }
+    Ok(())
+}
+
+/// Builds the log and its tables from what was found.
+fn assemble(identity: Identity, tables: Tables, found: Found) -> Result<Recovered> {
+    let mut report = RecoveryReport {
+        segments: found.segments.len() as u64,
+        segments_scanned: found.hot.len() as u64,
+        records: found.position.next_seq.0 - 1,
+        torn_why: found.torn.map(|(_, why)| why),
+        ..RecoveryReport::default()
+    };
+    let mut hot = found.hot;
+    for segment in &found.segments {
+        let number = segment.header.number;
+        let scanned = hot.iter().position(|(scanned, _)| *scanned == number);
+        if let Some(index) = scanned {
+            report.records_scanned += segment.counts().iter().map(|(_, count)| count).sum::<u64>();
+            let (_, keys) = hot.swap_remove(index);
+            if segment.footer().is_none() {
+                tables.push_hot(number, segment.header.first_seq, keys);
+                continue;
+            }
+        }
+        if !tables.push_sealed(segment)? {
+            report.tables_rebuilt += 1;
+        }
+    }
+    let position = found.position;
+    let log = Arc::new(Log::new(identity.issuer, found.segments, position.next_seq));
+    let tables = Arc::new(tables);
+    Ok(Recovered { identity, log, tables, active: found.last, position, report })
+}
+
+/// Keeps the report where `stats` finds it. Derived: a failure is not an error of opening.
+pub(crate) fn keep_report(disk: &dyn Disk, report: &RecoveryReport) -> io::Result<()> {
+    disk::replace_file(disk, DERIVED_DIR, OPENED_NAME, report.to_string().as_bytes())
+}
+
+/// The report of the last opening for writing, when it was kept.
+pub(crate) fn last_report(disk: &dyn Disk) -> Option<RecoveryReport> {
+    let path = disk::join(DERIVED_DIR, OPENED_NAME);
+    let bytes = disk::read_file(disk, &path, 16 * 1024).ok()?;
+    Some(RecoveryReport::parse(&String::from_utf8_lossy(&bytes)))
+}

@@ -1,0 +1,391 @@
+//! What is found in `wal/`: the segments as a chain from 1 to the last, each judged.
+//!
+//! Only reads (but for [`clear_unfinished`]). A sealed segment costs two blocks: its header and its
+//! footer; the groups of the last segment, and of one whose sealing was interrupted, are scanned.
+
+use std::io;
+use std::sync::Arc;
+
+use super::decision::{Decision, Successor, decide};
+use super::identity::{self, Identity};
+use crate::bytes::to_usize;
+use crate::disk::{self, Disk, DiskFile, Open};
+use crate::error::{Damage, Error, ErrorKind, Result};
+use crate::order::{Seq, Timestamp};
+use crate::tables::Tables;
+use crate::tables::hot::Hot;
+use crate::wal::format::{
+    self, BLOCK_BYTES, Footer, GROUPS_START, SegmentHeader, Unreadable, WAL_DIR, segment_number,
+    segment_path,
+};
+use crate::wal::scan::{self, Position, ScanEnd};
+use crate::wal::segment::{OpenIndex, Segment};
+
+/// Name of the lock file.
+pub(crate) const LOCK_NAME: &str = "LOCK";
+
+/// How the log is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// By the one writer, who holds the lock.
+    Write,
+    /// By a reader, perhaps beside a writer.
+    Read,
+}
+
+/// A log that has been judged sound.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// First to last.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// The keys of the segments that were scanned, by segment number.
+    pub(crate) hot: Vec<(u64, Hot)>,
+    /// Segments before the last that are to be sealed, and where they end.
+    pub(crate) unsealed: Vec<(Arc<Segment>, Position)>,
+    /// The segment that groups go to.
+    pub(crate) last: Arc<Segment>,
+    /// Where its valid groups end.
+    pub(crate) position: Position,
+    /// The end of what has to be cut, and why, when the last group is torn.
+    pub(crate) torn: Option<(u64, String)>,
+}
+
+/// A segment file with a valid header.
+struct Candidate {
+    number: u64,
+    header: SegmentHeader,
+    header_crc: u32,
+    file: Arc<dyn DiskFile>,
+    bytes: u64,
+}
+
+/// Finds and judges the segments of the ledger.
+///
+/// # Errors
+/// `Corrupt` with file, offset and seqs, `NewerFormat`, or `Io`. Nothing was changed.
+pub(crate) fn find(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    tables: &Tables,
+    mode: Mode,
+) -> Result<Found> {
+    let numbers = numbers(&**disk)?;
+    let mut candidates = Vec::new();
+    for number in &numbers {
+        candidates.push(open_candidate(&**disk, identity, *number)?);
+    }
+    check_first(candidates.first())?;
+    let mut found = Vec::new();
+    let (mut hot, mut unsealed) = (Vec::new(), Vec::new());
+    let mut last_at = Timestamp::from_unix_ns(0);
+    let mut rest = candidates.into_iter().peekable();
+    while let Some(candidate) = rest.next() {
+        let Some(next) = rest.peek() else {
+            return find_last(disk, tables, mode, candidate, last_at, found, hot, unsealed);
+        };
+        let successor = Successor {
+            first_seq: next.header.first_seq,
+            first_group: next.header.first_group,
+            link: next.header.link,
+        };
+        let (path, nonce_header) = (segment_path(candidate.number), candidate.header.clone());
+        match read_footer(&candidate)? {
+            Some(footer) => {
+                let reached = Successor {
+                    first_seq: footer.next_seq,
+                    first_group: footer.next_group,
+                    link: footer.link,
+                };
+                if reached != successor {
+                    return Err(damage(
+                        &segment_path(next.number),
+                        Some(0),
+                        (Some(footer.next_seq), None),
+                        format!("the segment does not continue {path}"),
+                    ));
+                }
+                last_at = last_at.max(footer.last_at);
+                let Candidate { header, header_crc, file, .. } = candidate;
+                let segment = Segment::sealed(header, header_crc, file, footer);
+                found.push(Arc::new(segment.ok_or_else(|| {
+                    damage(&path, None, (None, None), "the footer does not fit".into())
+                })?));
+            }
+            None => {
+                let (segment, keys, end) =
+                    scan_segment(disk, tables, mode, candidate, last_at)?;
+                if let Decision::Rot { durable_next } = decide(&end, Some(successor)) {
+                    return Err(rot(&path, &nonce_header, &end, durable_next));
+                }
+                last_at = end.position.last_at;
+                hot.push((nonce_header.number, keys));
+                unsealed.push((Arc::clone(&segment), end.position));
+                found.push(segment);
+            }
+        }
+    }
+    Err(no_segment(1))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the state of the one loop that calls it")]
+fn find_last(
+    disk: &Arc<dyn Disk>,
+    tables: &Tables,
+    mode: Mode,
+    candidate: Candidate,
+    last_at: Timestamp,
+    mut segments: Vec<Arc<Segment>>,
+    mut hot: Vec<(u64, Hot)>,
+    unsealed: Vec<(Arc<Segment>, Position)>,
+) -> Result<Found> {
+    let path = segment_path(candidate.number);
+    let (header, bytes) = (candidate.header.clone(), candidate.bytes);
+    if bytes != header.file_bytes {
+        // Sealing comes after the next segment is in place, so a sealed last segment misses it.
+        let (seq, what) = match read_footer(&candidate)? {
+            Some(footer) => {
+                (Some(footer.next_seq), "the segment is sealed, and the one behind it is missing".into())
+            }
+            None => (None, format!("the file has {bytes} bytes and was made with {}", header.file_bytes)),
+        };
+        return Err(damage(&path, Some(bytes), (seq, None), what));
+    }
+    if mode == Mode::Write {
+        prove(&*candidate.file, &path)?;
+    }
+    let (mut segment, mut keys, mut end) = scan_segment(disk, tables, mode, candidate, last_at)?;
+    let decision = decide(&end, None);
+    if mode == Mode::Read && !end.position.sealed {
+        // The last group may be in the page cache only. Make durable what was just seen, look past the
+        // cache, and believe no more than both looks agree on.
+        prove(&*segment.file, &path)?;
+        let again = Candidate {
+            number: header.number,
+            header: header.clone(),
+            header_crc: segment.header_crc,
+            file: Arc::clone(&segment.file),
+            bytes: end.position.offset,
+        };
+        let bad = end.bad.take();
+        (segment, keys, end) = scan_segment(disk, tables, mode, again, last_at)?;
+        end.bad = bad;
+    }
+    let torn = match decision {
+        Decision::Whole => None,
+        Decision::Torn { dirty_end } => {
+            let what = end.bad.as_ref().map(|bad| bad.what.to_owned()).unwrap_or_default();
+            Some((dirty_end, what))
+        }
+        Decision::Rot { durable_next } => return Err(rot(&path, &header, &end, durable_next)),
+    };
+    hot.push((header.number, keys));
+    segments.push(Arc::clone(&segment));
+    Ok(Found { segments, hot, unsealed, last: segment, position: end.position, torn })
+}
+
+/// Makes durable what the file shows, and drops the page cache: what is read from now on is what the
+/// disk holds. After a failed sync the cache shows bytes that were never written (F6).
+fn prove(file: &dyn DiskFile, path: &str) -> Result<()> {
+    disk::sync(file).map_err(|error| Error::io(format!("syncing {path}"), error))?;
+    // Best effort: a file system that has no page cache to drop says so here.
+    drop(file.drop_cache());
+    Ok(())
+}
+
+/// Scans the groups of a segment for its index and its keys.
+fn scan_segment(
+    disk: &Arc<dyn Disk>,
+    tables: &Tables,
+    mode: Mode,
+    candidate: Candidate,
+    last_at: Timestamp,
+) -> Result<(Arc<Segment>, Hot, ScanEnd)> {
+    let path = segment_path(candidate.number);
+    let Candidate { header, header_crc, file, bytes, .. } = candidate;
+    let start = Position::start(&header, header_crc, last_at);
+    let (mut index, mut keys) = (OpenIndex::default(), Hot::default());
+    let mut unreadable = None;
+    let end = scan::scan(&*file, &header, start, bytes, |group| {
+        index.add(group);
+        if let Err(error) = tables.gather(group, &mut keys) {
+            unreadable.get_or_insert(error);
+        }
+    })
+    .map_err(|error| Error::io(format!("reading {path}"), error))?;
+    if let Some(error) = unreadable {
+        return Err(error);
+    }
+    let file = match mode {
+        Mode::Read => file,
+        Mode::Write => disk
+            .open(&path, Open::Write)
+            .map_err(|error| Error::io(format!("opening {path}"), error))?,
+    };
+    Ok((Arc::new(Segment::open(header, header_crc, file, index)), keys, end))
+}
+
+/// The numbers of the segments: 1 to n without a gap.
+fn numbers(disk: &dyn Disk) -> Result<Vec<u64>> {
+    let names = match disk.list(WAL_DIR) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(damage(WAL_DIR, None, (Some(Seq::FIRST), None), "the directory is missing".into()));
+        }
+        Err(error) => return Err(Error::io(format!("listing {WAL_DIR}"), error)),
+    };
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    for (expected, number) in (1..).zip(&numbers) {
+        if expected != *number {
+            return Err(no_segment(expected));
+        }
+    }
+    if numbers.is_empty() {
+        return Err(no_segment(1));
+    }
+    Ok(numbers)
+}
+
+fn no_segment(number: u64) -> Error {
+    let first = (number == 1).then_some(Seq::FIRST);
+    damage(&segment_path(number), None, (first, None), "the segment is missing".into())
+}
+
+fn open_candidate(disk: &dyn Disk, identity: &Identity, number: u64) -> Result<Candidate> {
+    let path = segment_path(number);
+    let io = |error| Error::io(format!("reading {path}"), error);
+    let file = disk.open(&path, Open::Read).map_err(io)?;
+    let bytes = file.bytes().map_err(io)?;
+    let mut block = vec![0; to_usize(BLOCK_BYTES)];
+    let read = disk::read_up_to(&*file, &mut block, 0).map_err(io)?;
+    block.truncate(read);
+    let (header, header_crc) = SegmentHeader::decode(&block).map_err(|why| match why {
+        Unreadable::Newer(found) => {
+            Error::new(ErrorKind::NewerFormat { found, known: format::VERSION })
+        }
+        Unreadable::Invalid(what) => {
+            damage(&path, Some(0), (None, None), format!("segment header: {what}"))
+        }
+    })?;
+    let what = if header.ledger != identity.issuer.ledger {
+        Some(format!("the segment belongs to ledger {}", header.ledger))
+    } else if header.number != number {
+        Some(format!("the file holds segment {}", header.number))
+    } else if header.durability != identity.issuer.durability {
+        Some(format!("the segment is {}, the ledger is not", header.durability))
+    } else {
+        None
+    };
+    match what {
+        Some(what) => Err(damage(&path, Some(0), (Some(header.first_seq), None), what)),
+        None => Ok(Candidate { number, header, header_crc, file, bytes }),
+    }
+}
+
+fn check_first(candidate: Option<&Candidate>) -> Result<()> {
+    let Some(candidate) = candidate else { return Err(no_segment(1)) };
+    let header = &candidate.header;
+    if header.first_seq == Seq::FIRST && header.first_group == 1 && header.link == 0 {
+        return Ok(());
+    }
+    let what = "segment 1 does not begin at the first record".to_owned();
+    Err(damage(&segment_path(1), Some(0), (Some(Seq::FIRST), None), what))
+}
+
+/// The footer at the end of the file, when there is a valid one of this very segment.
+fn read_footer(candidate: &Candidate) -> Result<Option<Footer>> {
+    let Some(offset) = candidate.bytes.checked_sub(BLOCK_BYTES).filter(|at| *at >= GROUPS_START) else {
+        return Ok(None);
+    };
+    let mut block = vec![0; to_usize(BLOCK_BYTES)];
+    let path = segment_path(candidate.number);
+    let read = disk::read_up_to(&*candidate.file, &mut block, offset)
+        .map_err(|error| Error::io(format!("reading {path}"), error))?;
+    block.truncate(read);
+    match Footer::decode(&block) {
+        Ok(footer) if footer.header_crc == candidate.header_crc => Ok(Some(footer)),
+        Err(Unreadable::Newer(found)) => {
+            Err(Error::new(ErrorKind::NewerFormat { found, known: format::VERSION }))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn rot(path: &str, header: &SegmentHeader, end: &ScanEnd, durable_next: Option<Seq>) -> Error {
+    let first = end.position.next_seq;
+    let last = durable_next.map(|next| Seq(next.0.saturating_sub(1))).filter(|last| *last >= first);
+    let what = match &end.bad {
+        Some(bad) => match &bad.proof {
+            Some(proof) => format!(
+                "group {}: {}; group {} at byte {} proves that it had been durable",
+                end.position.next_group, bad.what, proof.group, proof.offset
+            ),
+            None => format!("group {}: {}", end.position.next_group, bad.what),
+        },
+        None => format!("the groups end before segment {} begins", header.number + 1),
+    };
+    damage(path, Some(end.position.offset), (Some(first), last), what)
+}
+
+fn damage(
+    file: &str,
+    offset: Option<u64>,
+    (first_seq, last_seq): (Option<Seq>, Option<Seq>),
+    what: String,
+) -> Error {
+    let file = file.to_owned();
+    Error::new(ErrorKind::Corrupt(Damage { file, offset, first_seq, last_seq, what }))
+}
+
+/// Clears a directory in which making a ledger was interrupted; refuses one that holds anything else.
+///
+/// Without `LEDGER` no call was ever acknowledged: what may be there is an empty segment 1 and files
+/// that were being made.
+pub(crate) fn clear_unfinished(disk: &Arc<dyn Disk>) -> Result<()> {
+    let not_a_ledger = |what: String| Error::new(ErrorKind::NotALedger { what });
+    let io = |error| Error::io("looking into the directory", error);
+    let ledger_tmp = format!("{}.tmp", identity::NAME);
+    for name in disk.list("").map_err(io)? {
+        let ours = name == LOCK_NAME || name == WAL_DIR || name == ledger_tmp;
+        if !ours {
+            return Err(not_a_ledger(format!("it holds {name:?} and no file LEDGER")));
+        }
+    }
+    let names = match disk.list(WAL_DIR) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+    };
+    let mut removable = Vec::new();
+    for name in names {
+        let path = disk::join(WAL_DIR, &name);
+        let unfinished = name.ends_with(".tmp")
+            || (segment_number(&name) == Some(1) && holds_no_group(&**disk, &path).map_err(io)?);
+        if !unfinished {
+            return Err(not_a_ledger(format!(
+                "{path} holds records, and the file LEDGER is missing: restore it from a backup"
+            )));
+        }
+        removable.push(path);
+    }
+    for path in removable {
+        disk.remove(&path).map_err(io)?;
+    }
+    disk.sync_dir(WAL_DIR).map_err(io)
+}
+
+/// Whether nothing but zeros follows the header.
+fn holds_no_group(disk: &dyn Disk, path: &str) -> io::Result<bool> {
+    let file = disk.open(path, Open::Read)?;
+    let (mut offset, mut piece) = (GROUPS_START, vec![0; 256 * 1024]);
+    loop {
+        let read = disk::read_up_to(&*file, &mut piece, offset)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        if piece.iter().take(read).any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        offset += read as u64;
+    }
+}

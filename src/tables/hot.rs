@@ -1,0 +1,65 @@
+//! The keys of a segment that is not sealed yet, in memory.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::hash::KeyHash;
+use crate::order::Seq;
+
+/// Takes the 64 bits of a [`KeyHash`] as they are: they are the output of a keyed hash already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not called for a u64; correct all the same.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Hot {
+    first: HashMap<KeyHash, Seq, BuildHasherDefault<AsIs>>,
+    /// Further seqs under a hash that is taken: two keys that collide. All but always empty.
+    more: Vec<(KeyHash, Seq)>,
+}
+
+impl std::fmt::Debug for Hot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hot({} keys)", self.first.len() + self.more.len())
+    }
+}
+
+impl Hot {
+    pub(crate) fn insert(&mut self, hash: KeyHash, seq: Seq) {
+        match self.first.entry(hash) {
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(seq);
+            }
+            std::collections::hash_map::Entry::Occupied(_) => self.more.push((hash, seq)),
+        }
+    }
+
+    pub(crate) fn get(&self, hash: KeyHash) -> impl Iterator<Item = Seq> {
+        let more = self.more.iter().filter(move |(other, _)| *other == hash).map(|(_, seq)| *seq);
+        self.first.get(&hash).copied().into_iter().chain(more)
+    }
+
+    /// All keys, by hash and then seq.
+    pub(crate) fn sorted(&self) -> Vec<(KeyHash, Seq)> {
+        let first = self.first.iter().map(|(hash, seq)| (*hash, *seq));
+        let mut all: Vec<_> = first.chain(self.more.iter().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+}

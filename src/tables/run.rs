@@ -1,0 +1,114 @@
+//! The keys of a sealed segment, sorted on disk.
+//!
+//! Section `keys`: entries of 12 bytes, hash u64 and seq minus the segment's first seq as u32, both
+//! little-endian, sorted by hash and then seq. 341 entries fill a block exactly, so none straddles.
+//! Section `filter`: see [`filter`](super::filter). Both are checked blockwise when read.
+
+use super::filter;
+use super::hash::KeyHash;
+use crate::bytes::{Fields, PutFields, to_u32, to_usize};
+use crate::order::Seq;
+use crate::wal::format::{SECTION_BLOCK_CONTENT, SECTION_FILTER, SECTION_KEYS};
+use crate::wal::section::{Section, SectionError};
+use crate::wal::segment::Segment;
+
+const ENTRY_BYTES: usize = 12;
+const ENTRIES_PER_BLOCK: u64 = (SECTION_BLOCK_CONTENT / ENTRY_BYTES) as u64;
+const _: () = assert!(SECTION_BLOCK_CONTENT % ENTRY_BYTES == 0, "no entry straddles two blocks");
+
+/// Most bytes of a filter that are read into memory: 4 GiB of the smallest records (64 bytes on disk)
+/// have 2^26 keys at 10 bits.
+const FILTER_BYTES_MAX: u64 = 96 * 1024 * 1024;
+
+/// The keys of one sealed segment: the filter in memory, the entries on disk.
+#[derive(Debug)]
+pub(crate) struct Run {
+    keys: Section,
+    filter: Vec<u8>,
+    first_seq: Seq,
+}
+
+/// The sections for these keys, which are sorted.
+pub(crate) fn encode(sorted: &[(KeyHash, Seq)], first_seq: Seq) -> Vec<(u32, Vec<u8>)> {
+    let mut keys = Vec::with_capacity(sorted.len() * ENTRY_BYTES);
+    for (hash, seq) in sorted {
+        keys.put_u64(hash.0).put_u32(to_u32(to_usize(seq.0 - first_seq.0)));
+    }
+    let filter = filter::build(sorted.iter().map(|(hash, _)| *hash));
+    vec![(SECTION_KEYS, keys), (SECTION_FILTER, filter)]
+}
+
+impl Run {
+    /// The run of a sealed segment: reads the filter.
+    pub(crate) fn open(segment: &Segment) -> Result<Run, SectionError> {
+        let missing = |kind| SectionError::Damaged { kind, block: 0, offset: 0 };
+        let keys = segment.section(SECTION_KEYS).ok_or_else(|| missing(SECTION_KEYS))?;
+        let filter = segment.section(SECTION_FILTER).ok_or_else(|| missing(SECTION_FILTER))?;
+        let filter = filter.content(FILTER_BYTES_MAX)?;
+        Ok(Run { keys, filter, first_seq: segment.header.first_seq })
+    }
+
+    /// False: the run does not hold this hash. Looks into memory only.
+    pub(crate) fn may_hold(&self, hash: KeyHash) -> bool {
+        filter::may_hold(&self.filter, hash)
+    }
+
+    /// The seqs under this hash. **Cost**: one or two reads of a block, as the hashes are spread evenly.
+    pub(crate) fn get(&self, hash: KeyHash) -> Result<Vec<Seq>, SectionError> {
+        let mut found = Vec::new();
+        let (mut low, mut high) = (0, self.keys.at.blocks());
+        let mut guess = to_u64((u128::from(hash.0) * u128::from(high)) >> 64);
+        while low < high {
+            let block = guess.clamp(low, high - 1);
+            let entries = self.entries(block)?;
+            let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
+                break;
+            };
+            if hash < *first {
+                high = block;
+                guess = block.saturating_sub(1);
+            } else if hash > *last {
+                low = block + 1;
+                guess = block + 1;
+            } else {
+                found.extend(self.matching(&entries, hash));
+                // Equal hashes may go on into the blocks on either side.
+                if hash == *first && block > low {
+                    let before = self.entries(block - 1)?;
+                    found.extend(self.matching(&before, hash));
+                }
+                if hash == *last && block + 1 < high {
+                    let behind = self.entries(block + 1)?;
+                    found.extend(self.matching(&behind, hash));
+                }
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn matching<'a>(
+        &'a self,
+        entries: &'a [(KeyHash, u32)],
+        hash: KeyHash,
+    ) -> impl Iterator<Item = Seq> + 'a {
+        let start = entries.partition_point(|(other, _)| *other < hash);
+        let behind = entries.get(start..).unwrap_or_default();
+        let same = behind.iter().take_while(move |(other, _)| *other == hash);
+        same.map(|(_, delta)| Seq(self.first_seq.0 + u64::from(*delta)))
+    }
+
+    fn entries(&self, block: u64) -> Result<Vec<(KeyHash, u32)>, SectionError> {
+        let content = self.keys.block(block)?;
+        let mut fields = Fields(&content);
+        let mut entries = Vec::with_capacity(to_usize(ENTRIES_PER_BLOCK));
+        while let (Some(hash), Some(delta)) = (fields.u64(), fields.u32()) {
+            entries.push((KeyHash(hash), delta));
+        }
+        Ok(entries)
+    }
+}
+
+fn to_u64(value: u128) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
