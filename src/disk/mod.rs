@@ -21,6 +21,8 @@ use crate::error::{Error, ErrorKind};
 pub(crate) mod os;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+#[cfg(test)]
+mod tests;
 
 /// How a file is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,157 @@
+//! The simulated disk as the seam shows it: each call locks the disk and goes to its state.
+
+use std::io;
+use std::sync::Arc;
+
+use super::device::SimDisk;
+use super::names::Inode;
+use crate::disk::{Disk, DiskFile, DiskLock, Open};
+
+/// The disk, seen by one simulated process.
+#[derive(Debug)]
+pub(super) struct Mount {
+    disk: SimDisk,
+    life: u64,
+}
+
+impl Mount {
+    pub(super) fn new(disk: SimDisk, life: u64) -> Mount {
+        Mount { disk, life }
+    }
+}
+
+impl Disk for Mount {
+    fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
+        let inode = self.disk.lock_state().open(self.life, path, how)?;
+        let disk = self.disk.clone();
+        Ok(Arc::new(Handle {
+            disk,
+            life: self.life,
+            inode,
+            may_write: how != Open::Read,
+        }))
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.disk.lock_state().list(self.life, dir)
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.lock_state().create_dir(self.life, dir)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.lock_state().rename(self.life, from, to)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.disk.lock_state().remove(self.life, path)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.lock_state().sync_dir(self.life, dir)
+    }
+
+    fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>> {
+        let inode = self.disk.lock_state().lock(self.life, path)?;
+        Ok(Box::new(Lock {
+            disk: self.disk.clone(),
+            life: self.life,
+            inode,
+        }))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.lock_state().free_bytes(self.life)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.disk.lock_state().is_in_place(self.life)
+    }
+
+    fn display_path(&self) -> String {
+        format!("simulated disk {}", self.disk.lock_state().seed)
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+struct Handle {
+    disk: SimDisk,
+    life: u64,
+    inode: Inode,
+    may_write: bool,
+}
+
+impl Handle {
+    fn check_may_write(&self) -> io::Result<()> {
+        const EBADF: i32 = 9;
+        if self.may_write {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(EBADF))
+        }
+    }
+}
+
+impl DiskFile for Handle {
+    fn bytes(&self) -> io::Result<u64> {
+        self.disk.lock_state().bytes(self.life, self.inode)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk
+            .lock_state()
+            .read(self.life, self.inode, buffer, offset)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
+        self.check_may_write()?;
+        self.disk
+            .lock_state()
+            .write(self.life, self.inode, data, offset)
+    }
+
+    fn set_bytes(&self, bytes: u64) -> io::Result<()> {
+        self.check_may_write()?;
+        self.disk
+            .lock_state()
+            .set_bytes(self.life, self.inode, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.lock_state().sync(self.life, self.inode)
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.disk.lock_state().drop_cache(self.life, self.inode)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.disk.lock_state().close(self.life, self.inode);
+    }
+}
+
+/// A held lock.
+#[derive(Debug)]
+struct Lock {
+    disk: SimDisk,
+    life: u64,
+    inode: Inode,
+}
+
+impl DiskLock for Lock {
+    fn write_content(&self, content: &[u8]) -> io::Result<()> {
+        self.disk
+            .lock_state()
+            .write_content(self.life, self.inode, content)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.disk.lock_state().unlock(self.life, self.inode);
+    }
+}
