@@ -1,0 +1,3 @@
+//! The promises of the ledger, from the outside: one module per promise.
+
+mod submit;
