@@ -45,7 +45,7 @@ pub(crate) fn open(opening: Opening) -> Result<Ledger> {
     let layout =
         Layout { segment_bytes: settings.segment_bytes, group_align: opening.group_align };
     let recovered = recovery::open(disk, &**host, &preparer, layout, opening.durability)?;
-    let Recovered { log, tables, active, position, report, .. } = recovered;
+    let Recovered { log, tables, active, position, unsealed, report } = recovered;
     // Derived, for people: a failure is none of opening.
     drop(recovery::keep_report(&**disk, &report));
     let layout = Layout { group_align: active.header.group_align, ..layout };
@@ -67,6 +67,7 @@ pub(crate) fn open(opening: Opening) -> Result<Ledger> {
         settings.clone(),
         preparer,
         writer,
+        unsealed,
     ));
     let threads = start_threads(&committer)?;
     let reads = Reads { lookup };
