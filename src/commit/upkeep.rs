@@ -203,7 +203,8 @@ impl Committer {
         let position = {
             let core = self.core.lock();
             // A witness may only say what a power cut can't take back.
-            if core.writer.sync_relaxed().is_err() {
+            if let Err(error) = core.writer.sync_relaxed() {
+                self.poison(format!("syncing a relaxed log: {error}"));
                 return;
             }
             *core.writer.position()

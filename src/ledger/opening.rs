@@ -48,7 +48,6 @@ pub(crate) fn open(opening: Opening) -> Result<Ledger> {
     let Recovered { log, tables, active, position, unsealed, report } = recovered;
     // Derived, for people: a failure is none of opening.
     drop(recovery::keep_report(&**disk, &report));
-    let layout = Layout { group_align: active.header.group_align, ..layout };
     let writer = Writer::new(
         Arc::clone(disk),
         Arc::clone(host),
