@@ -8,6 +8,7 @@ mod error;
 mod ledger;
 mod order;
 mod recovery;
+mod sync;
 mod tables;
 mod wal;
 

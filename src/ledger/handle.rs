@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::read::{OrderIter, Reads};
 use super::stats::Stats;
@@ -250,6 +250,12 @@ impl Ledger {
     #[cfg(feature = "sim")]
     pub fn pump(&self) {
         self.inner.committer.lead_if_idle();
+    }
+
+    /// Writes what is deferred until the ledger is closed: the body of the commit thread.
+    #[cfg(order_ledger_shuttle)]
+    pub fn run_commit_thread(&self) {
+        self.inner.committer.run_commit_thread();
     }
 
     /// Does the upkeep that is due: for a ledger on a simulated disk, which has no threads.

@@ -74,6 +74,18 @@ impl Options {
         options.open_parts(disk, host, None)
     }
 
+    /// Opens the ledger on a simulated disk as one that has threads, and leaves it to the caller to run
+    /// them: [`Ledger::run_commit_thread`] in a thread of a scheduler's.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    #[cfg(order_ledger_shuttle)]
+    pub fn open_scheduled(&self, disk: Arc<dyn Disk>, host: Arc<dyn Host>) -> Result<Ledger> {
+        let options = Options { segment_bytes_min: 16 * 1024, ..self.clone() };
+        options.check()?;
+        options.open_parts(disk, host, None)
+    }
+
     /// Opens the ledger on `disk`. `views_at` is its real directory, which sled needs; without one the
     /// views are in memory.
     fn open_parts(
@@ -156,7 +168,7 @@ fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Box<dyn DiskLock>> {
 }
 
 fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
-    if !committer.settings.threads {
+    if !committer.settings.threads || cfg!(order_ledger_shuttle) {
         return Ok(Vec::new());
     }
     let spawn = |name: &str, run: fn(&Committer)| {

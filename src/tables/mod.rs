@@ -17,7 +17,7 @@ pub(crate) mod run;
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 use crate::error::{Error, Result};
 use crate::order::{Seq, Timestamp};

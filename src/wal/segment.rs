@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 use super::format::{
     BLOCK_BYTES, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up, segment_path,

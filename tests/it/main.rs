@@ -12,6 +12,8 @@ mod deferred;
 mod keys;
 mod overload;
 mod receipts;
+#[cfg(order_ledger_shuttle)]
+mod schedules;
 mod submit;
 mod support;
 mod time;
