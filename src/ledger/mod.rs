@@ -1,0 +1,5 @@
+//! The front door.
+//!
+//! - [`query`]: pages of orders
+
+pub(crate) mod query;
