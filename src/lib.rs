@@ -10,12 +10,16 @@ mod order;
 mod recovery;
 mod sync;
 mod tables;
+mod views;
 mod wal;
 
 pub use admission::validator::{Committed, Validator, Verdict};
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
-pub use ledger::{GroupPadding, Ledger, Options, OrderIter, Orders, Reader, Stats, Views};
+pub use ledger::{
+    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
+    Stats, Views, ViewsStats,
+};
 pub use order::limits;
 pub use order::{
     Durability, Event, EventBody, Field, Fingerprint, How, LedgerId, Order, OrderId, Outcome,

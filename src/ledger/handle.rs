@@ -6,8 +6,9 @@ use std::thread::JoinHandle;
 
 use crate::sync::Mutex;
 
+use super::query::{Page, Query};
 use super::read::{OrderIter, Reads};
-use super::stats::Stats;
+use super::stats::{Stats, ViewsStats};
 use crate::commit::Committer;
 use crate::commit::enter::Entry;
 use crate::commit::ticket::Ticket;
@@ -55,6 +56,9 @@ impl Inner {
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // A thread that panicked has poisoned the ledger, which `closed` tells.
             drop(thread.join());
+        }
+        if let Some(views) = &self.reads.views {
+            views.stop();
         }
         drop(lock);
         closed
@@ -195,6 +199,32 @@ impl Ledger {
         self.inner.reads.history(order)
     }
 
+    /// A page of orders by account, reference, state or time, in the order of acceptance.
+    ///
+    /// Shows only what is durable; a caller finds what it was acknowledged at once, also while the views
+    /// lag, are rebuilt, or are off: what they do not cover is read from the log.
+    ///
+    /// ```
+    /// use order_ledger::{Ledger, Query, Submission};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let ledger = Ledger::open(dir.path().join("orders.ledger"))?;
+    /// # for n in 0..3 {
+    /// #     ledger.submit(&Submission::new("web", format!("{n}"), "tea").account("ALFKI"))?;
+    /// # }
+    /// let mut query = Query::all().account("ALFKI").limit(2);
+    /// let first = ledger.page(&query)?;
+    /// assert_eq!(first.orders.len(), 2);
+    /// query = query.after(first.next.unwrap());
+    /// assert_eq!(ledger.page(&query)?.orders.len(), 1);
+    /// # Ok::<(), order_ledger::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadQuery`] for a limit out of bounds; [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn page(&self, query: &Query) -> Result<Page> {
+        self.inner.reads.page(query)
+    }
+
     /// Every order, in the order of acceptance, read from the log alone.
     #[must_use]
     pub fn orders(&self) -> OrderIter {
@@ -231,6 +261,7 @@ impl Ledger {
         stats.joined = counters.joined.load(Ordering::Relaxed);
         stats.conflicts = counters.conflicts.load(Ordering::Relaxed);
         stats.groups = counters.groups.load(Ordering::Relaxed);
+        stats.views = self.inner.reads.views.as_ref().map(|views| ViewsStats::of(&views.state()));
         stats.last_open = Some(self.inner.report.clone());
         Ok(stats)
     }

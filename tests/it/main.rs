@@ -11,6 +11,7 @@
 mod deferred;
 mod keys;
 mod overload;
+mod pages;
 mod receipts;
 #[cfg(order_ledger_shuttle)]
 mod schedules;
