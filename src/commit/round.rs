@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
 
 /// What became of one entry.
-pub(crate) type EntryResult = std::result::Result<Committed, Error>;
+pub(crate) type EntryResult = Result<Committed>;
 
 /// Where an entry was committed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::options::Options;
 use super::read::{OrderIter, Reads};
 use super::stats::Stats;
 use crate::commit::Committer;
@@ -70,15 +69,6 @@ impl Drop for Inner {
 }
 
 impl Ledger {
-    /// Opens the ledger in `path` with the default [`Options`], and makes it when the directory is
-    /// missing or empty.
-    ///
-    /// # Errors
-    /// Those of [`Options::open`].
-    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Ledger> {
-        Options::new().open(path)
-    }
-
     pub(crate) fn from_inner(inner: Inner) -> Ledger {
         Ledger { inner: Arc::new(inner) }
     }

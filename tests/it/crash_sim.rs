@@ -24,7 +24,7 @@ use order_ledger::{
     Order, Outcome, Reader, Receipt, Refusal, Submission, Ticket, Validator, Verdict,
 };
 
-use crate::support::{Random, durable};
+use crate::rig::{Random, durable};
 
 const SEEDS: u64 = 10_000;
 
