@@ -368,6 +368,8 @@ impl History {
             assert_eq!(seen.len(), orders.len(), "a reader and the writer disagree");
             assert!(seen == orders, "a reader and the writer disagree");
         }
+        // A failed sync loses the same.
+        self.may_lose |= self.durability == Durability::Relaxed && self.errors;
         let mut there = BTreeMap::new();
         let mut last_at = None;
         for (seq, order) in (1..).zip(&orders) {
@@ -483,7 +485,10 @@ impl History {
                     ledger.pump();
                     self.settle(&ledger, &mut tickets);
                 }
-                14 => self.conflict(&ledger),
+                14 => {
+                    self.conflict(&ledger);
+                    self.settle(&ledger, &mut tickets);
+                }
                 15 => self.look(&ledger),
                 16 => {
                     let now = self.random.below(2_000_000_000_000_000_000);
