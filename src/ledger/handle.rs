@@ -96,7 +96,8 @@ impl Ledger {
     ///   [`ErrorKind::DiskLow`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: not recorded;
     /// - [`ErrorKind::Conflict`], [`ErrorKind::Refused`]: recorded before, or now for good;
     /// - [`ErrorKind::InDoubt`]: unknown; submit the same key again after opening again;
-    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: the key could not be looked up; nothing was written.
+    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: the key could not be looked up; this call wrote
+    ///   nothing, but an earlier one may have: unknown.
     ///
     /// ```
     /// use order_ledger::{How, Ledger, Submission};
@@ -186,9 +187,15 @@ impl Ledger {
     /// submitting under it is safe. This is how an unknown outcome is resolved without submitting.
     ///
     /// # Errors
+    /// [`ErrorKind::InDoubt`] when a write of this key has failed: only opening again tells;
     /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn by_key(&self, client: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Option<Order>> {
-        self.inner.reads.by_key(client.as_ref(), key.as_ref())
+        let (client, key) = (client.as_ref(), key.as_ref());
+        let found = self.inner.reads.by_key(client, key)?;
+        if found.is_none() {
+            self.inner.committer.check_doubt(client, key)?;
+        }
+        Ok(found)
     }
 
     /// Everything that happened to an order, first to last; empty when there is no such order.
