@@ -205,7 +205,10 @@ impl Tables {
     fn rescan(&self, segment: &Segment) -> Result<Hot> {
         let mut hot = Hot::default();
         let mut unreadable = None;
-        let Some(footer) = segment.footer() else { return Ok(hot) };
+        // No answer is better than an empty one: absence would be believed.
+        let Some(footer) = segment.footer() else {
+            return Err(crate::wal::log::damaged_record(segment, segment.header.first_seq, 0));
+        };
         let start =
             Position::start(&segment.header, segment.header_crc, Timestamp::from_unix_ns(0));
         let end = scan::scan(

@@ -32,6 +32,9 @@ enum Index {
     Open(OpenIndex),
     /// In the section behind the groups.
     Sealed { footer: Arc<Footer>, offsets: Section },
+    /// In memory again: the segment is sealed, and its section can't be read. The footer stays: without
+    /// it the segment would look as if it were still written, with its keys in memory.
+    Reindexed { footer: Arc<Footer>, offsets: Arc<Vec<u32>> },
 }
 
 /// What is gathered about the records of a segment until it is sealed.
@@ -101,7 +104,9 @@ impl Segment {
 
     pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
         match &*self.index.read() {
-            Index::Sealed { footer, .. } => Some(Arc::clone(footer)),
+            Index::Sealed { footer, .. } | Index::Reindexed { footer, .. } => {
+                Some(Arc::clone(footer))
+            }
             Index::Open(_) => None,
         }
     }
@@ -121,6 +126,9 @@ impl Segment {
             Index::Open(open) => {
                 return Ok(open.offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
             }
+            Index::Reindexed { offsets, .. } => {
+                return Ok(offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
+            }
             Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
             // Read the block without holding the lock.
             Index::Sealed { offsets, .. } => offsets.clone(),
@@ -132,7 +140,9 @@ impl Segment {
     pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
         match &*self.index.read() {
             Index::Open(open) => open.counts.clone(),
-            Index::Sealed { footer, .. } => footer.counts.clone(),
+            Index::Sealed { footer, .. } | Index::Reindexed { footer, .. } => {
+                footer.counts.clone()
+            }
         }
     }
 
@@ -145,9 +155,10 @@ impl Segment {
         }
     }
 
-    /// Replaces sections that can't be read by what a scan of the groups found.
-    pub(crate) fn reindex(&self, index: OpenIndex) {
-        *self.index.write() = Index::Open(index);
+    /// Replaces the section of offsets, which can't be read, by what a scan of the groups found.
+    pub(crate) fn reindex(&self, footer: Arc<Footer>, found: OpenIndex) {
+        let offsets = Arc::new(found.offsets);
+        *self.index.write() = Index::Reindexed { footer, offsets };
     }
 
     /// Seals the segment: writes the sections and the footer behind the groups, which end at `end`, cuts
@@ -159,7 +170,7 @@ impl Segment {
     pub(crate) fn seal(&self, end: &Position, sections: &[(u32, Vec<u8>)]) -> io::Result<()> {
         let open = match &*self.index.read() {
             Index::Open(open) => open.clone(),
-            Index::Sealed { .. } => return Ok(()),
+            Index::Sealed { .. } | Index::Reindexed { .. } => return Ok(()),
         };
         let mut offsets = Vec::with_capacity(open.offsets.len() * 4);
         for offset in &open.offsets {
