@@ -9,6 +9,7 @@
 )]
 
 mod deferred;
+mod derived;
 mod keys;
 mod overload;
 mod receipts;
