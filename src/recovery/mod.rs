@@ -260,6 +260,11 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
             Err(error) => return Err(Error::io(format!("making {dir}"), error)),
         }
     }
+    // The witness is kept in there, and must not go with the name of its directory when the power does.
+    // Also when they were there before: an earlier process may have made them and crashed.
+    for dir in ["", DERIVED_DIR] {
+        disk.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@
 
 mod crash_sim;
 mod deferred;
+mod derived;
 mod keys;
 mod overload;
 mod pages;
