@@ -109,9 +109,7 @@ impl Segment {
 
     pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
         match &*self.index.read() {
-            Index::Sealed { footer, .. } | Index::Reindexed { footer, .. } => {
-                Some(Arc::clone(footer))
-            }
+            Index::Sealed { footer, .. } => Some(Arc::clone(footer)),
             Index::Open(_) => None,
         }
     }
@@ -131,9 +129,6 @@ impl Segment {
             Index::Open(open) => {
                 return Ok(open.offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
             }
-            Index::Reindexed { offsets, .. } => {
-                return Ok(offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
-            }
             Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
             Index::Sealed { offsets: Offsets::InMemory(offsets), .. } => {
                 return Ok(offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
@@ -148,9 +143,7 @@ impl Segment {
     pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
         match &*self.index.read() {
             Index::Open(open) => open.counts.clone(),
-            Index::Sealed { footer, .. } | Index::Reindexed { footer, .. } => {
-                footer.counts.clone()
-            }
+            Index::Sealed { footer, .. } => footer.counts.clone(),
         }
     }
 
@@ -179,7 +172,7 @@ impl Segment {
     pub(crate) fn seal(&self, end: &Position, sections: &[(u32, Vec<u8>)]) -> io::Result<()> {
         let open = match &*self.index.read() {
             Index::Open(open) => open.clone(),
-            Index::Sealed { .. } | Index::Reindexed { .. } => return Ok(()),
+            Index::Sealed { .. } => return Ok(()),
         };
         let mut offsets = Vec::with_capacity(open.offsets.len() * 4);
         for offset in &open.offsets {
