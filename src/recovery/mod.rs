@@ -260,6 +260,10 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
             Err(error) => return Err(Error::io(format!("making {dir}"), error)),
         }
     }
+    // The witness in them must survive a power cut, and a synced file is gone with its directory's name.
+    for dir in ["", DERIVED_DIR] {
+        disk.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
+    }
     Ok(())
 }
 
