@@ -2,6 +2,7 @@
 
 mod admission;
 mod bytes;
+mod care;
 mod commit;
 pub mod disk;
 mod error;
@@ -12,6 +13,7 @@ mod tables;
 mod wal;
 
 pub use admission::validator::{Committed, Validator, Verdict};
+pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, verify_with};
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use ledger::{GroupPadding, Ledger, Options, OrderIter, Orders, Reader, Stats, Views};
