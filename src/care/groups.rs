@@ -10,7 +10,7 @@ use super::report::{Finding, Severity, at};
 use super::verify::{Opened, start_of};
 use crate::bytes::to_usize;
 use crate::disk::{DiskFile, Host, read_up_to};
-use crate::order::{Seq, Timestamp};
+use crate::order::{Durability, Seq, Timestamp};
 use crate::tables::hash::KeyHasher;
 use crate::tables::hot::Hot;
 use crate::wal::format::{
@@ -97,8 +97,11 @@ pub(crate) fn walk(
                     _ if is_end => break,
                     None if known_end.is_none() => break,
                     None => Bad::Short,
-                    // Nothing proves that it was ever durable.
-                    Some(bad) if bad.proof.is_none() && known_end.is_none() => {
+                    // Nothing proves that it was ever durable (a relaxed ledger syncs no group).
+                    Some(bad)
+                        if known_end.is_none()
+                            && (bad.proof.is_none() || header.durability == Durability::Relaxed) =>
+                    {
                         let torn = bad.dirty_end.saturating_sub(walked.end.offset);
                         findings.push(at(&opened.path).offset(walked.end.offset).found(
                             Severity::Note,

@@ -262,7 +262,12 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
     }
     // The witness in them must survive a power cut, and a synced file is gone with its directory's name.
     for dir in ["", DERIVED_DIR] {
-        disk.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
+        match disk.sync_dir(dir) {
+            Err(error) if !is_full(&error) => {
+                return Err(Error::io(format!("syncing the directory {dir:?}"), error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
