@@ -2,6 +2,7 @@
 
 mod admission;
 mod bytes;
+mod care;
 mod commit;
 pub mod disk;
 mod error;
@@ -14,6 +15,7 @@ mod views;
 mod wal;
 
 pub use admission::validator::{Committed, Validator, Verdict};
+pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, verify_with};
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use ledger::{

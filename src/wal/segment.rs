@@ -174,29 +174,7 @@ impl Segment {
             Index::Open(open) => open.clone(),
             Index::Sealed { .. } => return Ok(()),
         };
-        let mut offsets = Vec::with_capacity(open.offsets.len() * 4);
-        for offset in &open.offsets {
-            offsets.put_u32(*offset);
-        }
-        let start = round_up(end.offset, BLOCK_BYTES);
-        let (mut bytes, mut directory) = (Vec::new(), Vec::new());
-        let own = [(SECTION_OFFSETS, offsets)];
-        for (kind, content) in own.iter().chain(sections) {
-            let offset = start + bytes.len() as u64;
-            directory.push(SectionAt { kind: *kind, offset, content_bytes: content.len() as u64 });
-            bytes.extend(section::encode(self.header.nonce, *kind, content));
-        }
-        let footer = Footer {
-            header_crc: self.header_crc,
-            next_seq: end.next_seq,
-            next_group: end.next_group,
-            groups_end: end.offset,
-            last_at: end.last_at,
-            link: end.link,
-            sections: directory,
-            counts: open.counts,
-        };
-        bytes.extend(footer.encode());
+        let Tail { start, bytes, footer } = tail(&self.header, self.header_crc, &open, end, sections);
         // The size first: where the footer is looked for must not move after it is there.
         self.file.set_bytes(start + bytes.len() as u64)?;
         disk::write_all_at(&*self.file, &bytes, start)?;
@@ -210,4 +188,49 @@ impl Segment {
         *self.index.write() = Index::Sealed { footer: Arc::new(footer), offsets };
         Ok(())
     }
+}
+
+/// What a segment is sealed with.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail {
+    /// Where it begins in the file; from the end of the groups up to here there are zeros.
+    pub(crate) start: u64,
+    /// The sections and the footer, as they lie in the file; behind them the file ends.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) footer: Footer,
+}
+
+/// The tail of a segment with these records, whose groups end at `end`. It follows from the groups alone
+/// (the sections are derived from them too), so that it can be made again and compared.
+pub(crate) fn tail(
+    header: &SegmentHeader,
+    header_crc: u32,
+    index: &OpenIndex,
+    end: &Position,
+    sections: &[(u32, Vec<u8>)],
+) -> Tail {
+    let mut offsets = Vec::with_capacity(index.offsets.len() * 4);
+    for offset in &index.offsets {
+        offsets.put_u32(*offset);
+    }
+    let start = round_up(end.offset, BLOCK_BYTES);
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    let own = [(SECTION_OFFSETS, offsets)];
+    for (kind, content) in own.iter().chain(sections) {
+        let offset = start + bytes.len() as u64;
+        directory.push(SectionAt { kind: *kind, offset, content_bytes: content.len() as u64 });
+        bytes.extend(section::encode(header.nonce, *kind, content));
+    }
+    let footer = Footer {
+        header_crc,
+        next_seq: end.next_seq,
+        next_group: end.next_group,
+        groups_end: end.offset,
+        last_at: end.last_at,
+        link: end.link,
+        sections: directory,
+        counts: index.counts.clone(),
+    };
+    bytes.extend(footer.encode());
+    Tail { start, bytes, footer }
 }
