@@ -11,6 +11,7 @@
 mod crash_sim;
 mod deferred;
 mod derived;
+mod fixtures;
 mod keys;
 mod overload;
 mod pages;

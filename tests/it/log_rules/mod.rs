@@ -4,7 +4,7 @@
 mod device;
 mod durability;
 mod files;
-mod forge;
+pub(crate) mod forge;
 mod format;
 mod recovery;
 mod torn_or_rot;
