@@ -29,14 +29,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use crate::admission::dedupe::Lookup;
 use crate::admission::gate::{Gate, GateLimits};
 use crate::admission::validator::Validator;
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
-use crate::wal::scan::Position;
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Closed, Writer};
 use queue::Queue;
@@ -129,6 +128,7 @@ impl Committer {
         settings: Settings,
         preparer: Arc<Preparer>,
         writer: Writer,
+        closed: Vec<Closed>,
     ) -> Committer {
         let room_bytes = writer.room_bytes();
         let needs_seal = !writer.position().sealed;
@@ -139,7 +139,7 @@ impl Committer {
             validated: Condvar::new(),
             room: Condvar::new(),
             idle: Condvar::new(),
-            core: Mutex::new(Core { writer, closed: Vec::new() }),
+            core: Mutex::new(Core { writer, closed }),
             poison: OnceLock::new(),
             upkeep: upkeep::Upkeep::new(needs_seal, now_ns),
             on_publish: OnceLock::new(),
@@ -187,10 +187,5 @@ impl Committer {
     pub(crate) fn note_room(&self, writer: &Writer) {
         let room = writer.room_bytes().saturating_add(self.preparer.ready_bytes());
         self.room_bytes.store(room, Ordering::Relaxed);
-    }
-
-    /// Where the log stands.
-    pub(crate) fn position(&self) -> Position {
-        *self.core.lock().writer.position()
     }
 }

@@ -3,7 +3,7 @@
 //! Always true, under the one lock: a key is in flight from before its entry is queued until after the
 //! tables hold it (or it has failed); whoever sets `leading` and nobody else writes, until it is cleared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
@@ -94,6 +94,9 @@ pub(crate) enum InFlight {
 pub(crate) struct Queue {
     pub(crate) gate: Gate,
     pub(crate) in_flight: HashMap<ScopedKey, InFlight, BuildHasherDefault<AsIs>>,
+    /// Keys of the group that poisoned the ledger: they may be on disk, and until it is opened again
+    /// nobody can say. At most those of one round.
+    pub(crate) in_doubt: HashSet<ScopedKey, BuildHasherDefault<AsIs>>,
     pub(crate) entries: Vec<Arc<Pending>>,
     /// The round in which `entries` will be written.
     pub(crate) round: Arc<Round>,
@@ -111,6 +114,7 @@ impl Queue {
         Queue {
             gate,
             in_flight: HashMap::default(),
+            in_doubt: HashSet::default(),
             entries: Vec::new(),
             round: Arc::default(),
             leading: false,

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use super::{Committer, Core};
 use crate::disk::is_full;
@@ -200,7 +200,15 @@ impl Committer {
     /// Writes how far the log is durable, for a later open to hold against it. A failure costs a
     /// witness, nothing else.
     pub(crate) fn write_manifest(&self) {
-        let position = self.position();
+        let position = {
+            let core = self.core.lock();
+            // A witness may only say what a power cut can't take back.
+            if let Err(error) = core.writer.sync_relaxed() {
+                self.poison(format!("syncing a relaxed log: {error}"));
+                return;
+            }
+            *core.writer.position()
+        };
         let manifest = Manifest {
             ledger: self.lookup.log.issuer.ledger,
             next_seq: position.next_seq,

@@ -1,14 +1,14 @@
 //! The edge: the only place that touches files, the clock, sleep and randomness.
 //!
-//! - [`os`]: the real thing
-//! - [`sim`] (feature `sim`): a disk and a clock in memory that forget, tear, reorder and fail
+//! - `os`: the real thing
+//! - `sim` (feature `sim`): a disk and a clock in memory that forget, tear, reorder and fail
 //!
 //! The code above is the same on both. A [`Disk`] is one ledger directory; paths are relative to it,
 //! ASCII, with `/` between the parts, and `""` is the directory itself. The calls are those of POSIX and
 //! promise no more: what was written and not synced may vanish, in any part and any order; a name that
 //! was created, renamed or removed may be back at its old state until its directory was synced.
 //!
-//! The loops for short writes and interrupted calls stand here ([`write_all_at`], [`read_exact_at`]),
+//! The loops for short writes and interrupted calls stand here (`write_all_at`, `read_exact_at`),
 //! above the seam, so that the simulator exercises them.
 
 use std::fmt::Debug;

@@ -1,76 +1,188 @@
 //! Puts an open ledger together: lock, recovery, the write path, its threads.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Ledger;
 use super::handle::Inner;
-use super::options::Views;
+use super::options::{GroupPadding, Options, Views};
 use super::read::Reads;
 use crate::admission::dedupe::Lookup;
+use crate::admission::gate::GateLimits;
+use crate::bytes::to_u32;
 use crate::commit::{Committer, Settings};
+use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, DiskLock, Host};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::Durability;
+use crate::order::{Durability, Seq};
 use crate::recovery::segments::LOCK_NAME;
 use crate::recovery::{self, Recovered};
+use crate::views::{self, Deadlines, Place, ViewsConfig};
+use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Layout, Writer};
-
-/// Everything that is needed to open a ledger.
-pub(crate) struct Opening {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) host: Arc<dyn Host>,
-    pub(crate) group_align: u32,
-    pub(crate) durability: Durability,
-    pub(crate) views: Views,
-    pub(crate) views_open_deadline: Duration,
-    /// The real directory, which sled needs; `None` in the simulator, where the views are in memory.
-    pub(crate) views_at: Option<PathBuf>,
-    pub(crate) settings: Settings,
-}
 
 /// Tries for the lock: the kernel may free the lock of a process that has just died a moment late.
 /// Source: TigerBeetle retries 5 times with pauses of 50 ms; "at once" is kept by pausing less.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-pub(crate) fn open(opening: Opening) -> Result<Ledger> {
-    let Opening { disk, host, settings, .. } = &opening;
-    let lock = lock(&**disk, &**host)?;
-    let preparer = Arc::new(Preparer::new(Arc::clone(disk)));
-    let layout =
-        Layout { segment_bytes: settings.segment_bytes, group_align: opening.group_align };
-    let recovered = recovery::open(disk, &**host, &preparer, layout, opening.durability)?;
-    let Recovered { log, tables, active, position, report, .. } = recovered;
-    // Derived, for people: a failure is none of opening.
-    drop(recovery::keep_report(&**disk, &report));
-    let layout = Layout { group_align: active.header.group_align, ..layout };
-    let writer = Writer::new(
-        Arc::clone(disk),
-        Arc::clone(host),
-        Arc::clone(&log),
-        Arc::clone(&preparer),
-        layout,
-        active,
-        position,
-    )
-    .map_err(|error| Error::io("reading the end of the log", error))?;
-    let lookup = Lookup { log, tables };
-    let committer = Arc::new(Committer::new(
-        Arc::clone(disk),
-        Arc::clone(host),
-        lookup.clone(),
-        settings.clone(),
-        preparer,
-        writer,
-    ));
-    let threads = start_threads(&committer)?;
-    let reads = Reads { lookup };
-    Ok(Ledger::from_inner(Inner::new(committer, reads, report, lock, threads)))
+impl Ledger {
+    /// Opens the ledger in `path` with the default [`Options`], and makes it when the directory is
+    /// missing or empty.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Ledger> {
+        Options::new().open(path)
+    }
+}
+
+impl Options {
+    /// Opens the ledger in `path` for writing, and makes it when the directory is missing or empty.
+    ///
+    /// **Durability**: when this returns, the directory, its entry in its parent and everything found
+    /// in the log are durable.
+    ///
+    /// **Cost**: reads the last segment, not the sealed ones; a new ledger writes one segment of zeros.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a setting out of bounds; [`ErrorKind::Locked`] at once when another
+    /// process has it; [`ErrorKind::NotALedger`]; [`ErrorKind::NewerFormat`];
+    /// [`ErrorKind::DurabilityMismatch`]; [`ErrorKind::Corrupt`] and [`ErrorKind::LogLostData`] with
+    /// nothing changed; [`ErrorKind::DiskLow`]; [`ErrorKind::Io`].
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Ledger> {
+        let path = path.as_ref();
+        self.check()?;
+        let disk = OsDisk::create_dir(path)
+            .map_err(|error| Error::io("opening the directory", error).at(path))?;
+        let views_at = Some(path.to_owned());
+        self.open_parts(Arc::new(disk), Arc::new(OsHost::new()), views_at)
+            .map_err(|error| error.at(path))
+    }
+
+    /// Opens the ledger on a simulated disk. No thread is started: what is deferred is written by
+    /// [`Ledger::pump`], and the upkeep is done by [`Ledger::tick`].
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    #[cfg(feature = "sim")]
+    pub fn open_simulated(&self, disk: Arc<dyn Disk>, host: Arc<dyn Host>) -> Result<Ledger> {
+        let options = Options { threads: false, segment_bytes_min: 16 * 1024, ..self.clone() };
+        options.check()?;
+        options.open_parts(disk, host, None)
+    }
+
+    /// Opens the ledger on a simulated disk as one that has threads, and leaves it to the caller to run
+    /// them: [`Ledger::run_commit_thread`] in a thread of a scheduler's.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    #[cfg(order_ledger_shuttle)]
+    pub fn open_scheduled(&self, disk: Arc<dyn Disk>, host: Arc<dyn Host>) -> Result<Ledger> {
+        let options = Options { segment_bytes_min: 16 * 1024, ..self.clone() };
+        options.check()?;
+        options.open_parts(disk, host, None)
+    }
+
+    /// Opens the ledger on `disk`. `views_at` is its real directory, which sled needs; without one the
+    /// views are in memory.
+    fn open_parts(
+        &self,
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        views_at: Option<PathBuf>,
+    ) -> Result<Ledger> {
+        let lock = lock(&*disk, &*host)?;
+        let preparer = Arc::new(Preparer::new(Arc::clone(&disk)));
+        let settings = self.settings();
+        let layout = Layout {
+            segment_bytes: settings.segment_bytes,
+            group_align: match self.group_padding {
+                GroupPadding::PowerSafeOverwrite => GROUP_ALIGN_MIN,
+                GroupPadding::Block => to_u32(BLOCK_LEN),
+            },
+        };
+        let recovered = recovery::open(&disk, &*host, &preparer, layout, self.durability)?;
+        let Recovered { log, tables, active, position, unsealed, report } = recovered;
+        // Derived, for people: a failure is none of opening.
+        drop(recovery::keep_report(&*disk, &report));
+        let writer = Writer::new(
+            Arc::clone(&disk),
+            Arc::clone(&host),
+            Arc::clone(&log),
+            Arc::clone(&preparer),
+            layout,
+            active,
+            position,
+        )
+        .map_err(|error| Error::io("reading the end of the log", error))?;
+        let lookup = Lookup { log, tables };
+        let views_disk = Arc::clone(&disk);
+        let committer = Arc::new(Committer::new(
+            disk,
+            host,
+            lookup.clone(),
+            settings,
+            preparer,
+            writer,
+            unsealed,
+        ));
+        let views = self.start_views(views_disk, views_at, &committer);
+        let reads = Reads { lookup, views: Some(views) };
+        let threads = start_threads(&committer)?;
+        Ok(Ledger::from_inner(Inner::new(committer, reads, report, lock, threads)))
+    }
+
+    /// Starts the views behind the write path, before anything is written.
+    fn start_views(
+        &self,
+        disk: Arc<dyn Disk>,
+        views_at: Option<PathBuf>,
+        committer: &Arc<Committer>,
+    ) -> Arc<views::Views> {
+        let place = match (self.views, self.durability, views_at) {
+            (Views::Off, _, _) | (_, Durability::Relaxed, _) => Place::Off,
+            (Views::On, Durability::Durable, Some(path)) => Place::Sled(path),
+            (Views::On, Durability::Durable, None) => Place::Memory,
+        };
+        let log = Arc::clone(&committer.lookup.log);
+        let deadlines = Deadlines { open: self.views_open_deadline, ..Deadlines::default() };
+        // The views must not keep the ledger alive that they belong to.
+        let ledger = Arc::downgrade(committer);
+        let on_ahead = Box::new(move |witness_seq: Seq, witness: String| {
+            if let Some(committer) = ledger.upgrade() {
+                let log_next = committer.lookup.log.readable_next();
+                let lost = recovery::log_lost_data(witness_seq.next(), log_next, &witness);
+                committer.poison(lost.to_string());
+            }
+        });
+        let views = views::Views::start(ViewsConfig { place, disk, log, deadlines }, on_ahead);
+        let told = Arc::clone(&views);
+        // Set once: nobody else has the committer yet.
+        drop(committer.on_publish.set(Box::new(move || told.notify())));
+        views
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            segment_bytes: self.segment_bytes / BLOCK_BYTES * BLOCK_BYTES,
+            gate: GateLimits {
+                orders_max: self.queue_orders_max,
+                bytes_max: self.queue_bytes_max,
+                client_share_percent: self.client_share_percent,
+            },
+            admission_wait: self.admission_wait,
+            seal_after: self.seal_after,
+            disk_reserve_bytes: self.disk_reserve_bytes,
+            disk_free_min_bytes: self.disk_free_min_bytes,
+            validator: self.validator.clone(),
+            threads: self.threads,
+        }
+    }
 }
 
 fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Box<dyn DiskLock>> {
@@ -97,7 +209,7 @@ fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Box<dyn DiskLock>> {
 }
 
 fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
-    if !committer.settings.threads {
+    if !committer.settings.threads || cfg!(order_ledger_shuttle) {
         return Ok(Vec::new());
     }
     let spawn = |name: &str, run: fn(&Committer)| {

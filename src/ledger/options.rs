@@ -1,19 +1,11 @@
 //! How a ledger is opened: every setting with its unit, default and bounds.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Ledger;
-use super::opening::{self, Opening};
-use crate::admission::gate::GateLimits;
 use crate::admission::validator::Validator;
-use crate::commit::Settings;
-use crate::disk::os::{OsDisk, OsHost};
-use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::Durability;
-use crate::wal::format::{BLOCK_BYTES, GROUP_ALIGN_MIN};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -36,7 +28,8 @@ pub enum GroupPadding {
 #[non_exhaustive]
 pub enum Views {
     /// Kept in `derived/views`, fed in the background. Queries are answered from them, and completed
-    /// from the log.
+    /// from the log. A [`Durability::Relaxed`] ledger keeps none: a power cut may leave its log behind
+    /// them, which for a durable one is the proof that the log lost data.
     #[default]
     On,
     /// Not kept: the same queries answer the same from the log alone, by reading all of it.
@@ -59,21 +52,21 @@ pub enum Views {
 #[derive(Clone)]
 #[must_use]
 pub struct Options {
-    segment_bytes: u64,
-    segment_bytes_min: u64,
-    group_padding: GroupPadding,
-    durability: Durability,
-    queue_orders_max: usize,
-    queue_bytes_max: usize,
-    client_share_percent: usize,
-    admission_wait: Duration,
-    seal_after: Duration,
-    disk_reserve_bytes: u64,
-    disk_free_min_bytes: u64,
-    views: Views,
-    views_open_deadline: Duration,
-    validator: Option<Arc<dyn Validator>>,
-    threads: bool,
+    pub(super) segment_bytes: u64,
+    pub(super) segment_bytes_min: u64,
+    pub(super) group_padding: GroupPadding,
+    pub(super) durability: Durability,
+    pub(super) queue_orders_max: usize,
+    pub(super) queue_bytes_max: usize,
+    pub(super) client_share_percent: usize,
+    pub(super) admission_wait: Duration,
+    pub(super) seal_after: Duration,
+    pub(super) disk_reserve_bytes: u64,
+    pub(super) disk_free_min_bytes: u64,
+    pub(super) views: Views,
+    pub(super) views_open_deadline: Duration,
+    pub(super) validator: Option<Arc<dyn Validator>>,
+    pub(super) threads: bool,
 }
 
 impl std::fmt::Debug for Options {
@@ -107,7 +100,7 @@ impl Options {
             disk_reserve_bytes: MIB,
             disk_free_min_bytes: 16 * MIB,
             views: Views::On,
-            views_open_deadline: Duration::from_secs(10),
+            views_open_deadline: Duration::from_secs(120),
             validator: None,
             threads: true,
         }
@@ -191,8 +184,9 @@ impl Options {
         self
     }
 
-    /// How long the views may take to open before they are set aside and rebuilt. Default 10 s; 1 ms to
-    /// one hour. Opening the ledger itself never waits for them.
+    /// How long the views may take to open before they are set aside and rebuilt. Default 2 minutes
+    /// (sled reads all of its files when it opens: 2 s for 5 million keys); 1 ms to one hour. Opening the
+    /// ledger itself never waits for them.
     pub fn views_open_deadline(mut self, deadline: Duration) -> Options {
         self.views_open_deadline = deadline;
         self
@@ -204,77 +198,8 @@ impl Options {
         self
     }
 
-    /// Opens the ledger in `path` for writing, and makes it when the directory is missing or empty.
-    ///
-    /// **Durability**: when this returns, the directory, its entry in its parent and everything found
-    /// in the log are durable.
-    ///
-    /// **Cost**: reads the last segment, not the sealed ones; a new ledger writes one segment of zeros.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Invalid`] for a setting out of bounds; [`ErrorKind::Locked`] at once when another
-    /// process has it; [`ErrorKind::NotALedger`]; [`ErrorKind::NewerFormat`];
-    /// [`ErrorKind::DurabilityMismatch`]; [`ErrorKind::Corrupt`] and [`ErrorKind::LogLostData`] with
-    /// nothing changed; [`ErrorKind::DiskLow`]; [`ErrorKind::Io`].
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<Ledger> {
-        let path = path.as_ref();
-        self.check()?;
-        let disk = OsDisk::create_dir(path)
-            .map_err(|error| Error::io("opening the directory", error).at(path))?;
-        let views_at = Some(path.to_owned());
-        self.open_parts(Arc::new(disk), Arc::new(OsHost::new()), views_at)
-            .map_err(|error| error.at(path))
-    }
-
-    /// Opens the ledger on a simulated disk. No thread is started: what is deferred is written by
-    /// [`Ledger::pump`], and the upkeep is done by [`Ledger::tick`].
-    ///
-    /// # Errors
-    /// Those of [`Options::open`].
-    #[cfg(feature = "sim")]
-    pub fn open_simulated(&self, disk: Arc<dyn Disk>, host: Arc<dyn Host>) -> Result<Ledger> {
-        let options = Options { threads: false, segment_bytes_min: 16 * 1024, ..self.clone() };
-        options.check()?;
-        options.open_parts(disk, host, None)
-    }
-
-    fn open_parts(
-        &self,
-        disk: Arc<dyn Disk>,
-        host: Arc<dyn Host>,
-        views_at: Option<std::path::PathBuf>,
-    ) -> Result<Ledger> {
-        let opening = Opening {
-            disk,
-            host,
-            group_align: match self.group_padding {
-                GroupPadding::PowerSafeOverwrite => GROUP_ALIGN_MIN,
-                GroupPadding::Block => crate::bytes::to_u32(crate::bytes::to_usize(BLOCK_BYTES)),
-            },
-            durability: self.durability,
-            views: self.views,
-            views_open_deadline: self.views_open_deadline,
-            views_at,
-            settings: Settings {
-                segment_bytes: self.segment_bytes / BLOCK_BYTES * BLOCK_BYTES,
-                gate: GateLimits {
-                    orders_max: self.queue_orders_max,
-                    bytes_max: self.queue_bytes_max,
-                    client_share_percent: self.client_share_percent,
-                },
-                admission_wait: self.admission_wait,
-                seal_after: self.seal_after,
-                disk_reserve_bytes: self.disk_reserve_bytes,
-                disk_free_min_bytes: self.disk_free_min_bytes,
-                validator: self.validator.clone(),
-                threads: self.threads,
-            },
-        };
-        opening::open(opening)
-    }
-
     /// Holds every setting against its bounds.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let hour_ms = 3_600_000;
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let count = |value: usize| value as u64;

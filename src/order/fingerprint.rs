@@ -19,7 +19,6 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::id::write_hex;
-use super::submission::Submission;
 
 /// Separates these hashes from every other use of SHA-256.
 const DOMAIN: &[u8] = b"order-ledger/fingerprint";
@@ -32,7 +31,7 @@ pub(crate) type Salt = [u8; 16];
 /// 32 bytes that stand for the content of a submission, printed as 64 hex digits.
 ///
 /// **Source**: computed by the ledger with a salt of its own per order, or given by the caller with
-/// [`Submission::fingerprint`]. The same content under two keys has two fingerprints.
+/// [`Submission::fingerprint`](crate::Submission::fingerprint). The same content under two keys has two fingerprints.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -52,19 +51,19 @@ impl fmt::Debug for Fingerprint {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Field {
-    /// [`Submission::kind`]
+    /// [`Submission::kind`](crate::Submission::kind)
     Kind,
-    /// [`Submission::schema`]
+    /// [`Submission::schema`](crate::Submission::schema)
     Schema,
-    /// [`Submission::account`]
+    /// [`Submission::account`](crate::Submission::account)
     Account,
-    /// [`Submission::external_ref`]
+    /// [`Submission::external_ref`](crate::Submission::external_ref)
     ExternalRef,
     /// The time after which the order expires.
     Expiry,
-    /// The payload of [`Submission::new`]
+    /// The payload of [`Submission::new`](crate::Submission::new)
     Payload,
-    /// The caller's own fingerprint, given with [`Submission::fingerprint`].
+    /// The caller's own fingerprint, given with [`Submission::fingerprint`](crate::Submission::fingerprint).
     Fingerprint,
 }
 
@@ -150,21 +149,5 @@ impl Content<'_> {
         .into_iter()
         .filter_map(|(field, same)| (!same).then_some(field))
         .collect()
-    }
-}
-
-impl Submission {
-    /// The fields that count.
-    pub(crate) fn content(&self) -> Content<'_> {
-        Content {
-            client: &self.client,
-            kind: &self.kind,
-            schema: self.schema,
-            account: &self.account,
-            external_ref: &self.external_ref,
-            expires_in_ns: self.expires_in_ns,
-            payload: &self.payload,
-            own_fingerprint: self.own_fingerprint,
-        }
     }
 }

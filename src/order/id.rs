@@ -71,10 +71,7 @@ impl OrderId {
     /// The partition: 0 in a single ledger.
     #[must_use]
     pub const fn partition(self) -> u16 {
-        // The shift leaves 16 bits.
-        #[expect(clippy::cast_possible_truncation, reason = "64 - SEQ_BITS is 16")]
-        let partition = (self.0 >> SEQ_BITS) as u16;
-        partition
+        (self.0 >> SEQ_BITS) as u16
     }
 
     /// The seq of the record that accepted (or finally refused) the order.

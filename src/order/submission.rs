@@ -3,7 +3,7 @@
 //! A [`Submission`] is only data. Limits are checked by `admission`, so that building one never fails
 //! and a broken one gets the same kind of answer as everything else.
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Content, Fingerprint};
 
 /// One order, to be taken exactly once under `(client, key)`.
 ///
@@ -115,5 +115,19 @@ impl Submission {
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// The fields that count.
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content {
+            client: &self.client,
+            kind: &self.kind,
+            schema: self.schema,
+            account: &self.account,
+            external_ref: &self.external_ref,
+            expires_in_ns: self.expires_in_ns,
+            payload: &self.payload,
+            own_fingerprint: self.own_fingerprint,
+        }
     }
 }

@@ -8,14 +8,17 @@
 //! |---|---|---|---|
 //! | last | at zeros | - | whole: go on behind them |
 //! | last | at a bad group | no | torn: cut it, whatever its pattern |
-//! | last | at a bad group | yes | rot: refuse |
+//! | last | at a bad group | yes | rot: refuse (in a relaxed ledger: torn) |
 //! | before the last | where the next segment begins | - | whole |
 //! | before the last | earlier or later | - | rot: refuse, the next segment proves what is missing |
+//!
+//! A relaxed ledger does not sync its groups, so there a later group proves nothing, and everything from
+//! the first bad group on is cut; it still syncs a segment before it begins the next.
 //!
 //! Then the witnesses: a durable position beyond the end that was found is loss, also when the tail
 //! looks torn.
 
-use crate::order::Seq;
+use crate::order::{Durability, Seq};
 use crate::wal::scan::{Proof, ScanEnd};
 
 /// What follows the last valid group of a segment.
@@ -38,7 +41,11 @@ pub(crate) struct Successor {
 }
 
 /// Decides about a segment without a valid footer.
-pub(crate) fn decide(end: &ScanEnd, successor: Option<Successor>) -> Decision {
+pub(crate) fn decide(
+    end: &ScanEnd,
+    successor: Option<Successor>,
+    durability: Durability,
+) -> Decision {
     if let Some(successor) = successor {
         let reached = Successor {
             first_seq: end.position.next_seq,
@@ -55,10 +62,10 @@ pub(crate) fn decide(end: &ScanEnd, successor: Option<Successor>) -> Decision {
     match &end.bad {
         None => Decision::Whole,
         Some(bad) => match &bad.proof {
-            None => Decision::Torn { dirty_end: bad.dirty_end },
-            Some(Proof { durable_next_seq, .. }) => {
+            Some(Proof { durable_next_seq, .. }) if durability == Durability::Durable => {
                 Decision::Rot { durable_next: Some(*durable_next_seq) }
             }
+            _ => Decision::Torn { dirty_end: bad.dirty_end },
         },
     }
 }
@@ -92,20 +99,24 @@ mod tests {
         let torn = Decision::Torn { dirty_end: 9000 };
         let rot = |seq| Decision::Rot { durable_next: Some(Seq(seq)) };
 
-        for (tail, alone) in [
-            (None, Decision::Whole),
-            (Some(bad), torn),
-            (Some(proven), rot(12)),
+        for (tail, durable, relaxed) in [
+            (None, Decision::Whole, Decision::Whole),
+            (Some(bad), torn, torn),
+            (Some(proven), rot(12), torn),
         ] {
             let end = end(tail);
-            assert_eq!(decide(&end, None), alone);
-            assert_eq!(decide(&end, Some(fits)), Decision::Whole);
-            for other in [
-                Successor { first_seq: Seq(11), ..fits },
-                Successor { first_group: 6, ..fits },
-                Successor { link: 78, ..fits },
-            ] {
-                assert_eq!(decide(&end, Some(other)), rot(other.first_seq.0));
+            for (durability, alone) in
+                [(Durability::Durable, durable), (Durability::Relaxed, relaxed)]
+            {
+                assert_eq!(decide(&end, None, durability), alone);
+                assert_eq!(decide(&end, Some(fits), durability), Decision::Whole);
+                for other in [
+                    Successor { first_seq: Seq(11), ..fits },
+                    Successor { first_group: 6, ..fits },
+                    Successor { link: 78, ..fits },
+                ] {
+                    assert_eq!(decide(&end, Some(other), durability), rot(other.first_seq.0));
+                }
             }
         }
     }

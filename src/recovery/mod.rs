@@ -29,7 +29,7 @@ use crate::wal::log::Log;
 use crate::wal::prepare::Preparer;
 use crate::wal::scan::Position;
 use crate::wal::segment::Segment;
-use crate::wal::writer::{Layout, create_first};
+use crate::wal::writer::{Closed, Layout, create_first};
 use identity::Identity;
 use report::RecoveryReport;
 use segments::{Found, Mode};
@@ -40,12 +40,13 @@ const OPENED_NAME: &str = "OPENED";
 /// A log that has been judged sound, and what was derived from it.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    pub(crate) identity: Identity,
     pub(crate) log: Arc<Log>,
     pub(crate) tables: Arc<Tables>,
     /// The segment that groups go to, and where.
     pub(crate) active: Arc<Segment>,
     pub(crate) position: Position,
+    /// Full segments that are still to be sealed.
+    pub(crate) unsealed: Vec<Closed>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -74,15 +75,18 @@ pub(crate) fn open(
         return Err(Error::new(ErrorKind::DurabilityMismatch { ledger }));
     }
     let tables = Tables::new(KeyHasher::new(identity.secret));
+    let witness = Manifest::read(&**disk);
     let found = segments::find(disk, &identity, &tables, Mode::Write)?;
-    check_witness(&**disk, &identity, &found)?;
+    check_witness(witness, &identity, &found)?;
 
     // The log is sound. From here on things are changed, each change harmless when it is interrupted.
     let leftovers_removed = remove_leftovers(&**disk)?;
     let torn_bytes = cut_torn_tail(&found)?;
     make_derived_dirs(&**disk)?;
-    let resealed = seal_unsealed(&found)?;
+    let unsealed = seal_unsealed(&found)?;
+    let resealed = (found.unsealed.len() - unsealed.len()) as u64;
     let mut recovered = assemble(identity, tables, found)?;
+    recovered.unsealed = unsealed;
     recovered.report.created = created;
     recovered.report.leftovers_removed = leftovers_removed;
     recovered.report.torn_bytes = torn_bytes;
@@ -100,6 +104,8 @@ pub(crate) fn open(
 pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Recovered> {
     let started_ns = host.monotonic_ns();
     let identity = require_identity(&**disk)?;
+    // Before the log: a writer that goes on meanwhile must not make the witness look ahead of it.
+    let witness = Manifest::read(&**disk);
     // A writer may rotate or seal while we look; what was seen half is looked at again.
     const LOOKS: u32 = 5;
     let mut look = 1;
@@ -113,7 +119,7 @@ pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Re
             other => break (tables, other?),
         }
     };
-    check_witness(&**disk, &identity, &found)?;
+    check_witness(witness, &identity, &found)?;
     let mut recovered = assemble(identity, tables, found)?;
     recovered.report.elapsed_ns = host.monotonic_ns().saturating_sub(started_ns);
     Ok(recovered)
@@ -158,8 +164,8 @@ fn create(
 }
 
 /// A manifest that is ahead of the log proves that the log lost data.
-fn check_witness(disk: &dyn Disk, identity: &Identity, found: &Found) -> Result<()> {
-    let Some(manifest) = Manifest::read(disk) else { return Ok(()) };
+fn check_witness(witness: Option<Manifest>, identity: &Identity, found: &Found) -> Result<()> {
+    let Some(manifest) = witness else { return Ok(()) };
     let position = &found.position;
     let ahead = manifest.next_seq > position.next_seq || manifest.next_group > position.next_group;
     if manifest.ledger == identity.issuer.ledger && ahead {
@@ -216,17 +222,23 @@ fn cut_torn_tail(found: &Found) -> Result<u64> {
     Ok(dirty_end - start)
 }
 
-/// Seals the segments whose sealing a crash interrupted. Answers how many.
-fn seal_unsealed(found: &Found) -> Result<u64> {
+/// Seals the segments whose sealing a crash interrupted. Answers those that could not be sealed because
+/// the disk is full: that is no reason not to open, and they are tried again later.
+fn seal_unsealed(found: &Found) -> Result<Vec<Closed>> {
+    let mut unsealed = Vec::new();
     for (segment, end) in &found.unsealed {
         let keys = found.hot.iter().find(|(number, _)| *number == segment.header.number);
         let sorted = keys.map(|(_, hot)| hot.sorted()).unwrap_or_default();
         let sections = crate::tables::run::encode(&sorted, segment.header.first_seq);
-        segment
-            .seal(end, &sections)
-            .map_err(|error| Error::io(format!("sealing {}", segment.path()), error))?;
+        match segment.seal(end, &sections) {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => {
+                unsealed.push(Closed { segment: Arc::clone(segment), end: *end });
+            }
+            Err(error) => return Err(Error::io(format!("sealing {}", segment.path()), error)),
+        }
     }
-    Ok(found.unsealed.len() as u64)
+    Ok(unsealed)
 }
 
 /// Makes the directories of what is derived. A file in their place is set aside.
@@ -241,10 +253,22 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
             },
             other => other,
         };
-        made.map_err(|error| match is_full(&error) {
-            true => disk_low(disk, error),
-            false => Error::io(format!("making {dir}"), error),
-        })?;
+        match made {
+            Ok(()) => {}
+            // Nothing in them is needed; a full disk must not keep what is there from being read.
+            Err(error) if is_full(&error) => return Ok(()),
+            Err(error) => return Err(Error::io(format!("making {dir}"), error)),
+        }
+    }
+    // The witness is kept in there, and must not go with the name of its directory when the power does.
+    // Also when they were there before: an earlier process may have made them and crashed.
+    for dir in ["", DERIVED_DIR] {
+        match disk.sync_dir(dir) {
+            Err(error) if !is_full(&error) => {
+                return Err(Error::io(format!("syncing the directory {dir:?}"), error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -277,7 +301,8 @@ fn assemble(identity: Identity, tables: Tables, found: Found) -> Result<Recovere
     let position = found.position;
     let log = Arc::new(Log::new(identity.issuer, found.segments, position.next_seq));
     let tables = Arc::new(tables);
-    Ok(Recovered { identity, log, tables, active: found.last, position, report })
+    let unsealed = Vec::new();
+    Ok(Recovered { log, tables, active: found.last, position, unsealed, report })
 }
 
 /// Keeps the report where `stats` finds it. Derived: a failure is not an error of opening.

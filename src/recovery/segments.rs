@@ -88,7 +88,7 @@ pub(crate) fn find(
             first_group: next.header.first_group,
             link: next.header.link,
         };
-        let (path, nonce_header) = (segment_path(candidate.number), candidate.header.clone());
+        let (path, header) = (segment_path(candidate.number), candidate.header.clone());
         match read_footer(&candidate)? {
             Some(footer) => {
                 let reached = Successor {
@@ -114,11 +114,11 @@ pub(crate) fn find(
             None => {
                 let (segment, keys, end) =
                     scan_segment(disk, tables, mode, candidate, last_at)?;
-                if let Decision::Rot { durable_next } = decide(&end, Some(successor)) {
-                    return Err(rot(&path, &nonce_header, &end, durable_next));
+                if let Decision::Rot { durable_next } = decide(&end, Some(successor), header.durability) {
+                    return Err(rot(&path, &header, &end, durable_next));
                 }
                 last_at = end.position.last_at;
-                hot.push((nonce_header.number, keys));
+                hot.push((header.number, keys));
                 unsealed.push((Arc::clone(&segment), end.position));
                 found.push(segment);
             }
@@ -154,7 +154,7 @@ fn find_last(
         prove(&*candidate.file, &path)?;
     }
     let (mut segment, mut keys, mut end) = scan_segment(disk, tables, mode, candidate, last_at)?;
-    let decision = decide(&end, None);
+    let decision = decide(&end, None, header.durability);
     if mode == Mode::Read && !end.position.sealed {
         // The last group may be in the page cache only. Make durable what was just seen, look past the
         // cache, and believe no more than both looks agree on.

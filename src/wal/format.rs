@@ -137,6 +137,8 @@ use crate::order::{Durability, LedgerId, Seq, Timestamp};
 pub(crate) const VERSION: u32 = 1;
 /// Unit of the file layout and of every write: the page size, and a multiple of every sector size.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
+/// The same, as a length in memory.
+pub(crate) const BLOCK_LEN: usize = 4096;
 /// Where the first group begins.
 pub(crate) const GROUPS_START: u64 = BLOCK_BYTES;
 /// Default alignment of groups.
@@ -151,13 +153,13 @@ pub(crate) const GROUP_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Content bytes of one block of a section.
 pub(crate) const SECTION_BLOCK_CONTENT: usize = 4092;
 
-const _: () = assert!(SECTION_BLOCK_CONTENT + 4 == BLOCK_BYTES as usize);
+const _: () = assert!(SECTION_BLOCK_CONTENT + 4 == BLOCK_LEN && BLOCK_LEN as u64 == BLOCK_BYTES);
 const _: () = assert!(
     RECORD_BODY_BYTES_MAX + FRAME_BYTES <= GROUP_BODY_BYTES_MAX,
     "the largest record must fit into a group"
 );
 const _: () = assert!(
-    GROUP_HEADER_BYTES as u32 % GROUP_ALIGN_MIN == 0,
+    (GROUP_HEADER_BYTES as u64).is_multiple_of(GROUP_ALIGN_MIN as u64),
     "a search for group headers in steps of the alignment must meet every one"
 );
 
@@ -218,7 +220,7 @@ pub(crate) struct SegmentHeader {
 impl SegmentHeader {
     /// The header's block and its CRC, which the first group links to.
     pub(crate) fn encode(&self) -> (Vec<u8>, u32) {
-        let mut block = Vec::with_capacity(BLOCK_BYTES as usize);
+        let mut block = Vec::with_capacity(BLOCK_LEN);
         block
             .put(SEGMENT_MAGIC)
             .put_u32(VERSION)
@@ -398,7 +400,7 @@ impl SectionAt {
 
 impl Footer {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut block = Vec::with_capacity(BLOCK_BYTES as usize);
+        let mut block = Vec::with_capacity(BLOCK_LEN);
         block
             .put(FOOTER_MAGIC)
             .put_u32(VERSION)

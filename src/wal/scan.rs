@@ -7,7 +7,7 @@
 use std::io;
 
 use super::format::{
-    BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUP_MAGIC, GROUPS_START, GroupHeader,
+    BLOCK_LEN, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUP_MAGIC, GROUPS_START, GroupHeader,
     SegmentHeader,
 };
 use super::frame::{self, Frame};
@@ -234,7 +234,7 @@ fn look_ahead(
 /// The index of the last byte that is not zero.
 fn last_dirty(bytes: &[u8]) -> Option<usize> {
     // Whole blocks first: comparing 4 KiB against zeros is one vectorised pass, byte by byte is not.
-    const ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
+    const ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
     let mut end = bytes.len();
     for chunk in bytes.rchunks(ZEROS.len()) {
         if Some(chunk) != ZEROS.get(..chunk.len()) {

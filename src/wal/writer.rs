@@ -126,11 +126,8 @@ impl Writer {
         if body_bytes > GROUP_BODY_BYTES_MAX {
             return Err(AppendError::NoRoom(io::ErrorKind::FileTooLarge.into()));
         }
-        let group_bytes = round_up(
-            (GROUP_HEADER_BYTES + body_bytes) as u64,
-            u64::from(self.layout.group_align),
-        );
-        let closed = self.make_room(group_bytes)?;
+        let closed = self.make_room(body_bytes)?;
+        let group_bytes = group_bytes(body_bytes, self.active.header.group_align);
         let first_seq = self.position.next_seq;
         let first_at = wall.as_unix_ns().max(self.position.last_at.as_unix_ns().saturating_add(1));
 
@@ -187,7 +184,7 @@ impl Writer {
     ///
     /// Answers false when the segment has no room for it: the next group proves it just as well.
     pub(crate) fn append_seal(&mut self) -> Result<bool, AppendError> {
-        if self.room_bytes() < u64::from(self.layout.group_align).max(GROUP_HEADER_BYTES as u64) {
+        if self.room_bytes() < group_bytes(0, self.active.header.group_align) {
             return Ok(false);
         }
         self.append(&[], self.position.last_at).map(|_| true)
@@ -220,14 +217,16 @@ impl Writer {
         self.buffer.drain(..self.buffer.len() - keep);
     }
 
-    /// Makes sure that the active segment has `group_bytes` left: rotates when it has not.
-    fn make_room(&mut self, group_bytes: u64) -> Result<Option<Closed>, AppendError> {
-        if self.room_bytes() >= group_bytes {
+    /// Makes sure that the active segment has room for a group with these records: rotates when it has
+    /// not. A segment keeps the alignment it was begun with; the next one has that of the options.
+    fn make_room(&mut self, body_bytes: usize) -> Result<Option<Closed>, AppendError> {
+        if self.room_bytes() >= group_bytes(body_bytes, self.active.header.group_align) {
             return Ok(None);
         }
         // Before anything follows in another file: a missing end of this segment would be a gap then,
         // not a torn tail.
         self.sync_relaxed().map_err(AppendError::NotWritten)?;
+        let group_bytes = group_bytes(body_bytes, self.layout.group_align);
         let needed = round_up(GROUPS_START + group_bytes, BLOCK_BYTES);
         let prepared = self
             .preparer
@@ -253,6 +252,11 @@ impl Writer {
         self.buffer.clear();
         Ok(Some(closed))
     }
+}
+
+/// Bytes on disk of a group with records of this size.
+fn group_bytes(body_bytes: usize, align: u32) -> u64 {
+    round_up((GROUP_HEADER_BYTES + body_bytes) as u64, u64::from(align))
 }
 
 /// Gives a prepared file its header and its number. Nothing of the segment counts before the directory

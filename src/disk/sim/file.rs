@@ -25,7 +25,7 @@ enum Change {
     /// Bytes in one sector. `write` is common to the sectors of one write call.
     Bytes { write: u64, patch: Patch },
     /// The size: metadata, which becomes durable before or after the bytes as the file system likes.
-    Size { from: u64, to: u64 },
+    Size { bytes: u64 },
 }
 
 /// The content of a file.
@@ -64,10 +64,9 @@ impl File {
 
     /// Changes the size in the page cache. What a cut removes goes with the size and not before it.
     pub(super) fn set_bytes(&mut self, bytes: u64, orders: &mut u64) {
-        let from = self.current.bytes();
-        if from != bytes {
+        if bytes != self.current.bytes() {
             self.current.set_bytes(bytes);
-            self.push(orders, Change::Size { from, to: bytes });
+            self.push(orders, Change::Size { bytes });
         }
     }
 
@@ -220,12 +219,6 @@ impl File {
 fn apply(image: &mut Image, change: &Change) {
     match change {
         Change::Bytes { patch, .. } => image.patch(patch),
-        Change::Size { from, to } => {
-            // The bytes after a cut go, also where `image` never had the size that was cut from.
-            if to < from {
-                image.cut(*to);
-            }
-            image.set_bytes(*to);
-        }
+        Change::Size { bytes } => image.set_bytes(*bytes),
     }
 }

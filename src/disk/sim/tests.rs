@@ -165,6 +165,19 @@ fn of_several_writes_to_a_sector_any_first_ones_survive() {
 }
 
 #[test]
+fn adversarial_keeps_a_sector_as_it_was_last_seen_or_drops_or_tears_it() {
+    let (disk, _, file) = disk_with("f", b"...");
+    for (at, byte) in [(0, b"1"), (1, b"2"), (2, b"3")] {
+        write_all_at(&*file, byte, at).unwrap();
+    }
+    let adversarial = |seed| Crash::new(CrashMode::Adversarial, seed);
+    let found = outcomes(&disk, adversarial, |disk| disk.read_durable("f").unwrap());
+    // Or torn: then a part of the first write arrived, here its one byte.
+    let expected = [b"...", b"1..", b"123"];
+    assert_eq!(found, expected.iter().map(|state| state.to_vec()).collect());
+}
+
+#[test]
 fn size_and_bytes_survive_independently() {
     let (disk, _, file) = disk_with("f", b"old");
     write_all_at(&*file, b"new", 3).unwrap();
@@ -318,6 +331,15 @@ fn a_rename_between_directories_needs_both_synced() {
         outcomes(&disk, random, look),
         BTreeSet::from([(false, true)])
     );
+    // A removal of the new name that is durable must not bring back the old one.
+    let mounted = disk.as_disk();
+    mounted.rename("b/f", "a/f").unwrap();
+    mounted.remove("a/f").unwrap();
+    mounted.sync_dir("a").unwrap();
+    assert_eq!(
+        outcomes(&disk, random, look),
+        BTreeSet::from([(false, false)])
+    );
 }
 
 #[test]
@@ -347,6 +369,20 @@ fn names_survive_independently_and_in_order_of_each_name() {
             .map(|names| (*names).to_owned())
             .collect()
     );
+}
+
+#[test]
+fn a_file_that_was_renamed_twice_has_one_name_after_a_power_cut() {
+    let disk = SimDisk::new(1);
+    disk.write_durably("a", b"").unwrap();
+    let mounted = disk.as_disk();
+    mounted.rename("a", "b").unwrap();
+    mounted.rename("b", "c").unwrap();
+    let look = |disk: &SimDisk| disk.as_disk().list("").unwrap().join("");
+    let expected = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(outcomes(&disk, random, look), expected(&["a", "b", "c"]));
+    let adversarial = |seed| Crash::new(CrashMode::Adversarial, seed);
+    assert_eq!(outcomes(&disk, adversarial, look), expected(&["a", "c"]));
 }
 
 #[test]
@@ -621,6 +657,10 @@ fn a_full_disk_takes_what_fits_and_rewrites_what_is_there() {
     // Allocated sectors can be written again, zero-filled ones too.
     write_all_at(&*file, &[2; 4 * SECTOR_BYTES], 0).unwrap();
     sync(&*file).unwrap();
+    // What is cut off is free again.
+    file.set_bytes(2 * SECTOR + 1).unwrap();
+    assert_eq!(mounted.free_bytes().unwrap(), SECTOR);
+    write_all_at(&*file, &[2; SECTOR_BYTES], 3 * SECTOR).unwrap();
     // A removed file keeps its space while it is open.
     let other = mounted.open("g", Open::CreateNew).unwrap();
     mounted.remove("f").unwrap();
@@ -651,6 +691,14 @@ fn a_lost_write_is_missing_after_a_sync_that_said_ok() {
     sync(&*file).unwrap();
     disk.crash(drop_all());
     assert_eq!(content(&disk, "f"), b"44..33");
+    // A write of several sectors counts once.
+    disk.lose_write(2);
+    let file = disk.as_disk().open("f", Open::Write).unwrap();
+    write_all_at(&*file, &[5; 1000], 0).unwrap();
+    write_all_at(&*file, &[6; 10], 0).unwrap();
+    sync(&*file).unwrap();
+    disk.crash(drop_all());
+    assert_eq!(content(&disk, "f"), [5; 1000]);
 }
 
 #[test]
