@@ -96,7 +96,7 @@ pub(crate) struct Queue {
     pub(crate) in_flight: HashMap<ScopedKey, InFlight, BuildHasherDefault<AsIs>>,
     /// Keys of the group that poisoned the ledger: they may be on disk, and until it is opened again
     /// nobody can say. At most those of one round.
-    pub(crate) in_doubt: HashSet<ScopedKey>,
+    pub(crate) in_doubt: HashSet<ScopedKey, BuildHasherDefault<AsIs>>,
     pub(crate) entries: Vec<Arc<Pending>>,
     /// The round in which `entries` will be written.
     pub(crate) round: Arc<Round>,
@@ -104,9 +104,8 @@ pub(crate) struct Queue {
     pub(crate) leading: bool,
     /// The writer's duty waits for the commit thread.
     pub(crate) handed_over: bool,
-    /// Nothing more is taken in.
+    /// Entries that are being written, taken out of `entries`.
     pub(crate) closing: bool,
-    /// Everything that was taken in is written, or has failed.
     pub(crate) closed: bool,
 }
 
@@ -115,7 +114,7 @@ impl Queue {
         Queue {
             gate,
             in_flight: HashMap::default(),
-            in_doubt: HashSet::new(),
+            in_doubt: HashSet::default(),
             entries: Vec::new(),
             round: Arc::default(),
             leading: false,
