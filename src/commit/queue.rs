@@ -104,8 +104,9 @@ pub(crate) struct Queue {
     pub(crate) leading: bool,
     /// The writer's duty waits for the commit thread.
     pub(crate) handed_over: bool,
-    /// Entries that are being written, taken out of `entries`.
+    /// Nothing more is taken in.
     pub(crate) closing: bool,
+    /// Everything that was taken in is written, or has failed.
     pub(crate) closed: bool,
 }
 
