@@ -246,10 +246,11 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
     for dir in [DERIVED_DIR, TABLES_DIR] {
         let made = match disk.create_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match disk.list(dir) {
-                Ok(_) => Ok(()),
-                Err(_) => {
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                     disk.rename(dir, &format!("{dir}.aside")).and_then(|()| disk.create_dir(dir))
                 }
+                // Another error is the device's: what may be a witness stays where it is.
+                listed => listed.map(|_| ()),
             },
             other => other,
         };

@@ -15,6 +15,7 @@ mod keys;
 mod overload;
 mod pages;
 mod receipts;
+mod log_rules;
 mod rig;
 #[cfg(order_ledger_shuttle)]
 mod schedules;
