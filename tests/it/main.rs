@@ -17,6 +17,7 @@ mod receipts;
 mod schedules;
 mod submit;
 mod support;
+mod tidy;
 mod time;
 mod typed;
 mod validator;
