@@ -2,6 +2,7 @@
 
 mod admission;
 mod bytes;
+mod care;
 mod commit;
 pub mod disk;
 mod error;
@@ -10,12 +11,17 @@ mod order;
 mod recovery;
 mod sync;
 mod tables;
+mod views;
 mod wal;
 
 pub use admission::validator::{Committed, Validator, Verdict};
+pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, verify_with};
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
-pub use ledger::{GroupPadding, Ledger, Options, OrderIter, Orders, Reader, Stats, Views};
+pub use ledger::{
+    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
+    Stats, Views, ViewsStats,
+};
 pub use order::limits;
 pub use order::{
     Durability, Event, EventBody, Field, Fingerprint, How, LedgerId, Order, OrderId, Outcome,

@@ -18,11 +18,11 @@ mod scheduled {
     use std::time::Duration;
 
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+    pub(crate) struct Mutex<T: ?Sized>(shuttle::sync::Mutex<T>);
 
     /// `None` only while a wait has given the lock away.
     #[derive(Debug)]
-    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T: ?Sized>(Option<shuttle::sync::MutexGuard<'a, T>>);
 
     #[derive(Debug, Default)]
     pub(crate) struct Condvar(shuttle::sync::Condvar);
@@ -34,13 +34,15 @@ mod scheduled {
         pub(crate) fn new(value: T) -> Mutex<T> {
             Mutex(shuttle::sync::Mutex::new(value))
         }
+    }
 
+    impl<T: ?Sized> Mutex<T> {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
         }
     }
 
-    impl<T> Deref for MutexGuard<'_, T> {
+    impl<T: ?Sized> Deref for MutexGuard<'_, T> {
         type Target = T;
 
         #[expect(clippy::expect_used, reason = "only empty inside a wait, which has the guard")]
@@ -49,7 +51,7 @@ mod scheduled {
         }
     }
 
-    impl<T> DerefMut for MutexGuard<'_, T> {
+    impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
         #[expect(clippy::expect_used, reason = "only empty inside a wait, which has the guard")]
         fn deref_mut(&mut self) -> &mut T {
             self.0.as_mut().expect("a guard outside a wait holds its lock")

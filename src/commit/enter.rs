@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{InFlight, Named, Pending, Place, scoped_key};
+use super::queue::{InFlight, Named, Pending, Place, Queue, ScopedKey, scoped_key};
 use super::{Committer, Counters};
 use crate::admission::validator::{self, Validator, Verdict};
 use crate::admission::limits;
@@ -71,6 +71,7 @@ impl Committer {
             if self.lookup.tables.may_have_since(seen, named.hash) {
                 continue;
             }
+            check_doubt(&queue, &named.key)?;
             if queue.closing {
                 return Err(Error::new(ErrorKind::Closed));
             }
@@ -108,6 +109,14 @@ impl Committer {
             let spent_ns = self.host.monotonic_ns().saturating_sub(before_ns);
             waited = waited.saturating_add(Duration::from_nanos(spent_ns.max(1)));
         }
+    }
+
+    /// Refuses to call a key free whose order is in doubt.
+    ///
+    /// # Errors
+    /// `InDoubt`.
+    pub(crate) fn check_doubt(&self, client: &[u8], key: &[u8]) -> Result<()> {
+        check_doubt(&self.queue.lock(), &scoped_key(client, key))
     }
 
     /// The answer for a key that `record` holds.
@@ -179,4 +188,13 @@ impl Committer {
         let retry_after = group.saturating_mul(rounds).max(Duration::from_millis(1));
         Error::new(ErrorKind::Overloaded { retry_after })
     }
+}
+
+fn check_doubt(queue: &Queue, key: &ScopedKey) -> Result<()> {
+    if queue.in_doubt.contains(key) {
+        let why = "an earlier call with this key failed while it was written; only opening the ledger \
+                   again tells";
+        return Err(Error::new(ErrorKind::InDoubt { why: why.to_owned() }));
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! Always true, under the one lock: a key is in flight from before its entry is queued until after the
 //! tables hold it (or it has failed); whoever sets `leading` and nobody else writes, until it is cleared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::round::Round;
@@ -69,6 +69,9 @@ pub(crate) enum InFlight {
 pub(crate) struct Queue {
     pub(crate) gate: Gate,
     pub(crate) in_flight: HashMap<ScopedKey, InFlight>,
+    /// Keys of the group that poisoned the ledger: they may be on disk, and until it is opened again
+    /// nobody can say. At most those of one round.
+    pub(crate) in_doubt: HashSet<ScopedKey>,
     pub(crate) entries: Vec<Arc<Pending>>,
     /// The round in which `entries` will be written.
     pub(crate) round: Arc<Round>,
@@ -86,6 +89,7 @@ impl Queue {
         Queue {
             gate,
             in_flight: HashMap::new(),
+            in_doubt: HashSet::new(),
             entries: Vec::new(),
             round: Arc::default(),
             leading: false,

@@ -263,7 +263,12 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
     // The witness is kept in there, and must not go with the name of its directory when the power does.
     // Also when they were there before: an earlier process may have made them and crashed.
     for dir in ["", DERIVED_DIR] {
-        disk.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
+        match disk.sync_dir(dir) {
+            Err(error) if !is_full(&error) => {
+                return Err(Error::io(format!("syncing the directory {dir:?}"), error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

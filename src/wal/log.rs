@@ -216,7 +216,7 @@ pub(crate) fn reindex(segment: &Segment) -> Result<()> {
         let offset = end.position.offset;
         return Err(damaged_record(segment, end.position.next_seq, offset));
     }
-    segment.reindex(footer, index);
+    segment.reindex(index);
     Ok(())
 }
 

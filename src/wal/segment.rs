@@ -30,11 +30,15 @@ pub(crate) struct Segment {
 enum Index {
     /// In memory, while the segment is written and until it is sealed.
     Open(OpenIndex),
-    /// In the section behind the groups.
-    Sealed { footer: Arc<Footer>, offsets: Section },
-    /// In memory again: the segment is sealed, and its section can't be read. The footer stays: without
-    /// it the segment would look as if it were still written, with its keys in memory.
-    Reindexed { footer: Arc<Footer>, offsets: Arc<Vec<u32>> },
+    /// In the section behind the groups, or in memory when that section can't be read.
+    Sealed { footer: Arc<Footer>, offsets: Offsets },
+}
+
+/// Where the offsets of a sealed segment's records are.
+#[derive(Clone, Debug)]
+enum Offsets {
+    OnDisk(Section),
+    InMemory(Arc<[u32]>),
 }
 
 /// What is gathered about the records of a segment until it is sealed.
@@ -93,6 +97,7 @@ impl Segment {
         if offsets.at.content_bytes != records.checked_mul(4)? {
             return None;
         }
+        let offsets = Offsets::OnDisk(offsets);
         let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
         Some(Segment { header, header_crc, file, index })
     }
@@ -104,9 +109,7 @@ impl Segment {
 
     pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
         match &*self.index.read() {
-            Index::Sealed { footer, .. } | Index::Reindexed { footer, .. } => {
-                Some(Arc::clone(footer))
-            }
+            Index::Sealed { footer, .. } => Some(Arc::clone(footer)),
             Index::Open(_) => None,
         }
     }
@@ -126,12 +129,12 @@ impl Segment {
             Index::Open(open) => {
                 return Ok(open.offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
             }
-            Index::Reindexed { offsets, .. } => {
+            Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
+            Index::Sealed { offsets: Offsets::InMemory(offsets), .. } => {
                 return Ok(offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
             }
-            Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
             // Read the block without holding the lock.
-            Index::Sealed { offsets, .. } => offsets.clone(),
+            Index::Sealed { offsets: Offsets::OnDisk(offsets), .. } => offsets.clone(),
         };
         offsets.u32_at(index).map(|offset| Some(u64::from(offset)))
     }
@@ -140,9 +143,7 @@ impl Segment {
     pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
         match &*self.index.read() {
             Index::Open(open) => open.counts.clone(),
-            Index::Sealed { footer, .. } | Index::Reindexed { footer, .. } => {
-                footer.counts.clone()
-            }
+            Index::Sealed { footer, .. } => footer.counts.clone(),
         }
     }
 
@@ -155,10 +156,11 @@ impl Segment {
         }
     }
 
-    /// Replaces the section of offsets, which can't be read, by what a scan of the groups found.
-    pub(crate) fn reindex(&self, footer: Arc<Footer>, found: OpenIndex) {
-        let offsets = Arc::new(found.offsets);
-        *self.index.write() = Index::Reindexed { footer, offsets };
+    /// Replaces offsets that can't be read by what a scan of the groups found. The segment stays sealed.
+    pub(crate) fn reindex(&self, found: OpenIndex) {
+        if let Index::Sealed { offsets, .. } = &mut *self.index.write() {
+            *offsets = Offsets::InMemory(found.offsets.into());
+        }
     }
 
     /// Seals the segment: writes the sections and the footer behind the groups, which end at `end`, cuts
@@ -170,31 +172,9 @@ impl Segment {
     pub(crate) fn seal(&self, end: &Position, sections: &[(u32, Vec<u8>)]) -> io::Result<()> {
         let open = match &*self.index.read() {
             Index::Open(open) => open.clone(),
-            Index::Sealed { .. } | Index::Reindexed { .. } => return Ok(()),
+            Index::Sealed { .. } => return Ok(()),
         };
-        let mut offsets = Vec::with_capacity(open.offsets.len() * 4);
-        for offset in &open.offsets {
-            offsets.put_u32(*offset);
-        }
-        let start = round_up(end.offset, BLOCK_BYTES);
-        let (mut bytes, mut directory) = (Vec::new(), Vec::new());
-        let own = [(SECTION_OFFSETS, offsets)];
-        for (kind, content) in own.iter().chain(sections) {
-            let offset = start + bytes.len() as u64;
-            directory.push(SectionAt { kind: *kind, offset, content_bytes: content.len() as u64 });
-            bytes.extend(section::encode(self.header.nonce, *kind, content));
-        }
-        let footer = Footer {
-            header_crc: self.header_crc,
-            next_seq: end.next_seq,
-            next_group: end.next_group,
-            groups_end: end.offset,
-            last_at: end.last_at,
-            link: end.link,
-            sections: directory,
-            counts: open.counts,
-        };
-        bytes.extend(footer.encode());
+        let Tail { start, bytes, footer } = tail(&self.header, self.header_crc, &open, end, sections);
         // The size first: where the footer is looked for must not move after it is there.
         self.file.set_bytes(start + bytes.len() as u64)?;
         disk::write_all_at(&*self.file, &bytes, start)?;
@@ -204,7 +184,53 @@ impl Segment {
             nonce: self.header.nonce,
             at: footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?,
         };
+        let offsets = Offsets::OnDisk(offsets);
         *self.index.write() = Index::Sealed { footer: Arc::new(footer), offsets };
         Ok(())
     }
+}
+
+/// What a segment is sealed with.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail {
+    /// Where it begins in the file; from the end of the groups up to here there are zeros.
+    pub(crate) start: u64,
+    /// The sections and the footer, as they lie in the file; behind them the file ends.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) footer: Footer,
+}
+
+/// The tail of a segment with these records, whose groups end at `end`. It follows from the groups alone
+/// (the sections are derived from them too), so that it can be made again and compared.
+pub(crate) fn tail(
+    header: &SegmentHeader,
+    header_crc: u32,
+    index: &OpenIndex,
+    end: &Position,
+    sections: &[(u32, Vec<u8>)],
+) -> Tail {
+    let mut offsets = Vec::with_capacity(index.offsets.len() * 4);
+    for offset in &index.offsets {
+        offsets.put_u32(*offset);
+    }
+    let start = round_up(end.offset, BLOCK_BYTES);
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    let own = [(SECTION_OFFSETS, offsets)];
+    for (kind, content) in own.iter().chain(sections) {
+        let offset = start + bytes.len() as u64;
+        directory.push(SectionAt { kind: *kind, offset, content_bytes: content.len() as u64 });
+        bytes.extend(section::encode(header.nonce, *kind, content));
+    }
+    let footer = Footer {
+        header_crc,
+        next_seq: end.next_seq,
+        next_group: end.next_group,
+        groups_end: end.offset,
+        last_at: end.last_at,
+        link: end.link,
+        sections: directory,
+        counts: index.counts.clone(),
+    };
+    bytes.extend(footer.encode());
+    Tail { start, bytes, footer }
 }

@@ -8,11 +8,14 @@
     reason = "a test says what went wrong by failing, in its helpers as well"
 )]
 
+mod crash_sim;
 mod deferred;
 mod derived;
 mod keys;
 mod overload;
+mod pages;
 mod receipts;
+mod rig;
 #[cfg(order_ledger_shuttle)]
 mod schedules;
 mod submit;

@@ -1,0 +1,16 @@
+//! Care for a ledger that is there: looking after what is on disk, apart from using it.
+//!
+//! - [`verify`]: reads every byte and says what is wrong; [`report`]: how it says it
+//! - [`groups`], [`tail`]: the two halves of a segment, judged
+//!
+//! Uses recovery, tables, the log and the disk; nobody uses it but callers. Never writes.
+
+pub(crate) mod groups;
+pub(crate) mod report;
+pub(crate) mod tail;
+#[cfg(test)]
+mod tests;
+pub(crate) mod verify;
+
+pub use report::{Finding, Severity, Soundness, VerifyReport};
+pub use verify::{verify, verify_on, verify_with};

@@ -1,0 +1,72 @@
+//! The feeder is killed between, before and in batches: entries and watermark are there together.
+//!
+//! A child (this test binary again) feeds sled as fast as it can until it is killed. What it leaves must
+//! be a store that the audit finds sound, so that it goes on instead of being rebuilt.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::super::feed::{Feed, Handle};
+use super::super::sled_store::SledStore;
+use super::assert_lists_are_right;
+use super::support::{Started, TestLog, in_sled, wait_until_fed};
+use crate::order::Seq;
+
+const DIR: &str = "ORDER_LEDGER_TEST_VIEWS_KILL_DIR";
+const CHILD: &str = "views::tests::kill::child_that_feeds_until_it_is_killed";
+const RECORDS: u64 = 20_000;
+
+fn long_log() -> TestLog {
+    let mut test = TestLog::new();
+    test.write_many(RECORDS);
+    test
+}
+
+#[test]
+fn child_that_feeds_until_it_is_killed() {
+    let Ok(dir) = std::env::var(DIR) else { return };
+    let Started { views, .. } = in_sled(Path::new(&dir), &long_log().log);
+    wait_until_fed(&views);
+}
+
+#[test]
+fn rule_36_a_kill_between_batches_leaves_entries_and_watermark_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = long_log();
+    let (mut last, mut progressed) = (Seq(1), 0);
+    for round in 0..8 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", CHILD, "--nocapture"])
+            .env(DIR, dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::park_timeout(Duration::from_millis(400 + 37 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!dir.path().join("derived/views.aside-1").exists(), "killed, and rebuilt for it");
+        let path = dir.path().join("derived/views/1");
+        if !path.exists() {
+            continue;
+        }
+        let store = SledStore::open(&path).unwrap();
+        let handle = Handle::Direct(Arc::new(Mutex::new(store)));
+        let log = Arc::clone(&test.log);
+        let next = test.log.readable_next();
+        // The audit is the assertion: the entries are those of the records below the watermark.
+        let feed = Feed::begin(handle, log, next, Duration::ZERO, &|| true).unwrap();
+        assert!(feed.next() >= last, "what a kill leaves does not go back");
+        progressed += u64::from(feed.next() > last);
+        last = feed.next();
+    }
+    assert!(progressed > 1, "killed too early each time: this test proves nothing");
+    let Started { views, .. } = in_sled(dir.path(), &test.log);
+    let state = wait_until_fed(&views);
+    assert_eq!(state.set_aside, 0);
+    assert_lists_are_right(&views, &test, test.log.readable_next());
+}
