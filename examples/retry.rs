@@ -80,7 +80,10 @@ fn deliver(
     Err("no receipt after 5 attempts; the intent stays stored".into())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a program may sleep; the library goes through its host")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program may sleep; the library goes through its host"
+)]
 fn wait(pause: std::time::Duration) {
     std::thread::sleep(pause);
 }

@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             report(&format!("{error}"));
             Ok(())
         }
-        other => Err(format!("a changed order under an old key must be a conflict: {other:?}").into()),
+        other => {
+            Err(format!("a changed order under an old key must be a conflict: {other:?}").into())
+        }
     }
 }
 

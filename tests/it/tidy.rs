@@ -33,10 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("views", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables"]),
     ("feed", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables", "commit"]),
     ("recovery", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables"]),
-    (
-        "care",
-        &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables", "recovery"],
-    ),
+    ("care", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables", "recovery"]),
     // The front door: everything but the tools beside it.
     (
         "ledger",
@@ -112,8 +109,18 @@ fn files() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut rest: Vec<PathBuf> = [
-        "src", "tests", "benches", "examples", "fuzz", ".ci", "README.md", "CHANGELOG.md",
-        "Cargo.toml", "clippy.toml", "deny.toml", "rustfmt.toml",
+        "src",
+        "tests",
+        "benches",
+        "examples",
+        "fuzz",
+        ".ci",
+        "README.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        "clippy.toml",
+        "deny.toml",
+        "rustfmt.toml",
     ]
     .iter()
     .map(|name| root.join(name))
@@ -156,7 +163,8 @@ fn check_imports(files: &[File]) -> Vec<String> {
                 let named = behind.get(..end.unwrap_or(behind.len())).unwrap_or_default();
                 if named != module && !allowed.contains(&named) {
                     let path = &file.path;
-                    complaints.push(format!("{path}:{line}: {module} must not name crate::{named}"));
+                    complaints
+                        .push(format!("{path}:{line}: {module} must not name crate::{named}"));
                 }
             }
         }
@@ -182,7 +190,10 @@ fn check_places(files: &[File]) -> Vec<String> {
 /// Whether `code` has `word` as a word of its own, and not as the end of another one.
 fn names(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
-        !code.get(..at).unwrap_or_default().ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        !code
+            .get(..at)
+            .unwrap_or_default()
+            .ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
     })
 }
 
@@ -265,11 +276,19 @@ fn the_checks_can_fail() {
     };
 
     assert!(complains(check_imports, "src/commit/mod.rs", "use crate::recovery::open;"));
-    assert!(complains(check_imports, "src/wal/log.rs", "    let x = crate::tables::Tables::new();"));
+    assert!(complains(
+        check_imports,
+        "src/wal/log.rs",
+        "    let x = crate::tables::Tables::new();"
+    ));
     assert!(complains(check_imports, "src/order/id.rs", "use crate::{error, wal};"));
     assert!(complains(check_imports, "src/newcomer.rs", "use crate::bytes::Fields;"));
     assert!(complains(check_imports, "src/wal/log.rs", "use crate::Ledger;"));
-    assert!(!complains(check_imports, "src/wal/log.rs", "use crate::wal::format; // crate::ledger"));
+    assert!(!complains(
+        check_imports,
+        "src/wal/log.rs",
+        "use crate::wal::format; // crate::ledger"
+    ));
     let tested = "use crate::bytes::a;\n#[cfg(test)]\nmod tests {\nuse crate::Ledger;\n}\n";
     assert!(!complains(check_imports, "src/wal/log.rs", tested));
 
@@ -282,7 +301,11 @@ fn the_checks_can_fail() {
     assert!(!complains(check_places, "src/wal/log.rs", "operand::new()"));
 
     assert!(complains(check_shape, "src/wal/log.rs", "use std::io;\n"));
-    assert!(complains(check_shape, "src/wal/log.rs", &format!("//! x\n{}", "\n".repeat(LINES_MAX))));
+    assert!(complains(
+        check_shape,
+        "src/wal/log.rs",
+        &format!("//! x\n{}", "\n".repeat(LINES_MAX))
+    ));
     assert!(complains(check_shape, "src/lib.rs", "//! x\n#[path = \"y.rs\"] mod x;"));
     assert!(!complains(check_shape, "src/wal/tests.rs", &"//! x\n".repeat(LINES_MAX + 1)));
 
