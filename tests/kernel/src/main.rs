@@ -25,8 +25,9 @@ use failure::{Doing, Failure, Result, broken};
 use rigs::Plan;
 use tally::Tally;
 
-const RIGS: [(&str, u64, fn(&Plan) -> Result<Tally>); 5] = [
+const RIGS: [(&str, u64, fn(&Plan) -> Result<Tally>); 6] = [
     ("kill", 500, rigs::kill::run),
+    ("rotate", 20, rigs::rotate::run),
     ("power-cut", 60, rigs::power_cut::run),
     ("block-log", 100, rigs::block_log::run),
     ("enospc", 4, rigs::enospc::run),

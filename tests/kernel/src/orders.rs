@@ -19,6 +19,8 @@ pub enum Sizes {
     /// Mostly small, some of several KiB, a few of up to 200 KiB: a segment of 1 MiB is full after
     /// about 200 orders.
     Mixed,
+    /// 50 to 500 KiB: a segment of 1 MiB is full after a few.
+    Large,
 }
 
 impl Sizes {
@@ -26,15 +28,21 @@ impl Sizes {
         match self {
             Sizes::Small => "small",
             Sizes::Mixed => "mixed",
+            Sizes::Large => "large",
         }
     }
 
     pub fn parse(name: &str) -> Sizes {
-        if name == "small" { Sizes::Small } else { Sizes::Mixed }
+        match name {
+            "small" => Sizes::Small,
+            "large" => Sizes::Large,
+            _ => Sizes::Mixed,
+        }
     }
 
     fn pick(self, rng: &mut Rng) -> u64 {
         match (self, rng.range(0, 99)) {
+            (Sizes::Large, _) => rng.range(50_000, 500_000),
             (Sizes::Small, _) => rng.range(20, 600),
             (Sizes::Mixed, 0..60) => rng.range(0, 300),
             (Sizes::Mixed, 60..90) => rng.range(300, 4_000),

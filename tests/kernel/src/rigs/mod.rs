@@ -5,6 +5,7 @@ pub mod eio;
 pub mod enospc;
 pub mod kill;
 pub mod power_cut;
+pub mod rotate;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
