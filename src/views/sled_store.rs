@@ -20,7 +20,7 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// syncs on, so: not often. What a kill takes away is fed again.
 const FLUSH_EVERY_MS: u64 = 2_000;
 
-pub(super) struct SledStore(sled::Db);
+pub(super) struct SledStore(pub(super) sled::Db);
 
 impl SledStore {
     /// Opens or creates the store in `dir`.
