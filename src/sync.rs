@@ -1,16 +1,19 @@
-//! Locks and waiting: parking_lot in every build but one. A leaf.
+//! Locks and waiting: parking_lot (and one cell of std) in every build but one. A leaf.
 //!
 //! Under `--cfg order_ledger_shuttle` the same names stand for locks whose every step is a point at
 //! which a scheduler may change threads, so that tests can run thousands of schedules of the same code
 //! (tests/it/schedules.rs). Nothing else differs between the two builds.
 
 #[cfg(not(order_ledger_shuttle))]
-pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+/// Of std: a cell whose waiters sleep on one futex word; parking_lot has none to wait for.
+#[cfg(not(order_ledger_shuttle))]
+pub(crate) use std::sync::OnceLock;
 
 #[cfg(order_ledger_shuttle)]
-pub(crate) use scheduled::{Condvar, Mutex, RwLock};
+pub(crate) use scheduled::{Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
-/// The calls of parking_lot that we use, on the scheduler's locks.
+/// The calls of parking_lot and std that we use, on the scheduler's locks.
 #[cfg(order_ledger_shuttle)]
 mod scheduled {
     use std::ops::{Deref, DerefMut};
@@ -99,6 +102,45 @@ mod scheduled {
 
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
+        }
+    }
+
+    /// The value lies in std's cell; a lock makes every look at it a step of the scheduler.
+    #[derive(Debug)]
+    pub(crate) struct OnceLock<T> {
+        value: std::sync::OnceLock<T>,
+        step: Mutex<()>,
+        filled: Condvar,
+    }
+
+    impl<T> Default for OnceLock<T> {
+        fn default() -> OnceLock<T> {
+            let (value, step) = (std::sync::OnceLock::new(), Mutex::default());
+            OnceLock { value, step, filled: Condvar::new() }
+        }
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn set(&self, value: T) -> Result<(), T> {
+            let _step = self.step.lock();
+            self.value.set(value)?;
+            self.filled.notify_all();
+            Ok(())
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            let _step = self.step.lock();
+            self.value.get()
+        }
+
+        pub(crate) fn wait(&self) -> &T {
+            let mut step = self.step.lock();
+            loop {
+                match self.value.get() {
+                    Some(value) => return value,
+                    None => self.filled.wait(&mut step),
+                }
+            }
         }
     }
 

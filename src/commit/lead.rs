@@ -199,7 +199,7 @@ impl Committer {
         results: &mut Vec<EntryResult>,
     ) {
         let Appended { first_seq, first_at, closed } = appended;
-        let keys = group.iter().map(|pending| Some(pending.hash));
+        let keys = group.iter().map(|pending| Some(pending.key.hash));
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
         self.lookup.log.publish(core.writer.position().next_seq);
         if let Some(on_publish) = self.on_publish.get() {

@@ -75,3 +75,26 @@ fn the_witness_outlives_a_power_cut() {
     let error = machine.open_with(&crate::support::small()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::LogLostData { .. }), "{error}");
 }
+
+/// A segment whose footer was damaged was sealed again, and only then were the keys of another one found
+/// to be lost with their groups: refused as damaged, after a change. Found by the fuzz target `open_dir`.
+#[test]
+fn a_refusal_comes_before_any_change() {
+    let machine = Machine::new(3);
+    let ledger = machine.open();
+    for group in (0..2000).map(order).collect::<Vec<_>>().chunks(50) {
+        assert!(ledger.submit_many(group).iter().all(Result::is_ok));
+    }
+    ledger.close().unwrap();
+    let [first, second] = ["wal/0000000001.seg", "wal/0000000002.seg"];
+    let bytes = |path| machine.disk.read_durable(path).unwrap();
+    // The first has no footer to be found; the second has neither its keys nor the group to rebuild them.
+    machine.disk.flip_bit(first, bytes(first).len() as u64 * 8 - 1).unwrap();
+    let sections = sections(&bytes(second));
+    machine.disk.overwrite(second, sections[2] + 100, b"rot").unwrap();
+    machine.disk.overwrite(second, 5000, b"rot").unwrap();
+    let before = [bytes(first), bytes(second)];
+    let error = machine.open_with(&crate::support::small()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Corrupt(_)), "{error}");
+    assert!(before == [bytes(first), bytes(second)], "{error}");
+}

@@ -22,6 +22,7 @@ mod rig;
 mod schedules;
 mod submit;
 mod support;
+mod tidy;
 mod time;
 mod typed;
 mod validator;
