@@ -218,13 +218,23 @@ fn scan_segment(
     let start = Position::start(&header, header_crc, last_at);
     let (mut index, mut keys) = (OpenIndex::default(), Hot::default());
     let mut unreadable = None;
-    let end = scan::scan(&*file, &header, start, bytes, |group| {
-        index.add(group);
-        if let Err(error) = tables.gather(group, &mut keys) {
-            unreadable.get_or_insert(error);
+    let mut from = start;
+    let end = loop {
+        let end = scan::scan(&*file, &header, from, bytes, |group| {
+            index.add(group);
+            if let Err(error) = tables.gather(group, &mut keys) {
+                unreadable.get_or_insert(error);
+            }
+        })
+        .map_err(|error| Error::io(format!("reading {path}"), error))?;
+        // Beside a writer a bad group in front of a proof may only have been late: it was looked at
+        // before the proof was. A second look tells, for a group with a proof behind it is whole.
+        let proven = end.bad.as_ref().is_some_and(|bad| bad.proof.is_some());
+        if mode == Mode::Write || !proven || end.position == from {
+            break end;
         }
-    })
-    .map_err(|error| Error::io(format!("reading {path}"), error))?;
+        from = end.position;
+    };
     if let Some(error) = unreadable {
         return Err(error);
     }
