@@ -26,6 +26,7 @@
 //! | 14 | errors of every call | `rules_14_and_15_every_call_may_fail_in_every_way_once_or_for_ever` |
 //! | 15 | a full disk refuses early and needs no repair | `rule_15_a_full_disk_refuses_before_a_byte_is_written_and_goes_on_by_itself` |
 //! |  |  | `rule_15_a_disk_that_was_full_for_one_large_order_is_not_full_for_ever` |
+//! |  |  | `rule_15_the_reserve_is_kept_for_orders_that_exist` |
 //! | 16 | a read error is never the end of the log | `rule_16_what_cannot_be_read_is_an_error_and_never_the_end_of_the_log` |
 //! | 17 | a panic poisons and wakes | `rule_17_a_panic_while_a_group_is_written_poisons_and_wakes_everyone` |
 //! |  |  | `rule_17_a_panic_while_the_last_group_is_sealed_poisons_and_nobody_waits_for_ever` |
@@ -91,6 +92,7 @@
 //! | 48 | reading changes nothing, also beside a writer | `rule_48_a_reader_takes_no_lock_and_changes_no_byte` |
 //! |  |  | `rule_48_a_reader_works_where_nothing_can_be_synced` |
 //! |  |  | `rule_48_a_reader_is_not_led_astray_by_a_writer_that_is_faster` |
+//! |  |  | `rule_48_groups_that_come_while_a_reader_looks_for_the_end_are_not_damage` |
 //! |  |  | `rule_48_readers_beside_a_writer_in_real_threads_see_what_was_acknowledged_and_no_damage` |
 //! | 49 | a copy is not a backup | does not apply yet: there is no backup call; a copy of a ledger that is closed is one |
 //! | 50 | newer formats are refused, old ones read | `rule_50_a_newer_version_is_refused_and_not_touched` |

@@ -136,6 +136,12 @@ impl Figures {
     }
 }
 
+/// Client and key.
+type Name = (Vec<u8>, Vec<u8>);
+
+/// What was deferred and has no answer yet.
+type Tickets = Vec<(Name, Ticket)>;
+
 /// What the callers know about one key.
 #[derive(Clone, Debug)]
 struct Known {
@@ -173,7 +179,7 @@ struct History {
     disk: SimDisk,
     host: SimHost,
     figures: Figures,
-    known: BTreeMap<(Vec<u8>, Vec<u8>), Known>,
+    known: BTreeMap<Name, Known>,
     padding: GroupPadding,
     garbage: bool,
     errors: bool,
@@ -458,7 +464,7 @@ impl History {
     // A life.
 
     fn live(&mut self, ledger: Ledger) {
-        let mut tickets: Vec<((Vec<u8>, Vec<u8>), Ticket)> = Vec::new();
+        let mut tickets: Tickets = Vec::new();
         if self.random.chance(1, 2) {
             let call = 1 + self.random.below(150);
             self.disk.power_off_after(call);
@@ -525,7 +531,7 @@ impl History {
     }
 
     /// A key that was used before, or a new one.
-    fn some_key(&mut self) -> (Vec<u8>, Vec<u8>) {
+    fn some_key(&mut self) -> Name {
         if !self.known.is_empty() && self.random.chance(1, 3) {
             let index = self.random.index(self.known.len());
             return self.known.keys().nth(index).unwrap().clone();
@@ -553,14 +559,14 @@ impl History {
         name
     }
 
-    fn submit(&mut self, ledger: &Ledger, tickets: &mut Vec<((Vec<u8>, Vec<u8>), Ticket)>) {
+    fn submit(&mut self, ledger: &Ledger, tickets: &mut Tickets) {
         let name = self.some_key();
         let result = ledger.submit(&self.known[&name].submission);
         self.settle(ledger, tickets);
         self.answered(ledger, &name, result);
     }
 
-    fn submit_many(&mut self, ledger: &Ledger, tickets: &mut Vec<((Vec<u8>, Vec<u8>), Ticket)>) {
+    fn submit_many(&mut self, ledger: &Ledger, tickets: &mut Tickets) {
         let names: Vec<_> = (0..1 + self.random.below(9)).map(|_| self.some_key()).collect();
         let batch: Vec<_> =
             names.iter().map(|name| self.known[name].submission.clone()).collect();
@@ -571,7 +577,7 @@ impl History {
         }
     }
 
-    fn settle(&mut self, ledger: &Ledger, tickets: &mut Vec<((Vec<u8>, Vec<u8>), Ticket)>) {
+    fn settle(&mut self, ledger: &Ledger, tickets: &mut Tickets) {
         for (name, mut ticket) in tickets.drain(..) {
             let result = ticket.wait(None);
             self.answered(ledger, &name, result);
@@ -582,7 +588,7 @@ impl History {
     fn answered(
         &mut self,
         ledger: &Ledger,
-        name: &(Vec<u8>, Vec<u8>),
+        name: &Name,
         result: Result<Outcome, Error>,
     ) {
         let known = self.known.get_mut(name).unwrap();

@@ -199,6 +199,27 @@ fn rule_15_a_full_disk_refuses_before_a_byte_is_written_and_goes_on_by_itself() 
     assert_eq!(ledger.submit(&large(number, 2000)).unwrap().how, How::Fresh);
 }
 
+#[test]
+fn rule_15_the_reserve_is_kept_for_orders_that_exist() {
+    let (disk, host) = sim(152);
+    let options = small().disk_reserve_bytes(4 * 1024);
+    let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+    disk.set_capacity(16 * 1024 + 2048);
+    let mut number = 0;
+    let error = loop {
+        host.advance(Duration::from_secs(1));
+        ledger.tick();
+        number += 1;
+        if let Err(error) = ledger.submit(&large(number, 500)) {
+            break error;
+        }
+    };
+    assert!(matches!(error.kind(), ErrorKind::DiskLow { .. }), "{error}");
+    let segment = disk.read_durable("wal/0000000001.seg").unwrap();
+    let last = super::forge::groups(&segment).pop().unwrap();
+    assert!(last.offset + last.padded <= segment.len() - 4 * 1024, "the reserve was used up");
+}
+
 /// One large order did not fit any more, and there was still room for small ones: the ledger must not
 /// stay low on disk for ever when there is room again.
 #[test]

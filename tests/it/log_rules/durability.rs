@@ -170,7 +170,7 @@ fn rule_5_a_replacement_is_written_synced_renamed_and_its_name_synced_in_this_or
         ];
         assert!(steps.is_sorted(), "{lines:#?}");
         let synced = format!("sync dir {dir}");
-        assert!(lines[steps[3]..].iter().any(|line| *line == synced), "{lines:#?}");
+        assert!(lines[steps[3]..].contains(&synced), "{lines:#?}");
     }
 }
 

@@ -36,14 +36,16 @@ fn rule_21_a_group_that_does_not_link_to_the_one_before_is_not_part_of_the_log()
     let (segment, groups) = forge::end(&disk, FIRST);
     let (second, third) = (&groups[1], &groups[2]);
     // Another group in the place of the second, valid in itself: the third does not follow it.
-    let record = Record { kind: 200, version: 1, at: 1_800_000_000_000_000_000, body: &[7; 20] };
-    let mut other = forge::group_after(&segment, Some(&groups[0]), &[record]);
-    assert!(other.len() <= second.padded);
-    other.resize(second.padded, 0);
+    let body = vec![7; usize::try_from(second.body_bytes).unwrap() - 20];
+    // Between the second's time and the third's, which are some microseconds apart.
+    let at = u64_at(&segment, second.offset + 64 + 8) + 1;
+    let record = Record { kind: 200, version: 1, at, body: &body };
+    let other = forge::group_after(&segment, Some(&groups[0]), &[record]);
+    assert_eq!(other.len(), second.padded);
     disk.overwrite(FIRST, second.offset as u64, &other).unwrap();
     let ErrorKind::Corrupt(damage) = kind(open(&disk, &host)) else { panic!() };
-    assert!(damage.what.contains("proves"), "{damage}");
-    assert!(damage.offset.unwrap() <= third.offset as u64);
+    assert!(damage.what.contains("does not link"), "{damage}");
+    assert_eq!(damage.offset.unwrap(), third.offset as u64);
 }
 
 #[test]

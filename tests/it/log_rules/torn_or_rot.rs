@@ -83,6 +83,7 @@ fn parts_of_the_log(disk: &SimDisk) -> Vec<(String, u64)> {
 }
 
 /// Damages a copy in each of many ways, on two threads.
+#[expect(clippy::print_stdout, reason = "the figures of a matrix are worth seeing")]
 fn matrix(
     name: &str,
     cases: &[(String, u64)],
