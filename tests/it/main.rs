@@ -8,6 +8,7 @@
     reason = "a test says what went wrong by failing, in its helpers as well"
 )]
 
+mod beside;
 mod deferred;
 mod keys;
 mod overload;
