@@ -8,15 +8,16 @@
     reason = "a test says what went wrong by failing, in its helpers as well"
 )]
 
+mod beside;
 mod crash_sim;
 mod deferred;
 mod derived;
 mod fixtures;
 mod keys;
+mod log_rules;
 mod overload;
 mod pages;
 mod receipts;
-mod log_rules;
 mod rig;
 #[cfg(order_ledger_shuttle)]
 mod schedules;
