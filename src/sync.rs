@@ -5,13 +5,13 @@
 //! (tests/it/schedules.rs). Nothing else differs between the two builds.
 
 #[cfg(not(order_ledger_shuttle))]
-pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 /// Of std: a cell whose waiters sleep on one futex word; parking_lot has none to wait for.
 #[cfg(not(order_ledger_shuttle))]
 pub(crate) use std::sync::OnceLock;
 
 #[cfg(order_ledger_shuttle)]
-pub(crate) use scheduled::{Condvar, Mutex, OnceLock, RwLock};
+pub(crate) use scheduled::{Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
 /// The calls of parking_lot and std that we use, on the scheduler's locks.
 #[cfg(order_ledger_shuttle)]

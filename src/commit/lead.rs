@@ -254,12 +254,13 @@ fn group_length(entries: &[Arc<Pending>]) -> usize {
     within.count().max(1)
 }
 
-/// Stands by while a round is written: a panic poisons the ledger and wakes everyone who waits.
-struct Unwinding<'a> {
-    committer: &'a Committer,
-    entries: &'a [Arc<Pending>],
-    round: &'a Round,
-    armed: bool,
+/// Stands by while somebody leads: a panic poisons the ledger and wakes everyone who waits.
+pub(crate) struct Unwinding<'a> {
+    pub(crate) committer: &'a Committer,
+    /// What is being written; nothing, when it is a seal.
+    pub(crate) entries: &'a [Arc<Pending>],
+    pub(crate) round: &'a Round,
+    pub(crate) armed: bool,
 }
 
 impl Drop for Unwinding<'_> {

@@ -20,15 +20,13 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// syncs on, so: not often. What a kill takes away is fed again.
 const FLUSH_EVERY_MS: u64 = 2_000;
 
-pub(super) struct SledStore(sled::Db);
+pub(super) struct SledStore(pub(super) sled::Db);
 
 impl SledStore {
     /// Opens or creates the store in `dir`.
     pub(super) fn open(dir: &Path) -> Result<SledStore, Doubt> {
-        let config = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(Some(FLUSH_EVERY_MS));
+        let config =
+            sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
         Ok(SledStore(config.open()?))
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use order_ledger::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
 use order_ledger::{
     Certainty, Committed, Durability, Error, ErrorKind, Field, GroupPadding, How, Ledger, Options,
-    Order, Outcome, Reader, Receipt, Refusal, Submission, Ticket, Validator, Verdict,
+    Order, Outcome, Reader, Receipt, Refusal, Submission, Ticket, Validator, Verdict, Views,
 };
 
 use crate::rig::{Random, durable};
@@ -228,7 +228,8 @@ impl History {
             .durability(self.durability)
             .seal_after(Duration::from_millis(self.random.pick(&[1, 500, 10_000])))
             .disk_reserve_bytes(0)
-            .disk_free_min_bytes(0);
+            .disk_free_min_bytes(0)
+            .views(Views::Off);
         match self.validator {
             true => options.validator(Fussy),
             false => options,
@@ -365,7 +366,8 @@ impl History {
     fn check(&mut self, ledger: &Ledger, seen: Option<Vec<Order>>) {
         let orders: Vec<Order> = ledger.orders().map(Result::unwrap).collect();
         if let Some(seen) = seen {
-            assert_eq!(seen.len(), orders.len(), "a reader and the writer disagree");
+            let (reader, writer) = (seen.len(), orders.len());
+            assert_eq!(reader, writer, "a reader and the writer disagree, {:?}", self.durability);
             assert!(seen == orders, "a reader and the writer disagree");
         }
         // A failed sync loses the same.

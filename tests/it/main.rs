@@ -8,10 +8,13 @@
     reason = "a test says what went wrong by failing, in its helpers as well"
 )]
 
+mod beside;
 mod crash_sim;
 mod deferred;
 mod derived;
+mod fixtures;
 mod keys;
+mod log_rules;
 mod overload;
 mod pages;
 mod receipts;

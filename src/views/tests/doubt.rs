@@ -13,8 +13,7 @@ use super::super::layout::{View, Watermark};
 use super::super::store::{Doubt, MemStore, Store};
 use super::super::{Phase, Views};
 use super::support::{
-    Call, FaultyStore, LEDGER, Started, TestLog, config, in_memory, start_with, wait_for,
-    wait_until_fed,
+    Call, FaultyStore, LEDGER, Started, TestLog, config, in_memory, start_with, wait_for, wait_until_fed,
 };
 use super::{assert_lists_are_right, list};
 use crate::order::{LedgerId, Seq};
@@ -46,10 +45,7 @@ fn fed_log() -> TestLog {
 }
 
 /// Runs views over a store with a fault, and holds what comes of it against the log.
-fn assert_survived(
-    fault: impl Fn(Call, u64) -> Result<(), Doubt> + Send + Sync + 'static,
-    why: &str,
-) {
+fn assert_survived(fault: impl Fn(Call, u64) -> Result<(), Doubt> + Send + Sync + 'static, why: &str) {
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
     let opener = FaultyStore::opener(fault);
     let mut config = config(dir.path(), &test.log);
@@ -70,8 +66,7 @@ fn once() -> impl Fn() -> bool + Send + Sync {
 
 #[test]
 fn an_error_at_any_call_costs_a_rebuild_and_no_answer() {
-    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)]
-    {
+    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)] {
         let first = once();
         let fault = move |at, so_far| {
             let now = at == call && so_far == count && first();
@@ -83,8 +78,7 @@ fn an_error_at_any_call_costs_a_rebuild_and_no_answer() {
 
 #[test]
 fn a_panic_at_any_call_costs_a_rebuild_and_no_answer() {
-    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)]
-    {
+    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)] {
         let first = once();
         let fault = move |at, so_far| {
             assert!(!(at == call && so_far == count && first()), "a made-up panic");
@@ -428,4 +422,26 @@ fn a_store_of_another_ledger_proves_nothing_even_when_it_is_ahead() {
     let started = start_with(config(dir.path(), &test.log), opener_of(store));
     wait_for(&started.views, |state| state.set_aside == 1 && state.behind == 0);
     assert!(started.proved.lock().is_empty());
+}
+
+#[test]
+fn a_store_is_not_called_again_after_a_panic() {
+    use super::super::guard::Guarded;
+    let calls = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&calls);
+    let opener = FaultyStore::opener(move |call, _| {
+        count.fetch_add(u64::from(call != Call::Drop), Ordering::Relaxed);
+        assert!(call != Call::Keys, "a made-up panic");
+        Ok(())
+    });
+    let wait = Duration::from_secs(20);
+    let guarded = Guarded::open(opener("".into()), wait, &|| true).unwrap();
+    assert!(guarded.call("asking", wait, |store| store.watermark()).is_ok());
+    let panicked = guarded.call("asking", wait, |store| store.keys(b"", b"", 1));
+    assert_eq!(panicked, Err(Doubt::Panicked("a made-up panic".into())));
+    for _ in 0..3 {
+        assert_eq!(guarded.call("asking", wait, |store| store.watermark()), Err(Doubt::Gone));
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    assert!(guarded.close(wait));
 }

@@ -20,7 +20,7 @@ use crate::order::{Durability, LedgerId, Order, Refusal, Seq, Submission, Timest
 use crate::wal::format::{BLOCK_BYTES, SegmentHeader, WAL_DIR, segment_path};
 use crate::wal::log::Log;
 use crate::wal::prepare::Preparer;
-use crate::wal::record::{self, Issuer};
+use crate::wal::record::{self, Encoded, Issuer};
 use crate::wal::scan::Position;
 use crate::wal::segment::{OpenIndex, Segment};
 use crate::wal::writer::{Layout, Writer, create_first};
@@ -149,10 +149,7 @@ impl Host for TestHost {
 
     fn fill_random(&self, buffer: &mut [u8]) {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
-        buffer
-            .iter_mut()
-            .zip(number.to_le_bytes().iter().cycle())
-            .for_each(|(to, from)| *to = *from);
+        buffer.iter_mut().zip(number.to_le_bytes().iter().cycle()).for_each(|(to, from)| *to = *from);
     }
 
     fn sleep(&self, _: Duration) {}
@@ -189,8 +186,7 @@ impl TestLog {
         let segment = Arc::new(Segment::open(header, crc, file, OpenIndex::default()));
         let issuer = Issuer { ledger, durability, partition: 0 };
         let log = Arc::new(Log::new(issuer, vec![Arc::clone(&segment)], Seq::FIRST));
-        let writer =
-            Writer::new(disk, host, Arc::clone(&log), preparer, layout, segment, position).unwrap();
+        let writer = Writer::new(disk, host, Arc::clone(&log), preparer, layout, segment, position).unwrap();
         TestLog { log, writer }
     }
 
@@ -202,12 +198,14 @@ impl TestLog {
 
     /// Writes one group and answers the seq behind it.
     pub(crate) fn write_unpublished(&mut self, orders: &[(Submission, Option<Refusal>)]) -> Seq {
-        let encoded: Vec<_> = orders
-            .iter()
-            .map(|(order, refusal)| {
-                record::encode(order, [3; 16].into(), refusal.as_ref()).unwrap()
-            })
-            .collect();
+        let encode = |(order, refusal): &(Submission, Option<Refusal>)| {
+            record::encode(order, [3; 16], refusal.as_ref()).unwrap()
+        };
+        self.append(&orders.iter().map(encode).collect::<Vec<_>>())
+    }
+
+    /// Appends one group with these records and answers the seq behind it.
+    pub(crate) fn append(&mut self, encoded: &[Encoded]) -> Seq {
         let records: Vec<_> = encoded.iter().collect();
         let appended = self.writer.append(&records, Timestamp::from_unix_ns(1_000)).unwrap();
         if let Some(closed) = appended.closed {
@@ -227,9 +225,7 @@ impl TestLog {
     pub(crate) fn all(&self) -> Vec<Order> {
         let seqs = (1..self.log.readable_next().0).map(Seq);
         let records = seqs.map(|seq| self.log.read(seq).unwrap().unwrap());
-        records
-            .filter_map(|record| self.log.issuer.order(&record.frame(), &record.body().unwrap()))
-            .collect()
+        records.filter_map(|record| self.log.issuer.order(&record.frame(), &record.body().unwrap())).collect()
     }
 }
 
@@ -358,8 +354,7 @@ pub(crate) fn wait_for(views: &Views, wanted: impl Fn(&ViewsState) -> bool) -> V
 
 pub(crate) fn wait_until_fed(views: &Views) -> ViewsState {
     wait_for(views, |state| {
-        state.behind == 0
-            && (state.covered > Seq::FIRST || state.phase == super::super::Phase::Feeding)
+        state.behind == 0 && (state.covered > Seq::FIRST || state.phase == super::super::Phase::Feeding)
     })
 }
 
