@@ -201,9 +201,9 @@ fn check_shape(files: &[File]) -> Vec<String> {
     let mut complaints = Vec::new();
     for file in files {
         let File { path, text } = file;
-        // The front page of the library is the README.
-        let begins = text.starts_with("//!") || text.starts_with("#![doc = include_str!");
-        if file.is_source() && !begins {
+        // The crate itself begins with its README.
+        let says = text.starts_with("//!") || text.starts_with("#![doc = include_str!");
+        if file.is_source() && !says {
             complaints.push(format!("{path}: begins without saying what it owns"));
         }
         let lines = text.lines().count();
