@@ -9,6 +9,8 @@
 )]
 
 mod beside;
+#[cfg(feature = "cli")]
+mod cli;
 mod deferred;
 mod keys;
 mod overload;

@@ -191,7 +191,7 @@ impl fmt::Display for Tally {
             ("in doubt", self.in_doubt),
         ];
         let lines: u64 = counts.iter().map(|(_, count)| count).sum();
-        write!(f, "{lines} lines:")?;
+        write!(f, "{lines} {}:", if lines == 1 { "line" } else { "lines" })?;
         let mut separator = " ";
         for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
             write!(f, "{separator}{count} {name}")?;

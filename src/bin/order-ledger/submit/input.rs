@@ -127,7 +127,7 @@ fn read(input: Box<dyn Read + Send>, client: &[u8], budget: &Budget, sender: &Sy
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with key and order")]
+#[serde(deny_unknown_fields)]
 struct Fields<'a> {
     #[serde(borrow)]
     key: Cow<'a, str>,
@@ -152,6 +152,10 @@ fn parse(client: &[u8], text: &[u8]) -> (Option<String>, Said) {
             return (None, Said::Invalid(why));
         }
     };
+    // The parser would take an array of the values as well.
+    if !utf8.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(utf8).is_ok() {
+        return (None, Said::Invalid("not an object with key and order".into()));
+    }
     let fields: Fields<'_> = match serde_json::from_str(utf8) {
         Ok(fields) => fields,
         Err(error) => return (key_of(utf8), Said::Invalid(explain(&error))),
@@ -239,7 +243,8 @@ mod tests {
         for (text, key, words) in [
             (&br#"{"key":"k","#[..], None, "not JSON: EOF while parsing"),
             (b"tea", None, "not JSON: "),
-            (b"42", None, "expected an object with key and order"),
+            (b"42", None, "not an object with key and order"),
+            (br#"["k",1]"#, None, "not an object with key and order"),
             (br#"{"order":{}}"#, None, "missing field `key`"),
             (br#"{"key":"k"}"#, key(), "missing field `order`"),
             (br#"{"key":"k","order":null}"#, key(), "order is null"),
