@@ -190,6 +190,10 @@ impl Error {
                 Certainty::Recorded(*receipt)
             }
             ErrorKind::InDoubt { .. } => Certainty::Unknown,
+            // The log could not be read: it may well hold an order under the key.
+            ErrorKind::Io { .. } | ErrorKind::Corrupt(_) | ErrorKind::LogLostData { .. } => {
+                Certainty::Unknown
+            }
             _ => Certainty::NotRecorded,
         };
         Error { inner: Box::new(Inner { kind, certainty, path: None, source: None }) }
@@ -200,6 +204,12 @@ impl Error {
         let mut made = Error::new(ErrorKind::Io { doing: doing.into(), kind: error.kind() });
         made.inner.source = Some(std::sync::Arc::new(error));
         made
+    }
+
+    /// The same error of a call that had found the key free and has written nothing.
+    pub(crate) fn not_recorded(mut self) -> Error {
+        self.inner.certainty = Certainty::NotRecorded;
+        self
     }
 
     /// The same error with the directory it is about.

@@ -1,4 +1,21 @@
-//! An embedded order store: an order that was acknowledged is never lost and never taken twice.
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to read
+//!
+//! The modules in the order in which a newcomer should read them; imports point up this list only, which a
+//! test holds.
+//!
+//! - `order`: the words, pure values: [`Submission`], [`Receipt`], [`State`], [`Fingerprint`], [`limits`]
+//! - `error`: [`Error`]: what is on disk, and what to do next
+//! - [`disk`]: the edge: the only place for files, clock, sleep and randomness, real or simulated
+//! - `wal`: the truth: format, groups, segments. Knows seqs and not what they mean
+//! - `tables`: fast answers, ours: which key has which seq
+//! - `admission`: decides about a submission and writes nothing: limits, duplicates, [`Validator`], queue
+//! - `commit`: the one write path: admit, append, sync, apply, publish, answer; [`Ticket`]
+//! - `views`: lists that are asked for, in sled: derived, disposable, never believed for absence
+//! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
+//! - `care`: reads every byte and says what is wrong: [`verify`]
+//! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
 
 mod admission;
 mod bytes;
@@ -9,14 +26,19 @@ mod error;
 mod ledger;
 mod order;
 mod recovery;
+mod sync;
 mod tables;
+mod views;
 mod wal;
 
 pub use admission::validator::{Committed, Validator, Verdict};
 pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, verify_with};
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
-pub use ledger::{GroupPadding, Ledger, Options, OrderIter, Orders, Reader, Stats, Views};
+pub use ledger::{
+    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
+    Stats, Views, ViewsStats,
+};
 pub use order::limits;
 pub use order::{
     Durability, Event, EventBody, Field, Fingerprint, How, LedgerId, Order, OrderId, Outcome,

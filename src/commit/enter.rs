@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{InFlight, Named, Pending, Place, scoped_key};
+use super::queue::{InFlight, Named, Pending, Place, Queue, ScopedKey};
 use super::{Committer, Counters};
 use crate::admission::validator::{self, Validator, Verdict};
 use crate::admission::limits;
@@ -36,22 +36,23 @@ impl Committer {
     /// the same key.
     pub(crate) fn enter(&self, submission: &Submission) -> Result<Entry> {
         limits::check(submission)?;
-        let named = Named {
-            submission,
-            key: scoped_key(&submission.client, &submission.key),
-            hash: self.lookup.hash(&submission.client, &submission.key),
-        };
+        let (client, key) = (&submission.client, &submission.key);
+        let hash = self.lookup.hash(client, key);
+        // Made only for an order that is not committed yet: a replay needs neither.
+        let mut named = None;
         let mut draft = None;
         let mut waited = Duration::ZERO;
         loop {
             let seen = self.lookup.log.readable_next();
-            let committed =
-                self.lookup.committed(named.hash, &submission.client, &submission.key)?;
-            if let Some(record) = committed {
+            if let Some(record) = self.lookup.committed(hash, client, key)? {
                 return self.replay(&record, submission).map(Entry::Answered);
             }
+            let named: &Named<'_> = named.get_or_insert_with(|| Named {
+                submission,
+                key: ScopedKey::new(hash, client, key),
+            });
             if draft.is_none() && self.settings.validator.is_none() {
-                draft = Some(self.draft(&named, None)?);
+                draft = Some(self.draft(named, None)?);
             }
             let mut queue = self.queue.lock();
             match queue.in_flight.get(&named.key) {
@@ -68,9 +69,10 @@ impl Committer {
                 }
                 None => {}
             }
-            if self.lookup.tables.may_have_since(seen, named.hash) {
+            if self.lookup.tables.may_have_since(seen, hash) {
                 continue;
             }
+            check_doubt(&queue, &named.key)?;
             if queue.closing {
                 return Err(Error::new(ErrorKind::Closed));
             }
@@ -82,7 +84,7 @@ impl Committer {
                     // another thread waits instead of being looked at as well (rule 15).
                     queue.in_flight.insert(named.key.clone(), InFlight::Validating);
                     drop(queue);
-                    let made = self.validate(&named, &**validator);
+                    let made = self.validate(named, &**validator);
                     queue = self.queue.lock();
                     queue.in_flight.remove(&named.key);
                     self.validated.notify_all();
@@ -93,7 +95,7 @@ impl Committer {
                 (None, None) => continue,
             };
             self.check_disk(queue.gate.bytes(), pending.bytes())?;
-            if queue.gate.enter(&pending.client, pending.bytes()) {
+            if queue.gate.enter(pending.key.client(), pending.bytes()) {
                 return Ok(Entry::Fresh(queue.push(pending)));
             }
             let Some(left) = self.settings.admission_wait.checked_sub(waited) else {
@@ -108,6 +110,15 @@ impl Committer {
             let spent_ns = self.host.monotonic_ns().saturating_sub(before_ns);
             waited = waited.saturating_add(Duration::from_nanos(spent_ns.max(1)));
         }
+    }
+
+    /// Refuses to call a key free whose order is in doubt.
+    ///
+    /// # Errors
+    /// `InDoubt`.
+    pub(crate) fn check_doubt(&self, client: &[u8], key: &[u8]) -> Result<()> {
+        let key = ScopedKey::new(self.lookup.hash(client, key), client, key);
+        check_doubt(&self.queue.lock(), &key)
     }
 
     /// The answer for a key that `record` holds.
@@ -144,8 +155,6 @@ impl Committer {
         })?;
         Ok(Arc::new(Pending {
             key: named.key.clone(),
-            hash: named.hash,
-            client: submission.client.as_slice().into(),
             record,
             salt,
             fingerprint: submission.content().fingerprint(&salt),
@@ -179,4 +188,13 @@ impl Committer {
         let retry_after = group.saturating_mul(rounds).max(Duration::from_millis(1));
         Error::new(ErrorKind::Overloaded { retry_after })
     }
+}
+
+fn check_doubt(queue: &Queue, key: &ScopedKey) -> Result<()> {
+    if queue.in_doubt.contains(key) {
+        let why = "an earlier call with this key failed while it was written; only opening the ledger \
+                   again tells";
+        return Err(Error::new(ErrorKind::InDoubt { why: why.to_owned() }));
+    }
+    Ok(())
 }

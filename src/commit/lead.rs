@@ -11,7 +11,7 @@ use super::queue::Pending;
 use super::round::{Committed, EntryResult, Round};
 use super::{Committer, Core};
 use crate::disk::{disk_low, is_full};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
 use crate::wal::frame::Frame;
 use crate::wal::writer::{AppendError, Appended};
@@ -138,7 +138,15 @@ impl Committer {
         let mut guard = Unwinding { committer: self, entries: &entries, round: &round, armed: true };
         let results = self.write_round(&entries);
         guard.armed = false;
-        self.queue.lock().leave(&entries);
+        {
+            let mut queue = self.queue.lock();
+            for (pending, result) in entries.iter().zip(&results) {
+                if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
+                    queue.in_doubt.insert(pending.key.clone());
+                }
+            }
+            queue.leave(&entries);
+        }
         self.room.notify_all();
         round.finish(results);
     }
@@ -191,7 +199,7 @@ impl Committer {
         results: &mut Vec<EntryResult>,
     ) {
         let Appended { first_seq, first_at, closed } = appended;
-        let keys = group.iter().map(|pending| Some(pending.hash));
+        let keys = group.iter().map(|pending| Some(pending.key.hash));
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
         self.lookup.log.publish(core.writer.position().next_seq);
         if let Some(on_publish) = self.on_publish.get() {
@@ -221,7 +229,7 @@ impl Committer {
                 self.disk_low.store(true, Ordering::Relaxed);
                 disk_low(&*self.disk, error)
             }
-            AppendError::NoRoom(error) => Error::io("making the next segment", error),
+            AppendError::NoRoom(error) => Error::io("making the next segment", error).not_recorded(),
             AppendError::NotWritten(error) => {
                 let why = format!("beginning a new segment: {error}");
                 self.poison(why.clone());
@@ -246,12 +254,13 @@ fn group_length(entries: &[Arc<Pending>]) -> usize {
     within.count().max(1)
 }
 
-/// Stands by while a round is written: a panic poisons the ledger and wakes everyone who waits.
-struct Unwinding<'a> {
-    committer: &'a Committer,
-    entries: &'a [Arc<Pending>],
-    round: &'a Round,
-    armed: bool,
+/// Stands by while somebody leads: a panic poisons the ledger and wakes everyone who waits.
+pub(crate) struct Unwinding<'a> {
+    pub(crate) committer: &'a Committer,
+    /// What is being written; nothing, when it is a seal.
+    pub(crate) entries: &'a [Arc<Pending>],
+    pub(crate) round: &'a Round,
+    pub(crate) armed: bool,
 }
 
 impl Drop for Unwinding<'_> {
@@ -261,6 +270,7 @@ impl Drop for Unwinding<'_> {
         }
         self.committer.poison("a panic while a group was written");
         let mut queue = self.committer.queue.lock();
+        queue.in_doubt.extend(self.entries.iter().map(|pending| pending.key.clone()));
         queue.leave(self.entries);
         // What waits behind would have nobody to write it; a poisoned queue takes in nothing more.
         let behind = queue.take();

@@ -3,31 +3,56 @@
 //! Always true, under the one lock: a key is in flight from before its entry is queued until after the
 //! tables hold it (or it has failed); whoever sets `leading` and nobody else writes, until it is cleared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use super::round::Round;
 use crate::admission::gate::Gate;
 use crate::order::fingerprint::{Content, Salt};
 use crate::order::{Fingerprint, Refusal, Submission};
-use crate::tables::hash::KeyHash;
+use crate::tables::hash::{AsIs, KeyHash};
 use crate::wal::record::Encoded;
 
-/// (client, key) as one row of bytes: the length of the client, the client, the key.
-pub(crate) type ScopedKey = Box<[u8]>;
+/// (client, key) as one row of bytes, shared by all who need them, with the hash they are found by.
+#[derive(Clone, Debug)]
+pub(crate) struct ScopedKey {
+    pub(crate) hash: KeyHash,
+    client_bytes: usize,
+    /// The client, then the key.
+    bytes: Arc<[u8]>,
+}
 
-pub(crate) fn scoped_key(client: &[u8], key: &[u8]) -> ScopedKey {
-    // The length fits a byte: a client has at most 64.
-    let length = u8::try_from(client.len()).unwrap_or(u8::MAX);
-    [&[length], client, key].concat().into()
+impl ScopedKey {
+    pub(crate) fn new(hash: KeyHash, client: &[u8], key: &[u8]) -> ScopedKey {
+        ScopedKey { hash, client_bytes: client.len(), bytes: [client, key].concat().into() }
+    }
+
+    pub(crate) fn client(&self) -> &[u8] {
+        self.bytes.get(..self.client_bytes).unwrap_or_default()
+    }
+}
+
+impl PartialEq for ScopedKey {
+    fn eq(&self, other: &ScopedKey) -> bool {
+        let same_row = || self.client_bytes == other.client_bytes && self.bytes == other.bytes;
+        // Mostly the very same key, when its entry leaves: then the bytes need not be looked at.
+        Arc::ptr_eq(&self.bytes, &other.bytes) || same_row()
+    }
+}
+
+impl Eq for ScopedKey {}
+
+impl Hash for ScopedKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
 }
 
 /// A record that waits for its group, with what is needed to answer for it.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) key: ScopedKey,
-    pub(crate) hash: KeyHash,
-    pub(crate) client: Box<[u8]>,
     pub(crate) record: Encoded,
     pub(crate) salt: Salt,
     pub(crate) fingerprint: Fingerprint,
@@ -68,7 +93,10 @@ pub(crate) enum InFlight {
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) gate: Gate,
-    pub(crate) in_flight: HashMap<ScopedKey, InFlight>,
+    pub(crate) in_flight: HashMap<ScopedKey, InFlight, BuildHasherDefault<AsIs>>,
+    /// Keys of the group that poisoned the ledger: they may be on disk, and until it is opened again
+    /// nobody can say. At most those of one round.
+    pub(crate) in_doubt: HashSet<ScopedKey, BuildHasherDefault<AsIs>>,
     pub(crate) entries: Vec<Arc<Pending>>,
     /// The round in which `entries` will be written.
     pub(crate) round: Arc<Round>,
@@ -76,8 +104,9 @@ pub(crate) struct Queue {
     pub(crate) leading: bool,
     /// The writer's duty waits for the commit thread.
     pub(crate) handed_over: bool,
-    /// Entries that are being written, taken out of `entries`.
+    /// Nothing more is taken in.
     pub(crate) closing: bool,
+    /// Everything that was taken in is written, or has failed.
     pub(crate) closed: bool,
 }
 
@@ -85,7 +114,8 @@ impl Queue {
     pub(crate) fn new(gate: Gate) -> Queue {
         Queue {
             gate,
-            in_flight: HashMap::new(),
+            in_flight: HashMap::default(),
+            in_doubt: HashSet::default(),
             entries: Vec::new(),
             round: Arc::default(),
             leading: false,
@@ -119,15 +149,14 @@ impl Queue {
     pub(crate) fn leave(&mut self, entries: &[Arc<Pending>]) {
         for pending in entries {
             self.in_flight.remove(&pending.key);
-            self.gate.leave(&pending.client, pending.bytes());
+            self.gate.leave(pending.key.client(), pending.bytes());
         }
     }
 }
 
-/// The client and key of a submission, and the hash they are found by.
+/// A submission and the key it is found by.
 #[derive(Debug)]
 pub(crate) struct Named<'a> {
     pub(crate) submission: &'a Submission,
     pub(crate) key: ScopedKey,
-    pub(crate) hash: KeyHash,
 }

@@ -4,7 +4,7 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, OnceLock};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
@@ -19,29 +19,28 @@ pub(crate) struct Committed {
     pub(crate) at: Timestamp,
 }
 
+/// The answers lie in a cell that is filled once: those who wait sleep on its one futex word, are woken
+/// with one call, and read without a lock. A condition variable would wake them one by one, each into
+/// the mutex that the one before it still holds.
 #[derive(Debug, Default)]
 pub(crate) struct Round {
-    state: Mutex<RoundState>,
+    results: OnceLock<Vec<EntryResult>>,
+    /// Futures that wait. Locked after `results` is filled and before it is found empty.
+    wakers: Mutex<Vec<Waker>>,
+    /// For those who wait only for a time, which the cell can't do; goes with `wakers`.
     done: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct RoundState {
-    results: Option<Vec<EntryResult>>,
-    wakers: Vec<Waker>,
 }
 
 impl Round {
     /// Gives everyone the answers. Only the first call counts.
     pub(crate) fn finish(&self, results: Vec<EntryResult>) {
+        if self.results.set(results).is_err() {
+            return;
+        }
         let wakers = {
-            let mut state = self.state.lock();
-            if state.results.is_some() {
-                return;
-            }
-            state.results = Some(results);
+            let mut wakers = self.wakers.lock();
             self.done.notify_all();
-            std::mem::take(&mut state.wakers)
+            std::mem::take(&mut *wakers)
         };
         for waker in wakers {
             waker.wake();
@@ -50,25 +49,23 @@ impl Round {
 
     /// Waits for the answer of entry `index`; `None` when `timeout` passes first.
     pub(crate) fn wait(&self, index: usize, timeout: Option<Duration>) -> Option<EntryResult> {
-        let mut state = self.state.lock();
-        match timeout {
-            None => self.done.wait_while(&mut state, |state| state.results.is_none()),
-            Some(timeout) => {
-                let missing = |state: &mut RoundState| state.results.is_none();
-                self.done.wait_while_for(&mut state, missing, timeout);
-            }
-        }
-        state.results.as_ref().map(|results| pick(results, index))
+        let Some(timeout) = timeout else { return Some(pick(self.results.wait(), index)) };
+        let mut wakers = self.wakers.lock();
+        self.done.wait_while_for(&mut wakers, |_| self.results.get().is_none(), timeout);
+        self.results.get().map(|results| pick(results, index))
     }
 
     /// The answer of entry `index` if it is there; else `waker` is woken when it is.
     pub(crate) fn poll(&self, index: usize, waker: &Waker) -> Option<EntryResult> {
-        let mut state = self.state.lock();
-        if let Some(results) = &state.results {
+        if let Some(results) = self.results.get() {
             return Some(pick(results, index));
         }
-        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
-            state.wakers.push(waker.clone());
+        let mut wakers = self.wakers.lock();
+        if let Some(results) = self.results.get() {
+            return Some(pick(results, index));
+        }
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
         }
         None
     }
@@ -79,4 +76,52 @@ fn pick(results: &[EntryResult], index: usize) -> EntryResult {
         let why = "the thread that wrote the group ended before it said what became of it".into();
         Err(Error::new(ErrorKind::InDoubt { why }))
     })
+}
+
+#[cfg(all(test, not(order_ledger_shuttle)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Woken>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn committed(seq: u64) -> EntryResult {
+        Ok(Committed { seq: Seq(seq), at: Timestamp::from_unix_ns(seq) })
+    }
+
+    /// The seq of an answer that is there.
+    fn seq(answer: Option<EntryResult>) -> Option<u64> {
+        answer.map(|result| result.unwrap().seq.0)
+    }
+
+    #[test]
+    fn everyone_is_told_once_however_they_wait() {
+        let round = Round::default();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert_eq!(seq(round.poll(0, &waker)), None);
+        assert_eq!(seq(round.poll(0, &waker)), None, "the same waker is kept once");
+        assert_eq!(seq(round.wait(0, Some(Duration::from_millis(1)))), None);
+        std::thread::scope(|scope| {
+            let for_ever = scope.spawn(|| round.wait(0, None));
+            let for_long = scope.spawn(|| round.wait(1, Some(Duration::from_secs(60))));
+            round.finish(vec![committed(7), committed(8)]);
+            round.finish(Vec::new());
+            assert_eq!(seq(for_ever.join().unwrap()), Some(7));
+            assert_eq!(seq(for_long.join().unwrap()), Some(8));
+        });
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(seq(round.poll(1, &waker)), Some(8));
+        let missing = round.wait(2, None).unwrap().unwrap_err();
+        assert!(matches!(missing.kind(), ErrorKind::InDoubt { .. }));
+    }
 }

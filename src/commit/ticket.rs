@@ -62,12 +62,12 @@ impl Ticket {
     /// way, the ticket can be waited for again, and the same key may be submitted again. Else those of
     /// [`Ledger::submit`](crate::Ledger::submit).
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Outcome> {
-        let started_ns = self.committer.host.monotonic_ns();
+        let timeout = timeout.map(|timeout| (timeout, self.committer.host.monotonic_ns()));
         if !self.committer.settings.threads {
             self.committer.lead_if_idle();
         }
         loop {
-            let left = timeout.map(|timeout| {
+            let left = timeout.map(|(timeout, started_ns)| {
                 let spent_ns = self.committer.host.monotonic_ns().saturating_sub(started_ns);
                 timeout.saturating_sub(Duration::from_nanos(spent_ns))
             });

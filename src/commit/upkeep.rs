@@ -7,8 +7,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
+use super::lead::Unwinding;
+use super::round::Round;
 use super::{Committer, Core};
 use crate::disk::is_full;
 use crate::tables::manifest::Manifest;
@@ -83,8 +85,14 @@ impl Committer {
         }
     }
 
-    /// Does what there is to do.
+    /// Does what there is to do. A panic poisons: without upkeep nothing is proven and no space reserved.
     pub(crate) fn tick(&self) {
+        let mut guard = PoisonOnPanic { committer: self, armed: true };
+        self.tick_once();
+        guard.armed = false;
+    }
+
+    fn tick_once(&self) {
         if self.poisoned().is_some() || self.check_owner().is_err() {
             return;
         }
@@ -111,7 +119,10 @@ impl Committer {
 
     /// Makes the next segment's file when it is wanted, and learns whether the disk has room for it.
     fn prepare_next(&self) {
-        if !self.wants_next_segment(&self.core.lock().writer) {
+        // A large order may have found the disk full while this segment still has much room: then the
+        // disk has to be looked at again as well, or nothing would ever say that it has room.
+        let low = self.disk_low.load(Ordering::Relaxed);
+        if !low && !self.wants_next_segment(&self.core.lock().writer) {
             return;
         }
         let wanted = self.settings.segment_bytes.saturating_add(self.settings.disk_free_min_bytes);
@@ -165,7 +176,8 @@ impl Committer {
         }
     }
 
-    /// Writes a seal behind the last group, so that it is proven as well. Answers whether it did.
+    /// Writes a seal behind the last group, so that it is proven as well. Answers whether the witness has
+    /// something new to say: also when there was no room for a seal, for then it is the only proof.
     pub(crate) fn seal_last_group(&self) -> bool {
         if !self.upkeep.needs_seal.load(Ordering::Relaxed) {
             return false;
@@ -177,16 +189,20 @@ impl Committer {
             }
             queue.leading = true;
         }
+        let round = Round::default();
+        let mut guard = Unwinding { committer: self, entries: &[], round: &round, armed: true };
         let written = {
             let mut core = self.core.lock();
             let appended = core.writer.append_seal();
             self.note_room(&core.writer);
             appended
         };
-        // Cleared also when there was no room for it: the next segment's header will prove the group.
+        guard.armed = false;
+        // Cleared also when there was no room for it: the witness proves the group, and later the header
+        // of the next segment.
         self.upkeep.needs_seal.store(false, Ordering::Relaxed);
-        let written = match written {
-            Ok(written) => written,
+        let durable = match written {
+            Ok(_) => true,
             Err(error) => {
                 // The error goes nowhere: nobody waits. The poison stays.
                 drop(self.append_failed(error));
@@ -194,7 +210,7 @@ impl Committer {
             }
         };
         self.lead();
-        written
+        durable
     }
 
     /// Writes how far the log is durable, for a later open to hold against it. A failure costs a
@@ -215,5 +231,18 @@ impl Committer {
             next_group: position.next_group,
         };
         drop(manifest.write(&*self.disk));
+    }
+}
+
+struct PoisonOnPanic<'a> {
+    committer: &'a Committer,
+    armed: bool,
+}
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.committer.poison("a panic during the upkeep");
+        }
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
+use super::query::{Page, Query};
 use super::read::{OrderIter, Reads};
-use super::stats::Stats;
+use super::stats::{Stats, ViewsStats};
 use crate::commit::Committer;
 use crate::commit::enter::Entry;
 use crate::commit::ticket::Ticket;
@@ -56,6 +57,9 @@ impl Inner {
             // A thread that panicked has poisoned the ledger, which `closed` tells.
             drop(thread.join());
         }
+        if let Some(views) = &self.reads.views {
+            views.stop();
+        }
         drop(lock);
         closed
     }
@@ -92,7 +96,8 @@ impl Ledger {
     ///   [`ErrorKind::DiskLow`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: not recorded;
     /// - [`ErrorKind::Conflict`], [`ErrorKind::Refused`]: recorded before, or now for good;
     /// - [`ErrorKind::InDoubt`]: unknown; submit the same key again after opening again;
-    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: the key could not be looked up; nothing was written.
+    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: the key could not be looked up; this call wrote
+    ///   nothing, but an earlier one may have: unknown.
     ///
     /// ```
     /// use order_ledger::{How, Ledger, Submission};
@@ -182,9 +187,15 @@ impl Ledger {
     /// submitting under it is safe. This is how an unknown outcome is resolved without submitting.
     ///
     /// # Errors
+    /// [`ErrorKind::InDoubt`] when a write of this key has failed: only opening again tells;
     /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn by_key(&self, client: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Option<Order>> {
-        self.inner.reads.by_key(client.as_ref(), key.as_ref())
+        let (client, key) = (client.as_ref(), key.as_ref());
+        let found = self.inner.reads.by_key(client, key)?;
+        if found.is_none() {
+            self.inner.committer.check_doubt(client, key)?;
+        }
+        Ok(found)
     }
 
     /// Everything that happened to an order, first to last; empty when there is no such order.
@@ -193,6 +204,32 @@ impl Ledger {
     /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn history(&self, order: OrderId) -> Result<Vec<Event>> {
         self.inner.reads.history(order)
+    }
+
+    /// A page of orders by account, reference, state or time, in the order of acceptance.
+    ///
+    /// Shows only what is durable; a caller finds what it was acknowledged at once, also while the views
+    /// lag, are rebuilt, or are off: what they do not cover is read from the log.
+    ///
+    /// ```
+    /// use order_ledger::{Ledger, Query, Submission};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let ledger = Ledger::open(dir.path().join("orders.ledger"))?;
+    /// # for n in 0..3 {
+    /// #     ledger.submit(&Submission::new("web", format!("{n}"), "tea").account("ALFKI"))?;
+    /// # }
+    /// let mut query = Query::all().account("ALFKI").limit(2);
+    /// let first = ledger.page(&query)?;
+    /// assert_eq!(first.orders.len(), 2);
+    /// query = query.after(first.next.unwrap());
+    /// assert_eq!(ledger.page(&query)?.orders.len(), 1);
+    /// # Ok::<(), order_ledger::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadQuery`] for a limit out of bounds; [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn page(&self, query: &Query) -> Result<Page> {
+        self.inner.reads.page(query)
     }
 
     /// Every order, in the order of acceptance, read from the log alone.
@@ -231,6 +268,7 @@ impl Ledger {
         stats.joined = counters.joined.load(Ordering::Relaxed);
         stats.conflicts = counters.conflicts.load(Ordering::Relaxed);
         stats.groups = counters.groups.load(Ordering::Relaxed);
+        stats.views = self.inner.reads.views.as_ref().map(|views| ViewsStats::of(&views.state()));
         stats.last_open = Some(self.inner.report.clone());
         Ok(stats)
     }
@@ -250,6 +288,12 @@ impl Ledger {
     #[cfg(feature = "sim")]
     pub fn pump(&self) {
         self.inner.committer.lead_if_idle();
+    }
+
+    /// Writes what is deferred until the ledger is closed: the body of the commit thread.
+    #[cfg(order_ledger_shuttle)]
+    pub fn run_commit_thread(&self) {
+        self.inner.committer.run_commit_thread();
     }
 
     /// Does the upkeep that is due: for a ledger on a simulated disk, which has no threads.

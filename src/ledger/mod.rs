@@ -2,12 +2,13 @@
 //!
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
 //! - [`handle`]: [`Ledger`], open for writing; [`reader`]: [`Reader`], open for reading only
-//! - [`read`]: what both can read; [`stats`]: counts and sizes
+//! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type
 
 pub(crate) mod handle;
 pub(crate) mod opening;
 pub(crate) mod options;
+pub(crate) mod query;
 pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod stats;
@@ -15,7 +16,8 @@ pub(crate) mod typed;
 
 pub use handle::Ledger;
 pub use options::{GroupPadding, Options, Views};
+pub use query::{Page, PageToken, Query};
 pub use read::OrderIter;
 pub use reader::Reader;
-pub use stats::Stats;
+pub use stats::{Stats, ViewsStats};
 pub use typed::Orders;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Ledger;
 use super::handle::Inner;
-use super::options::{GroupPadding, Options};
+use super::options::{GroupPadding, Options, Views};
 use super::read::Reads;
 use crate::admission::dedupe::Lookup;
 use crate::admission::gate::GateLimits;
@@ -17,8 +17,10 @@ use crate::commit::{Committer, Settings};
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, DiskLock, Host};
 use crate::error::{Error, ErrorKind, Result};
+use crate::order::{Durability, Seq};
 use crate::recovery::segments::LOCK_NAME;
 use crate::recovery::{self, Recovered};
+use crate::views::{self, Deadlines, Place, ViewsConfig};
 use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Layout, Writer};
@@ -74,6 +76,18 @@ impl Options {
         options.open_parts(disk, host, None)
     }
 
+    /// Opens the ledger on a simulated disk as one that has threads, and leaves it to the caller to run
+    /// them: [`Ledger::run_commit_thread`] in a thread of a scheduler's.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    #[cfg(order_ledger_shuttle)]
+    pub fn open_scheduled(&self, disk: Arc<dyn Disk>, host: Arc<dyn Host>) -> Result<Ledger> {
+        let options = Options { segment_bytes_min: 16 * 1024, ..self.clone() };
+        options.check()?;
+        options.open_parts(disk, host, None)
+    }
+
     /// Opens the ledger on `disk`. `views_at` is its real directory, which sled needs; without one the
     /// views are in memory.
     fn open_parts(
@@ -107,11 +121,50 @@ impl Options {
         )
         .map_err(|error| Error::io("reading the end of the log", error))?;
         let lookup = Lookup { log, tables };
-        let reads = Reads { lookup: lookup.clone() };
-        let committer =
-            Arc::new(Committer::new(disk, host, lookup, settings, preparer, writer, unsealed));
+        let views_disk = Arc::clone(&disk);
+        let committer = Arc::new(Committer::new(
+            disk,
+            host,
+            lookup.clone(),
+            settings,
+            preparer,
+            writer,
+            unsealed,
+        ));
+        let views = self.start_views(views_disk, views_at, &committer);
+        let reads = Reads { lookup, views: Some(views) };
         let threads = start_threads(&committer)?;
         Ok(Ledger::from_inner(Inner::new(committer, reads, report, lock, threads)))
+    }
+
+    /// Starts the views behind the write path, before anything is written.
+    fn start_views(
+        &self,
+        disk: Arc<dyn Disk>,
+        views_at: Option<PathBuf>,
+        committer: &Arc<Committer>,
+    ) -> Arc<views::Views> {
+        let place = match (self.views, self.durability, views_at) {
+            (Views::Off, _, _) | (_, Durability::Relaxed, _) => Place::Off,
+            (Views::On, Durability::Durable, Some(path)) => Place::Sled(path),
+            (Views::On, Durability::Durable, None) => Place::Memory,
+        };
+        let log = Arc::clone(&committer.lookup.log);
+        let deadlines = Deadlines { open: self.views_open_deadline, ..Deadlines::default() };
+        // The views must not keep the ledger alive that they belong to.
+        let ledger = Arc::downgrade(committer);
+        let on_ahead = Box::new(move |witness_seq: Seq, witness: String| {
+            if let Some(committer) = ledger.upgrade() {
+                let log_next = committer.lookup.log.readable_next();
+                let lost = recovery::log_lost_data(witness_seq.next(), log_next, &witness);
+                committer.poison(lost.to_string());
+            }
+        });
+        let views = views::Views::start(ViewsConfig { place, disk, log, deadlines }, on_ahead);
+        let told = Arc::clone(&views);
+        // Set once: nobody else has the committer yet.
+        drop(committer.on_publish.set(Box::new(move || told.notify())));
+        views
     }
 
     fn settings(&self) -> Settings {
@@ -156,7 +209,7 @@ fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Box<dyn DiskLock>> {
 }
 
 fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
-    if !committer.settings.threads {
+    if !committer.settings.threads || cfg!(order_ledger_shuttle) {
         return Ok(Vec::new());
     }
     let spawn = |name: &str, run: fn(&Committer)| {

@@ -28,7 +28,8 @@ pub enum GroupPadding {
 #[non_exhaustive]
 pub enum Views {
     /// Kept in `derived/views`, fed in the background. Queries are answered from them, and completed
-    /// from the log.
+    /// from the log. A [`Durability::Relaxed`] ledger keeps none: a power cut may leave its log behind
+    /// them, which for a durable one is the proof that the log lost data.
     #[default]
     On,
     /// Not kept: the same queries answer the same from the log alone, by reading all of it.
@@ -99,7 +100,7 @@ impl Options {
             disk_reserve_bytes: MIB,
             disk_free_min_bytes: 16 * MIB,
             views: Views::On,
-            views_open_deadline: Duration::from_secs(10),
+            views_open_deadline: Duration::from_secs(120),
             validator: None,
             threads: true,
         }
@@ -183,8 +184,9 @@ impl Options {
         self
     }
 
-    /// How long the views may take to open before they are set aside and rebuilt. Default 10 s; 1 ms to
-    /// one hour. Opening the ledger itself never waits for them.
+    /// How long the views may take to open before they are set aside and rebuilt. Default 2 minutes
+    /// (sled reads all of its files when it opens: 2 s for 5 million keys); 1 ms to one hour. Opening the
+    /// ledger itself never waits for them.
     pub fn views_open_deadline(mut self, deadline: Duration) -> Options {
         self.views_open_deadline = deadline;
         self

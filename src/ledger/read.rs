@@ -1,13 +1,25 @@
 //! Reading, the same for a ledger that is open for writing and one that is only looked at.
 
+use std::sync::Arc;
+
+use super::query::{self, Page, Query};
 use crate::admission::dedupe::Lookup;
 use crate::error::Result;
 use crate::order::{Event, Order, OrderId, Seq};
+use crate::views::Views;
 use crate::wal::log::Cursor;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Reads {
     pub(crate) lookup: Lookup,
+    /// Hints for pages; without them the log answers alone.
+    pub(crate) views: Option<Arc<Views>>,
+}
+
+impl std::fmt::Debug for Reads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reads").field("lookup", &self.lookup).finish_non_exhaustive()
+    }
 }
 
 impl Reads {
@@ -36,6 +48,10 @@ impl Reads {
         let log = &self.lookup.log;
         let Some(record) = log.read(order.seq())? else { return Ok(Vec::new()) };
         Ok(log.issuer.event(&record.frame(), &record.body()?).into_iter().collect())
+    }
+
+    pub(crate) fn page(&self, query: &Query) -> Result<Page> {
+        query::page(&self.lookup.log, self.views.as_deref(), query)
     }
 
     pub(crate) fn orders(&self) -> OrderIter {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::query::{Page, Query};
 use super::read::{OrderIter, Reads};
 use super::stats::Stats;
 use crate::admission::dedupe::Lookup;
@@ -50,7 +51,7 @@ impl Reader {
     pub fn open_on(disk: Arc<dyn Disk>, host: &dyn Host) -> Result<Reader> {
         let recovered = recovery::open_read_only(&disk, host)?;
         let lookup = Lookup { log: recovered.log, tables: recovered.tables };
-        Ok(Reader { disk, reads: Reads { lookup } })
+        Ok(Reader { disk, reads: Reads { lookup, views: None } })
     }
 
     /// The order with this id; `None` when there is none.
@@ -75,6 +76,17 @@ impl Reader {
     /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn history(&self, order: OrderId) -> Result<Vec<Event>> {
         self.reads.history(order)
+    }
+
+    /// A page of orders by account, reference, state or time, in the order of acceptance, from the log
+    /// alone (sled has no read-only mode).
+    ///
+    /// **Cost**: reads the log from the page's beginning until the page is full.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadQuery`] for a limit out of bounds; [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn page(&self, query: &Query) -> Result<Page> {
+        self.reads.page(query)
     }
 
     /// Every order, in the order of acceptance, read from the log alone.

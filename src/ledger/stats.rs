@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::order::{LedgerId, Seq, State};
 use crate::recovery::report::RecoveryReport;
+use crate::views::{Phase, ViewsState};
 use crate::wal::log::Log;
 use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED};
 
@@ -34,8 +35,38 @@ pub struct Stats {
     pub conflicts: u64,
     /// Groups written since the ledger was opened: syncs that orders shared.
     pub groups: u64,
+    /// How the views are; `None` for a reader, which has none.
+    pub views: Option<ViewsStats>,
     /// What the last opening for writing found and did.
     pub last_open: Option<RecoveryReport>,
+}
+
+/// How the views (lists by account, reference and state) are. Whatever they are, queries answer the
+/// same; only the time differs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ViewsStats {
+    /// `opening`, `auditing`, `feeding` or `off`.
+    pub phase: &'static str,
+    /// Why they are off, or why the last ones were set aside.
+    pub reason: Option<String>,
+    /// Records that they do not cover yet.
+    pub behind: u64,
+    /// Views that were set aside under `derived/` and still take up space there.
+    pub set_aside: u64,
+}
+
+impl ViewsStats {
+    pub(crate) fn of(state: &ViewsState) -> ViewsStats {
+        let (phase, reason) = match &state.phase {
+            Phase::Opening => ("opening", None),
+            Phase::Auditing => ("auditing", None),
+            Phase::Feeding => ("feeding", None),
+            Phase::Off { reason } => ("off", Some(reason.clone())),
+        };
+        let reason = reason.or_else(|| state.log_error.clone()).or_else(|| state.last_doubt.clone());
+        ViewsStats { phase, reason, behind: state.behind, set_aside: state.set_aside }
+    }
 }
 
 impl Stats {
@@ -73,6 +104,7 @@ impl Stats {
             joined: 0,
             conflicts: 0,
             groups: 0,
+            views: None,
             last_open: None,
         })
     }

@@ -85,7 +85,7 @@ mod tests {
             last_at: Timestamp::from_unix_ns(1),
             sealed: false,
         };
-        ScanEnd { position, bad, groups: 4 }
+        ScanEnd { position, bad, newer: false, groups: 4 }
     }
 
     /// Every combination of: what follows (zeros, bad, bad with proof) and the successor (none, fits,

@@ -76,17 +76,18 @@ pub(crate) fn open(
     }
     let tables = Tables::new(KeyHasher::new(identity.secret));
     let witness = Manifest::read(&**disk);
-    let found = segments::find(disk, &identity, &tables, Mode::Write)?;
+    let mut found = segments::find(disk, &identity, &tables, Mode::Write)?;
     check_witness(witness, &identity, &found)?;
+
+    // Also the key tables: whatever can refuse is asked before anything is changed.
+    let mut recovered = assemble(identity, tables, &mut found)?;
 
     // The log is sound. From here on things are changed, each change harmless when it is interrupted.
     let leftovers_removed = remove_leftovers(&**disk)?;
     let torn_bytes = cut_torn_tail(&found)?;
     make_derived_dirs(&**disk)?;
-    let unsealed = seal_unsealed(&found)?;
-    let resealed = (found.unsealed.len() - unsealed.len()) as u64;
-    let mut recovered = assemble(identity, tables, found)?;
-    recovered.unsealed = unsealed;
+    recovered.unsealed = seal_unsealed(&found, &recovered.tables)?;
+    let resealed = (found.unsealed.len() - recovered.unsealed.len()) as u64;
     recovered.report.created = created;
     recovered.report.leftovers_removed = leftovers_removed;
     recovered.report.torn_bytes = torn_bytes;
@@ -113,7 +114,7 @@ pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Re
     const LOOKS_AT_ONE_PLACE: u32 = 5;
     const LOOKS: u32 = 200;
     let (mut looks, mut looks_here, mut place) = (0, 0, None);
-    let (tables, found) = loop {
+    let (tables, mut found) = loop {
         let tables = Tables::new(KeyHasher::new(identity.secret));
         let error = match segments::find(disk, &identity, &tables, Mode::Read) {
             Err(error) if may_be_a_race(&error) => error,
@@ -129,7 +130,7 @@ pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Re
         host.sleep(std::time::Duration::from_millis(20));
     };
     check_witness(witness, &identity, &found)?;
-    let mut recovered = assemble(identity, tables, found)?;
+    let mut recovered = assemble(identity, tables, &mut found)?;
     recovered.report.elapsed_ns = host.monotonic_ns().saturating_sub(started_ns);
     Ok(recovered)
 }
@@ -233,14 +234,13 @@ fn cut_torn_tail(found: &Found) -> Result<u64> {
 
 /// Seals the segments whose sealing a crash interrupted. Answers those that could not be sealed because
 /// the disk is full: that is no reason not to open, and they are tried again later.
-fn seal_unsealed(found: &Found) -> Result<Vec<Closed>> {
+fn seal_unsealed(found: &Found, tables: &Tables) -> Result<Vec<Closed>> {
     let mut unsealed = Vec::new();
     for (segment, end) in &found.unsealed {
-        let keys = found.hot.iter().find(|(number, _)| *number == segment.header.number);
-        let sorted = keys.map(|(_, hot)| hot.sorted()).unwrap_or_default();
-        let sections = crate::tables::run::encode(&sorted, segment.header.first_seq);
+        let header = &segment.header;
+        let Some(sections) = tables.sections(header.number, header.first_seq) else { continue };
         match segment.seal(end, &sections) {
-            Ok(()) => {}
+            Ok(()) => tables.sealed(segment),
             Err(error) if is_full(&error) => {
                 unsealed.push(Closed { segment: Arc::clone(segment), end: *end });
             }
@@ -255,10 +255,11 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
     for dir in [DERIVED_DIR, TABLES_DIR] {
         let made = match disk.create_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match disk.list(dir) {
-                Ok(_) => Ok(()),
-                Err(_) => {
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                     disk.rename(dir, &format!("{dir}.aside")).and_then(|()| disk.create_dir(dir))
                 }
+                // Another error is the device's: what may be a witness stays where it is.
+                listed => listed.map(|_| ()),
             },
             other => other,
         };
@@ -269,7 +270,8 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
             Err(error) => return Err(Error::io(format!("making {dir}"), error)),
         }
     }
-    // The witness in them must survive a power cut, and a synced file is gone with its directory's name.
+    // The witness is kept in there, and must not go with the name of its directory when the power does.
+    // Also when they were there before: an earlier process may have made them and crashed.
     for dir in ["", DERIVED_DIR] {
         match disk.sync_dir(dir) {
             Err(error) if !is_full(&error) => {
@@ -282,15 +284,15 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
 }
 
 /// Builds the log and its tables from what was found.
-fn assemble(identity: Identity, tables: Tables, found: Found) -> Result<Recovered> {
+fn assemble(identity: Identity, tables: Tables, found: &mut Found) -> Result<Recovered> {
     let mut report = RecoveryReport {
         segments: found.segments.len() as u64,
         segments_scanned: found.hot.len() as u64,
         records: found.position.next_seq.0 - 1,
-        torn_why: found.torn.map(|(_, why)| why),
+        torn_why: found.torn.as_ref().map(|(_, why)| why.clone()),
         ..RecoveryReport::default()
     };
-    let mut hot = found.hot;
+    let mut hot = std::mem::take(&mut found.hot);
     for segment in &found.segments {
         let number = segment.header.number;
         let scanned = hot.iter().position(|(scanned, _)| *scanned == number);
@@ -307,10 +309,11 @@ fn assemble(identity: Identity, tables: Tables, found: Found) -> Result<Recovere
         }
     }
     let position = found.position;
-    let log = Arc::new(Log::new(identity.issuer, found.segments, position.next_seq));
+    let log = Arc::new(Log::new(identity.issuer, found.segments.clone(), position.next_seq));
     let tables = Arc::new(tables);
     let unsealed = Vec::new();
-    Ok(Recovered { log, tables, active: found.last, position, unsealed, report })
+    let active = Arc::clone(&found.last);
+    Ok(Recovered { log, tables, active, position, unsealed, report })
 }
 
 /// Keeps the report where `stats` finds it. Derived: a failure is not an error of opening.

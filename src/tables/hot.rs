@@ -1,31 +1,10 @@
 //! The keys of a segment that is not sealed yet, in memory.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
-use super::hash::KeyHash;
+use super::hash::{AsIs, KeyHash};
 use crate::order::Seq;
-
-/// Takes the 64 bits of a [`KeyHash`] as they are: they are the output of a keyed hash already.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not called for a u64; correct all the same.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
 
 #[derive(Clone, Default)]
 pub(crate) struct Hot {

@@ -17,11 +17,11 @@ pub(crate) mod run;
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 use crate::error::{Error, Result};
 use crate::order::{Seq, Timestamp};
-use crate::wal::log::{Log, body_of};
+use crate::wal::log::{Log, body_of, damaged_record};
 use crate::wal::scan::{self, Position};
 use crate::wal::section::SectionError;
 use crate::wal::segment::Segment;
@@ -205,7 +205,11 @@ impl Tables {
     fn rescan(&self, segment: &Segment) -> Result<Hot> {
         let mut hot = Hot::default();
         let mut unreadable = None;
-        let Some(footer) = segment.footer() else { return Ok(hot) };
+        // A run belongs to a sealed segment. Without its footer nobody knows where the groups end, and
+        // an empty answer would call keys free that are taken.
+        let Some(footer) = segment.footer() else {
+            return Err(damaged_record(segment, segment.header.first_seq, 0));
+        };
         let start =
             Position::start(&segment.header, segment.header_crc, Timestamp::from_unix_ns(0));
         let end = scan::scan(
@@ -224,11 +228,7 @@ impl Tables {
             return Err(error);
         }
         if end.position.next_seq != footer.next_seq {
-            return Err(crate::wal::log::damaged_record(
-                segment,
-                end.position.next_seq,
-                end.position.offset,
-            ));
+            return Err(damaged_record(segment, end.position.next_seq, end.position.offset));
         }
         Ok(hot)
     }

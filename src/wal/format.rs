@@ -349,6 +349,21 @@ impl GroupHeader {
         (fields.u32()? == 0 && crc == crc32fast::hash(content)).then_some((header, crc))
     }
 
+    /// Whether `bytes` is a whole header, but for flags or reserved bits that this version does not know.
+    pub(crate) fn is_newer(bytes: &[u8], nonce: u64) -> bool {
+        let header = || {
+            let (content, crc) = bytes.get(..GROUP_HEADER_BYTES)?.split_last_chunk::<4>()?;
+            let mut fields = Fields(content);
+            let magic = fields.array()?;
+            let flags = fields.u32()?;
+            let same = fields.u64()? == nonce;
+            let reserved = Fields(content.get(content.len().checked_sub(4)?..)?).u32()?;
+            let whole = u32::from_le_bytes(*crc) == crc32fast::hash(content);
+            Some(magic == GROUP_MAGIC && same && whole && (flags != 0 || reserved != 0))
+        };
+        header().unwrap_or(false)
+    }
+
     /// Bytes of the whole group on disk, padding included.
     pub(crate) fn padded_bytes(&self, align: u32) -> u64 {
         round_up(GROUP_HEADER_BYTES as u64 + u64::from(self.body_bytes), u64::from(align))

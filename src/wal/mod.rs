@@ -7,6 +7,7 @@
 //! - [`section`], [`segment`]: a segment open for reading, and how it is sealed
 //! - [`log`]: all segments, and the border up to which records may be seen
 //! - [`prepare`], [`writer`]: the next file ahead of need; the one door for writing
+//! - [`rules`]: what a log gets wrong, and which test goes red when this one does
 //!
 //! Whether a log may be used at all is decided in `recovery`.
 
@@ -15,6 +16,7 @@ pub(crate) mod frame;
 pub(crate) mod log;
 pub(crate) mod prepare;
 pub(crate) mod record;
+pub(crate) mod rules;
 pub(crate) mod scan;
 pub(crate) mod section;
 pub(crate) mod segment;

@@ -283,3 +283,6 @@ impl Issuer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,9 @@ pub(crate) struct ScanEnd {
     pub(crate) position: Position,
     /// What is wrong with the group that follows; `None` when only zeros follow.
     pub(crate) bad: Option<Bad>,
+    /// What follows is a whole header with flags that this program does not know: a newer version's group,
+    /// and no torn one.
+    pub(crate) newer: bool,
     pub(crate) groups: u64,
 }
 
@@ -111,7 +114,7 @@ pub(crate) fn scan(
     mut visit: impl FnMut(&Group<'_>),
 ) -> io::Result<ScanEnd> {
     let mut position = from;
-    let mut groups = 0;
+    let (mut groups, mut newer) = (0, false);
     let mut body = Vec::new();
     let what = loop {
         let mut head = [0; GROUP_HEADER_BYTES];
@@ -122,6 +125,7 @@ pub(crate) fn scan(
             break "the rest of the segment is too short for a group";
         }
         let Some((group, crc)) = GroupHeader::decode(&head, header.nonce) else {
+            newer = GroupHeader::is_newer(&head, header.nonce);
             break "the group header is not valid";
         };
         if let Err(what) = continues(&group, &position, header, room) {
@@ -148,7 +152,7 @@ pub(crate) fn scan(
         groups += 1;
     };
     let bad = look_ahead(file, header, &position, end, what)?;
-    Ok(ScanEnd { position, bad, groups })
+    Ok(ScanEnd { position, bad, newer, groups })
 }
 
 /// Conditions (2) and (3) of a valid group.

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 use super::format::{
     BLOCK_BYTES, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up, segment_path,
@@ -30,8 +30,15 @@ pub(crate) struct Segment {
 enum Index {
     /// In memory, while the segment is written and until it is sealed.
     Open(OpenIndex),
-    /// In the section behind the groups.
-    Sealed { footer: Arc<Footer>, offsets: Section },
+    /// In the section behind the groups, or in memory when that section can't be read.
+    Sealed { footer: Arc<Footer>, offsets: Offsets },
+}
+
+/// Where the offsets of a sealed segment's records are.
+#[derive(Clone, Debug)]
+enum Offsets {
+    OnDisk(Section),
+    InMemory(Arc<[u32]>),
 }
 
 /// What is gathered about the records of a segment until it is sealed.
@@ -90,6 +97,7 @@ impl Segment {
         if offsets.at.content_bytes != records.checked_mul(4)? {
             return None;
         }
+        let offsets = Offsets::OnDisk(offsets);
         let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
         Some(Segment { header, header_crc, file, index })
     }
@@ -122,8 +130,11 @@ impl Segment {
                 return Ok(open.offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
             }
             Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
+            Index::Sealed { offsets: Offsets::InMemory(offsets), .. } => {
+                return Ok(offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
+            }
             // Read the block without holding the lock.
-            Index::Sealed { offsets, .. } => offsets.clone(),
+            Index::Sealed { offsets: Offsets::OnDisk(offsets), .. } => offsets.clone(),
         };
         offsets.u32_at(index).map(|offset| Some(u64::from(offset)))
     }
@@ -145,9 +156,11 @@ impl Segment {
         }
     }
 
-    /// Replaces sections that can't be read by what a scan of the groups found.
-    pub(crate) fn reindex(&self, index: OpenIndex) {
-        *self.index.write() = Index::Open(index);
+    /// Replaces offsets that can't be read by what a scan of the groups found. The segment stays sealed.
+    pub(crate) fn reindex(&self, found: OpenIndex) {
+        if let Index::Sealed { offsets, .. } = &mut *self.index.write() {
+            *offsets = Offsets::InMemory(found.offsets.into());
+        }
     }
 
     /// Seals the segment: writes the sections and the footer behind the groups, which end at `end`, cuts
@@ -171,6 +184,7 @@ impl Segment {
             nonce: self.header.nonce,
             at: footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?,
         };
+        let offsets = Offsets::OnDisk(offsets);
         *self.index.write() = Index::Sealed { footer: Arc::new(footer), offsets };
         Ok(())
     }

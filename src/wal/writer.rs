@@ -16,7 +16,7 @@ use super::format::{
 };
 use super::frame::Frame;
 use super::log::Log;
-use super::prepare::Preparer;
+use super::prepare::{Preparer, Taken};
 use super::record::Encoded;
 use super::scan::Position;
 use super::segment::{OpenIndex, Segment};
@@ -228,7 +228,7 @@ impl Writer {
         self.sync_relaxed().map_err(AppendError::NotWritten)?;
         let group_bytes = group_bytes(body_bytes, self.layout.group_align);
         let needed = round_up(GROUPS_START + group_bytes, BLOCK_BYTES);
-        let prepared = self
+        let taken = self
             .preparer
             .take(needed.max(self.layout.segment_bytes))
             .map_err(AppendError::NoRoom)?;
@@ -237,14 +237,14 @@ impl Writer {
             nonce: random_u64(&*self.host),
             first_seq: self.position.next_seq,
             first_group: self.position.next_group,
-            file_bytes: prepared.bytes,
+            file_bytes: taken.bytes,
             created_at: Timestamp::from_unix_ns(self.host.wall_ns()),
             link: self.position.link,
             group_align: self.layout.group_align,
             ..self.active.header.clone()
         };
-        let (segment, header_crc) = install(&*self.disk, prepared.file, header)
-            .map_err(AppendError::NotWritten)?;
+        let (segment, header_crc) =
+            install(&*self.disk, taken, header).map_err(AppendError::NotWritten)?;
         let closed = Closed { segment: Arc::clone(&self.active), end: self.position };
         self.position = Position::start(&segment.header, header_crc, self.position.last_at);
         self.active = Arc::new(segment);
@@ -263,13 +263,16 @@ fn group_bytes(body_bytes: usize, align: u32) -> u64 {
 /// is synced, and no group is written before that.
 fn install(
     disk: &dyn Disk,
-    file: Arc<dyn disk::DiskFile>,
+    taken: Taken<'_>,
     header: SegmentHeader,
 ) -> io::Result<(Segment, u32)> {
     let (block, crc) = header.encode();
-    disk::write_all_at(&*file, &block, 0)?;
-    disk::sync(&*file)?;
+    disk::write_all_at(&*taken.file, &block, 0)?;
+    disk::sync(&*taken.file)?;
     disk.rename(&Preparer::path(), &segment_path(header.number))?;
+    // From here on the path of prepared files is free for the next one.
+    let file = Arc::clone(&taken.file);
+    drop(taken);
     disk.sync_dir(WAL_DIR)?;
     Ok((Segment::open(header, crc, file, OpenIndex::default()), crc))
 }
@@ -283,7 +286,7 @@ pub(crate) fn create_first(
     ledger: LedgerId,
     durability: Durability,
 ) -> io::Result<()> {
-    let prepared = preparer.take(layout.segment_bytes)?;
+    let taken = preparer.take(layout.segment_bytes)?;
     let header = SegmentHeader {
         durability,
         ledger,
@@ -291,12 +294,12 @@ pub(crate) fn create_first(
         nonce: random_u64(host),
         first_seq: Seq::FIRST,
         first_group: 1,
-        file_bytes: prepared.bytes,
+        file_bytes: taken.bytes,
         created_at: Timestamp::from_unix_ns(host.wall_ns()),
         link: 0,
         group_align: layout.group_align,
     };
-    install(disk, prepared.file, header).map(|_| ())
+    install(disk, taken, header).map(|_| ())
 }
 
 fn random_u64(host: &dyn Host) -> u64 {

@@ -11,12 +11,21 @@
 mod beside;
 #[cfg(feature = "cli")]
 mod cli;
+mod crash_sim;
 mod deferred;
+mod derived;
+mod fixtures;
 mod keys;
+mod log_rules;
 mod overload;
+mod pages;
 mod receipts;
+mod rig;
+#[cfg(order_ledger_shuttle)]
+mod schedules;
 mod submit;
 mod support;
+mod tidy;
 mod time;
 mod typed;
 mod validator;

@@ -78,7 +78,8 @@ fn rule_35_a_failed_sync_poisons_and_replays_and_reads_go_on() {
     assert!(matches!(later.kind(), ErrorKind::Poisoned { .. }), "{later}");
     assert_eq!(later.certainty(), Certainty::NotRecorded);
     assert_eq!(ledger.submit(&order(1)).unwrap().receipt, receipt);
-    assert!(ledger.by_key("web", "key-2").unwrap().is_none(), "in doubt is not shown");
+    let error = ledger.by_key("web", "key-2").unwrap_err();
+    assert_eq!(error.certainty(), Certainty::Unknown, "in doubt is neither shown nor called free");
     assert!(ledger.poisoned().is_some());
     assert!(ledger.close().is_err());
 

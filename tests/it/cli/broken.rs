@@ -50,9 +50,8 @@ fn a_line_of_100_mb_is_passed_over_without_being_held_in_memory() {
         input.write_all(&piece).unwrap();
     }
     input.write_all(format!("\n{}", line(1)).as_bytes()).unwrap();
-    let mut answer = || -> serde_json::Value {
-        serde_json::from_str(&output.next().unwrap().unwrap()).unwrap()
-    };
+    let mut answer =
+        || -> serde_json::Value { serde_json::from_str(&output.next().unwrap().unwrap()).unwrap() };
     let (long, good) = (answer(), answer());
     assert_eq!(long["outcome"], "invalid");
     assert!(long["error"].as_str().unwrap().starts_with("the line has 104857600 bytes"), "{long}");
@@ -208,8 +207,7 @@ fn help_completions_and_man_pages_are_there() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(text(&["--help"]).contains("Exit codes:"));
-    for command in
-        ["submit", "get", "find", "history", "list", "dump", "verify", "stats", "drill"]
+    for command in ["submit", "get", "find", "history", "list", "dump", "verify", "stats", "drill"]
     {
         let help = text(&[command, "--help"]);
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{command}");

@@ -42,14 +42,17 @@ fn damage_is_exit_1_with_file_byte_and_seqs_and_all_of_it_is_named() {
     let files: Vec<_> = findings.iter().map(|finding| finding["file"].as_str().unwrap()).collect();
     assert_eq!(files, ["LEDGER", "wal/0000000001.seg", "wal/0000000002.seg"]);
     let first = &findings[1];
-    assert_eq!((&first["offset"], &first["first_seq"], &first["last_seq"]), (
-        &4096.into(),
-        &1.into(),
-        &1.into()
-    ));
+    assert_eq!(
+        (&first["offset"], &first["first_seq"], &first["last_seq"]),
+        (&4096.into(), &1.into(), &1.into())
+    );
     let text = place.run("verify", &[]);
     assert_eq!(text.code, 1);
-    assert!(text.out.contains("log: wal/0000000001.seg at byte 4096 (seq 1): group 1"), "{}", text.out);
+    assert!(
+        text.out.contains("log: wal/0000000001.seg at byte 4096 (seq 1): group 1"),
+        "{}",
+        text.out
+    );
 }
 
 /// Damage that verify finds is damage that nothing else walks over in silence.

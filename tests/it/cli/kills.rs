@@ -10,7 +10,11 @@ use super::run::{Place, line, piped};
 
 /// Submits `lines` again and again, each time killed after so many lines in and so many answers out; then
 /// once to the end. Answers the final answers.
-pub(crate) fn kill_in_the_middle(place: &Place, lines: &[String], kills: &[(usize, usize)]) -> Vec<Value> {
+pub(crate) fn kill_in_the_middle(
+    place: &Place,
+    lines: &[String],
+    kills: &[(usize, usize)],
+) -> Vec<Value> {
     let mut printed: HashMap<String, String> = HashMap::new();
     for (lines_in, answers_out) in kills {
         let mut child = piped(place.submitter());
@@ -48,7 +52,8 @@ pub(crate) fn kill_in_the_middle(place: &Place, lines: &[String], kills: &[(usiz
     let dump = place.dump();
     let keys: BTreeSet<_> = dump.iter().map(|order| order["key"].to_string()).collect();
     assert_eq!((dump.len(), keys.len()), (lines.len(), lines.len()));
-    for (order, answer) in dump.iter().map(|order| &order["receipt"]).zip(sorted_receipts(&answers)) {
+    for (order, answer) in dump.iter().map(|order| &order["receipt"]).zip(sorted_receipts(&answers))
+    {
         assert_eq!(*order, answer);
     }
     assert_eq!(place.run("verify", &[]).code, 0);

@@ -11,7 +11,9 @@ struct NotSold;
 impl Validator for NotSold {
     fn validate(&self, submission: &Submission, _: &Committed<'_>) -> Verdict {
         match submission.payload() {
-            b"\"forbidden\"" => Verdict::RefuseFinal(Refusal { code: 7, reason: "not sold here".into() }),
+            b"\"forbidden\"" => {
+                Verdict::RefuseFinal(Refusal { code: 7, reason: "not sold here".into() })
+            }
             _ => Verdict::Accept,
         }
     }

@@ -167,12 +167,7 @@ pub(crate) fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// A command whose input and output the test holds in its hands.
 pub(crate) fn piped(mut command: Command) -> std::process::Child {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// The `n`-th line of a made-up input.

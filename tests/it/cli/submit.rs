@@ -8,10 +8,13 @@ use super::run::{Place, column, line, piped};
 fn every_outcome_has_its_line_in_the_order_of_the_input() {
     let place = Place::new();
     let first = concat!(
-        r#"{"key":"a","account":"A","external_ref":"R","order":{"tea":1}}"#, "\n",
+        r#"{"key":"a","account":"A","external_ref":"R","order":{"tea":1}}"#,
         "\n",
-        r#"{"key":"b","kind":"rush","schema":2,"order":[1,2]}"#, "\r\n",
-        r#"{"key":"a","account":"A","external_ref":"R","order":{"tea":1}}"#, "\n",
+        "\n",
+        r#"{"key":"b","kind":"rush","schema":2,"order":[1,2]}"#,
+        "\r\n",
+        r#"{"key":"a","account":"A","external_ref":"R","order":{"tea":1}}"#,
+        "\n",
         r#"{"key":"b","kind":"rush","schema":3,"order":[1,2,3]}"#,
     );
     let ran = place.submit(first);
@@ -20,12 +23,21 @@ fn every_outcome_has_its_line_in_the_order_of_the_input() {
     assert_eq!(column(&lines, "line"), ["1", "3", "4", "5"], "empty lines have no answer");
     assert_eq!(column(&lines, "key"), ["a", "b", "a", "b"]);
     let outcomes = column(&lines, "outcome");
-    assert_eq!((&outcomes[0][..], &outcomes[1][..], &outcomes[3][..]), ("fresh", "fresh", "conflict"));
-    assert!(["joined", "replayed"].contains(&&outcomes[2][..]), "it depends on when the first was written");
+    assert_eq!(
+        (&outcomes[0][..], &outcomes[1][..], &outcomes[3][..]),
+        ("fresh", "fresh", "conflict")
+    );
+    assert!(
+        ["joined", "replayed"].contains(&&outcomes[2][..]),
+        "it depends on when the first was written"
+    );
     assert_eq!(lines[2]["receipt"], lines[0]["receipt"]);
     assert_eq!(lines[3]["differs"], serde_json::json!(["schema", "payload"]));
     assert_eq!(lines[3]["certainty"], "recorded");
-    assert_eq!(lines[3]["receipt"], lines[1]["receipt"], "the receipt of the order that has the key");
+    assert_eq!(
+        lines[3]["receipt"], lines[1]["receipt"],
+        "the receipt of the order that has the key"
+    );
 
     let again = place.submit(first.lines().next().unwrap());
     insta::assert_snapshot!(again.shown(), @r#"
@@ -95,8 +107,11 @@ fn large_orders_go_through_within_the_limits() {
         format!(r#"{{"key":"k{n}","order":"{}"}}"#, "x".repeat(bytes - 2)) + "\n"
     };
     let limit = order_ledger::limits::PAYLOAD_BYTES_MAX;
-    let input: String =
-        [limit, limit, 5, limit + 1, limit].iter().enumerate().map(|(n, size)| order(n, *size)).collect();
+    let input: String = [limit, limit, 5, limit + 1, limit]
+        .iter()
+        .enumerate()
+        .map(|(n, size)| order(n, *size))
+        .collect();
     let ran = place.submit(input);
     let lines = ran.lines();
     assert_eq!(column(&lines, "outcome"), ["fresh", "fresh", "fresh", "invalid", "fresh"]);

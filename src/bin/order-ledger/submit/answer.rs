@@ -108,7 +108,14 @@ impl Answer {
                     // Whatever else there may be one day: it was there before.
                     _ => Became::Replayed,
                 };
-                Answer { line, key, outcome, recorded: Some(recorded), problem: None, unusable: false }
+                Answer {
+                    line,
+                    key,
+                    outcome,
+                    recorded: Some(recorded),
+                    problem: None,
+                    unusable: false,
+                }
             }
             Err(error) => Answer::failed(line, key, error),
         }

@@ -44,7 +44,7 @@ pub(crate) struct Line {
 }
 
 pub(crate) enum Said {
-    Order(Submission),
+    Order(Box<Submission>),
     /// Not an order, and why.
     Invalid(String),
 }
@@ -175,7 +175,7 @@ fn parse(client: &[u8], text: &[u8]) -> (Option<String>, Said) {
     if let Some(kind) = &fields.kind {
         submission = submission.kind(kind.as_bytes());
     }
-    (key, Said::Order(submission))
+    (key, Said::Order(Box::new(submission)))
 }
 
 /// The key of a line that is JSON but not an order.
@@ -209,7 +209,7 @@ mod tests {
 
     fn order(text: &str) -> Submission {
         match parse(b"web", text.as_bytes()) {
-            (_, Said::Order(submission)) => submission,
+            (_, Said::Order(submission)) => *submission,
             (_, Said::Invalid(why)) => panic!("{why}"),
         }
     }
@@ -231,9 +231,11 @@ mod tests {
     #[test]
     fn fields_that_are_null_are_not_there() {
         let bare = order(r#"{"key":"k","order":1}"#);
-        let nulls = r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null}"#;
+        let nulls =
+            r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null}"#;
         assert_eq!(order(nulls), bare);
-        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7}"#;
+        let full =
+            r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7}"#;
         assert_eq!(order(full), bare.account("A").external_ref("R").kind("K").schema(7));
     }
 

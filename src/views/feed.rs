@@ -1,0 +1,253 @@
+//! Fills a store from the log, batch by batch, and reads lists from it.
+//!
+//! Always true: only published records are fed (I3); a batch holds the keys of at most
+//! [`BATCH_RECORDS_MAX`] records and the watermark that covers them, and is applied whole; a store is not
+//! read before [`Feed::begin`] has found it sound.
+//!
+//! What a store is worth when it is opened, first row that fits:
+//!
+//! | watermark | its ledger | its next seq | entries | decision |
+//! |---|---|---|---|---|
+//! | none | - | - | none | empty: feed from seq 1 |
+//! | none | - | - | some | doubt |
+//! | does not hold | - | - | - | doubt |
+//! | holds | another | - | - | doubt |
+//! | holds | ours, durable | beyond the log | - | **ahead**: the log lost data |
+//! | holds | ours, relaxed | beyond the log | - | doubt (a power cut may do that) |
+//! | holds | ours | within the log | do not add up | doubt |
+//! | holds | ours | within the log | add up | sound: feed from there |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sync::Mutex;
+
+use super::guard::Guarded;
+use super::layout::{View, WATERMARK_KEY, Watermark, keys_of};
+use super::store::{Doubt, Store};
+use crate::error::Error;
+use crate::order::{Durability, Seq};
+use crate::wal::log::{Cursor, Log};
+
+/// Most records in one batch. Source: sled took 12 GB of memory for batches of 10,000 (DESIGN).
+pub(super) const BATCH_RECORDS_MAX: usize = 100;
+/// Keys per step of the audit: some 10 ms of work, after which others get their turn.
+const AUDIT_KEYS: usize = 10_000;
+
+/// Where a store is.
+#[derive(Clone)]
+pub(super) enum Handle {
+    /// On a thread of its own, under deadlines.
+    Guarded(Arc<Guarded>),
+    /// In memory, called directly: nothing in it can hang or panic.
+    Direct(Arc<Mutex<dyn Store>>),
+}
+
+impl Handle {
+    fn call<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        deadline: Duration,
+        job: impl FnOnce(&mut dyn Store) -> Result<T, Doubt> + Send + 'static,
+    ) -> Result<T, Doubt> {
+        match self {
+            Handle::Guarded(guarded) => guarded.call(doing, deadline, job),
+            Handle::Direct(store) => job(&mut *store.lock()),
+        }
+    }
+
+    /// Whether both are the same store.
+    pub(super) fn is_same(&self, other: &Handle) -> bool {
+        match (self, other) {
+            (Handle::Guarded(one), Handle::Guarded(other)) => Arc::ptr_eq(one, other),
+            (Handle::Direct(one), Handle::Direct(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    /// At most `limit` seqs of a list, after `after`, in order.
+    pub(super) fn page(
+        &self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Vec<Seq>, Doubt> {
+        let (Some(prefix), Some(after)) = (view.prefix(), view.key(after)) else {
+            return Ok(Vec::new());
+        };
+        self.call("reading a page", deadline, move |store| {
+            let keys = store.keys(&prefix, &after, limit)?;
+            let seqs = keys.iter().map(|key| match View::parse(key) {
+                Some((_, seq)) if key.starts_with(&prefix) && *key > after => Ok(seq),
+                _ => Err(Doubt::BadKey),
+            });
+            let seqs: Vec<Seq> = seqs.collect::<Result<_, _>>()?;
+            if !seqs.is_sorted_by(|one, next| one < next) {
+                return Err(Doubt::BadKey);
+            }
+            Ok(seqs)
+        })
+    }
+
+    /// Asks for something small, to see that the store still answers.
+    pub(super) fn ping(&self, deadline: Duration) -> Result<(), Doubt> {
+        self.call("answering at all", deadline, |store| store.watermark().map(|_| ()))
+    }
+}
+
+/// Why a store is not used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    Doubt(Doubt),
+    /// It has durably seen this seq, which the log does not have.
+    Ahead(Seq),
+    /// Nobody wants it any more.
+    Stopped,
+}
+
+impl From<Doubt> for Unusable {
+    fn from(doubt: Doubt) -> Unusable {
+        Unusable::Doubt(doubt)
+    }
+}
+
+/// Why a batch was not fed.
+#[derive(Debug)]
+pub(super) enum FeedError {
+    Doubt(Doubt),
+    /// The log can't be read there: not the store's fault.
+    Log(Error),
+}
+
+/// A store that was found sound, and the place in the log up to which it was fed.
+pub(super) struct Feed {
+    handle: Handle,
+    deadline: Duration,
+    log: Arc<Log>,
+    cursor: Cursor,
+    mark: Watermark,
+}
+
+impl Feed {
+    /// Decides what the store is worth. `opened_next` is where the log ended when the ledger was opened,
+    /// before anything new was written: what is written since must not hide that something is missing.
+    pub(super) fn begin(
+        handle: Handle,
+        log: Arc<Log>,
+        opened_next: Seq,
+        deadline: Duration,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Feed, Unusable> {
+        let ledger = log.issuer.ledger;
+        let found = handle.call("reading the watermark", deadline, |store| store.watermark())?;
+        let mark = match found {
+            None => Watermark::start(ledger),
+            Some(bytes) => {
+                let mark = Watermark::decode(&bytes).map_err(Doubt::BadWatermark)?;
+                if mark.ledger != ledger {
+                    return Err(Doubt::Foreign(mark.ledger).into());
+                }
+                if mark.next > opened_next {
+                    let last = Seq(mark.next.0 - 1);
+                    return Err(match log.issuer.durability {
+                        Durability::Durable => Unusable::Ahead(last),
+                        Durability::Relaxed => Doubt::AheadOfRelaxed(last).into(),
+                    });
+                }
+                audit(&handle, &mark, deadline, wanted)?;
+                mark
+            }
+        };
+        if mark == Watermark::start(ledger) {
+            let keys =
+                handle.call("looking for entries", deadline, |store| store.keys(&[], WATERMARK_KEY, 1))?;
+            if !keys.is_empty() {
+                return Err(Doubt::NoWatermark.into());
+            }
+        }
+        let cursor = log.cursor(mark.next);
+        Ok(Feed { handle, deadline, log, cursor, mark })
+    }
+
+    /// Every record below it is in the store.
+    pub(super) fn next(&self) -> Seq {
+        self.mark.next
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Feeds one batch; answers how many records it had, 0 when there are none to feed.
+    pub(super) fn step(&mut self) -> Result<usize, FeedError> {
+        let (mut mark, mut batch, mut records) = (self.mark, Vec::new(), 0);
+        while records < BATCH_RECORDS_MAX {
+            match self.cursor.next().and_then(|record| {
+                let Some(record) = record else { return Ok(false) };
+                batch.extend(keys_of(record.seq, &record.body()?));
+                mark.next = record.seq.next();
+                Ok(true)
+            }) {
+                Ok(true) => records += 1,
+                Ok(false) => break,
+                // What comes before a record that can't be read is fed; the next step meets it again.
+                Err(_) if records > 0 => break,
+                Err(error) => {
+                    self.rewind();
+                    return Err(FeedError::Log(error));
+                }
+            }
+        }
+        if records == 0 {
+            return Ok(0);
+        }
+        batch.iter().for_each(|key| mark.count(key));
+        let bytes = mark.encode();
+        self.handle
+            .call("applying a batch", self.deadline, move |store| store.apply(batch, bytes))
+            .map_err(FeedError::Doubt)?;
+        self.mark = mark;
+        if self.cursor.position() != mark.next {
+            self.rewind();
+        }
+        Ok(records)
+    }
+
+    /// Puts the cursor back to what was not fed yet.
+    fn rewind(&mut self) {
+        self.cursor = self.log.cursor(self.mark.next);
+    }
+}
+
+/// Holds every key of the store against what the watermark says was written.
+fn audit(
+    handle: &Handle,
+    mark: &Watermark,
+    deadline: Duration,
+    wanted: &dyn Fn() -> bool,
+) -> Result<(), Unusable> {
+    let mut counted = Watermark { entries: 0, sum: 0, ..*mark };
+    let mut after = WATERMARK_KEY.to_vec();
+    loop {
+        if !wanted() {
+            return Err(Unusable::Stopped);
+        }
+        let from = after.clone();
+        let keys = handle.call("auditing", deadline, move |store| store.keys(&[], &from, AUDIT_KEYS))?;
+        let Some(last) = keys.last() else { break };
+        for key in &keys {
+            if View::parse(key).is_none_or(|(_, seq)| seq >= mark.next) {
+                return Err(Doubt::BadKey.into());
+            }
+            counted.count(key);
+        }
+        after.clone_from(last);
+    }
+    if counted == *mark {
+        Ok(())
+    } else {
+        let (found, expected) = (counted.entries, mark.entries);
+        Err(Doubt::Incomplete { found, expected }.into())
+    }
+}

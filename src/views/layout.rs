@@ -1,0 +1,243 @@
+//! The bytes of the views: keys and the watermark, built and read here and nowhere else.
+//!
+//! One ordered store of keys with empty values, and one entry that says what the keys are worth:
+//!
+//! | key | value | meaning |
+//! |---|---|---|
+//! | `00` | watermark | how far, for which ledger, and what the keys add up to |
+//! | `01`, length u8, account, seq u64 **big-endian** | empty | the order at `seq` has this account |
+//! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
+//! | `03`, state u8, seq | empty | the order at `seq` is in this state |
+//!
+//! Always true: all keys of one view and value share a prefix that no other value has (the length stands
+//! before the value), and within it they sort by seq, which is the order of time as well. An empty
+//! account or external ref has no key.
+//!
+//! The watermark, little-endian: magic `OLVW`, version u32, ledger id, next seq u64, entries u64,
+//! sum u64, CRC-32 of all before. `entries` and `sum` (of the hashes of all keys, wrapping) let an audit
+//! prove that no key was lost and none was added: the store underneath loses keys without a word when a
+//! bit of it rots (RELIABILITY F4).
+
+use siphasher::sip::SipHasher24;
+
+use crate::bytes::{Fields, PutFields};
+use crate::order::limits::{ACCOUNT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX};
+use crate::order::{LedgerId, Seq, State};
+use crate::wal::record::Body;
+
+/// Version of keys and watermark. Another version is not read: the views are rebuilt.
+pub(super) const VERSION: u32 = 1;
+/// Where the watermark is.
+pub(super) const WATERMARK_KEY: &[u8] = &[0];
+
+const MAGIC: [u8; 4] = *b"OLVW";
+// Numbers on disk: never given to another view.
+const ACCOUNT: u8 = 1;
+const EXTERNAL_REF: u8 = 2;
+const STATE: u8 = 3;
+
+const _: () = assert!(
+    ACCOUNT_BYTES_MAX <= 255 && EXTERNAL_REF_BYTES_MAX <= 255,
+    "the length of a value is one byte of the key"
+);
+
+/// One list of orders: what to look them up by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum View<'a> {
+    Account(&'a [u8]),
+    ExternalRef(&'a [u8]),
+    State(State),
+}
+
+impl<'a> View<'a> {
+    /// What the keys of this list begin with; `None` for a value that has no keys (empty, or longer
+    /// than any that is accepted).
+    pub(super) fn prefix(&self) -> Option<Vec<u8>> {
+        let (view, value, bytes_max) = match self {
+            View::Account(value) => (ACCOUNT, *value, ACCOUNT_BYTES_MAX),
+            View::ExternalRef(value) => (EXTERNAL_REF, *value, EXTERNAL_REF_BYTES_MAX),
+            View::State(state) => return Some(vec![STATE, state.number()]),
+        };
+        let length = u8::try_from(value.len()).ok()?;
+        if value.is_empty() || value.len() > bytes_max {
+            return None;
+        }
+        let mut prefix = Vec::with_capacity(2 + value.len() + size_of::<u64>());
+        prefix.put(&[view, length]).put(value);
+        Some(prefix)
+    }
+
+    /// The key that says: the order at `seq` is on this list.
+    pub(super) fn key(&self, seq: Seq) -> Option<Vec<u8>> {
+        let mut key = self.prefix()?;
+        key.put(&seq.0.to_be_bytes());
+        Some(key)
+    }
+
+    /// The list and the seq of a key; `None` when [`View::key`] makes no such key.
+    pub(super) fn parse(key: &'a [u8]) -> Option<(View<'a>, Seq)> {
+        let (head, seq) = key.split_last_chunk::<8>()?;
+        let (view, value) = match head {
+            [STATE, number] => (View::State(State::from_number(*number)?), None),
+            [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
+            [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
+            _ => return None,
+        };
+        let whole = value.is_none_or(|length| head.len() == 2 + usize::from(length));
+        (whole && view.prefix().is_some()).then_some((view, Seq(u64::from_be_bytes(*seq))))
+    }
+}
+
+/// The keys of the order that the record at `seq` began.
+pub(super) fn keys_of(seq: Seq, body: &Body<'_>) -> Vec<Vec<u8>> {
+    let Some(submitted) = body.submitted() else { return Vec::new() };
+    // When orders get transitions, a record will also take away the key of the state before.
+    [
+        View::Account(submitted.account),
+        View::ExternalRef(submitted.external_ref),
+        View::State(body.first_state()),
+    ]
+    .iter()
+    .filter_map(|view| view.key(seq))
+    .collect()
+}
+
+/// What the keys of a store are worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Watermark {
+    pub(super) ledger: LedgerId,
+    /// Every record below it has its keys in the store, and no other has.
+    pub(super) next: Seq,
+    /// How many keys there are.
+    pub(super) entries: u64,
+    /// Their hashes, added up.
+    pub(super) sum: u64,
+}
+
+impl Watermark {
+    /// Of a store that holds nothing yet.
+    pub(super) fn start(ledger: LedgerId) -> Watermark {
+        Watermark { ledger, next: Seq::FIRST, entries: 0, sum: 0 }
+    }
+
+    /// Takes a key into the count.
+    pub(super) fn count(&mut self, key: &[u8]) {
+        self.entries = self.entries.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(SipHasher24::new().hash(key));
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes
+            .put(&MAGIC)
+            .put_u32(VERSION)
+            .put(&self.ledger.0)
+            .put_u64(self.next.0)
+            .put_u64(self.entries)
+            .put_u64(self.sum);
+        let crc = crc32fast::hash(&bytes);
+        bytes.put_u32(crc);
+        bytes
+    }
+
+    /// The watermark in `bytes`, or what is wrong with them.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Watermark, &'static str> {
+        let (content, crc) = bytes.split_last_chunk::<4>().ok_or("it is too short")?;
+        let mut fields = Fields(content);
+        if fields.array() != Some(MAGIC) {
+            return Err("its magic bytes are missing");
+        }
+        if u32::from_le_bytes(*crc) != crc32fast::hash(content) {
+            return Err("its checksum does not hold");
+        }
+        if fields.u32() != Some(VERSION) {
+            return Err("it is of another version");
+        }
+        let mut read = || {
+            Some(Watermark {
+                ledger: LedgerId(fields.array()?),
+                next: Seq(fields.u64()?),
+                entries: fields.u64()?,
+                sum: fields.u64()?,
+            })
+        };
+        let watermark = read().filter(|watermark| watermark.next >= Seq::FIRST);
+        watermark.filter(|_| fields.0.is_empty()).ok_or("a field of it has no valid value")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_value(bytes_max: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 1..=bytes_max)
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_comes_back_as_what_it_was_made_of(
+            account in any_value(ACCOUNT_BYTES_MAX),
+            external_ref in any_value(EXTERNAL_REF_BYTES_MAX),
+            state in proptest::sample::select(State::ALL.to_vec()),
+            seq: u64,
+        ) {
+            for view in
+                [View::Account(&account), View::ExternalRef(&external_ref), View::State(state)]
+            {
+                let key = view.key(Seq(seq)).unwrap();
+                prop_assert!(key.starts_with(&view.prefix().unwrap()));
+                prop_assert_eq!(View::parse(&key), Some((view, Seq(seq))));
+            }
+        }
+
+        #[test]
+        fn whatever_parses_is_made_again_byte_for_byte(
+            key in proptest::collection::vec(prop_oneof![0u8..5, any::<u8>()], 0..24),
+        ) {
+            if let Some((view, seq)) = View::parse(&key) {
+                prop_assert_eq!(view.key(seq), Some(key.clone()));
+            }
+        }
+
+        #[test]
+        fn keys_of_one_list_sort_by_seq_and_are_apart_from_all_others(
+            one in any_value(8), other in any_value(8), low: u64, high: u64,
+        ) {
+            prop_assume!(low < high && one != other);
+            let view = View::Account(&one);
+            prop_assert!(view.key(Seq(low)) < view.key(Seq(high)));
+            let foreign = View::Account(&other).key(Seq(low)).unwrap();
+            prop_assert!(!foreign.starts_with(&view.prefix().unwrap()));
+        }
+
+        #[test]
+        fn a_watermark_comes_back(ledger: [u8; 16], next in 1u64.., entries: u64, sum: u64) {
+            let mark = Watermark { ledger: LedgerId(ledger), next: Seq(next), entries, sum };
+            prop_assert_eq!(Watermark::decode(&mark.encode()), Ok(mark));
+        }
+    }
+
+    #[test]
+    fn what_has_no_list_has_no_key() {
+        assert_eq!(View::Account(b"").key(Seq(1)), None);
+        assert_eq!(View::ExternalRef(b"").key(Seq(1)), None);
+        assert_eq!(View::Account(&[1; ACCOUNT_BYTES_MAX + 1]).key(Seq(1)), None);
+        assert_eq!(View::parse(WATERMARK_KEY), None);
+        assert_eq!(View::parse(b""), None);
+    }
+
+    #[test]
+    fn every_bit_of_a_watermark_is_covered() {
+        let bytes = Watermark::start(LedgerId([7; 16])).encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut bent = bytes.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(Watermark::decode(&bent).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Watermark::decode(&bytes[..length]).is_err(), "length {length}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Golden bytes: what version 1 of the bodies looks like, for ever, decoded here by two crates.
+//!
+//! `ORDER_LEDGER_REGENERATE=1` writes the files of a version that is not released yet. A released one
+//! never changes; if this test fails then, the code is wrong.
+
+use std::path::PathBuf;
+
+use wincode::SchemaRead;
+use wincode::config::Configuration;
+use wincode::int_encoding::{LittleEndian, VarInt};
+use wincode::io::Reader;
+use wincode::len::UseIntLen;
+
+use super::*;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)
+}
+
+/// Every field filled, and lengths on both sides of 250, where the variable-length integers change.
+fn full() -> Submission {
+    let mut submission = Submission::new("web-shop", "cart-17", vec![0x5a; 300])
+        .kind("purchase")
+        .schema(70_000)
+        .account("ALFKI")
+        .external_ref("PO-2231")
+        .fingerprint(Fingerprint([0xf1; 32]));
+    submission.expires_in_ns = Some(5_000_000_000);
+    submission
+}
+
+const SALT: Salt = *b"salt for fixture";
+
+fn golden() -> Vec<(&'static str, Submission, Option<Refusal>)> {
+    let refusal = Refusal { code: 451, reason: "the account is held: see 17 \u{a7} 3".to_owned() };
+    vec![
+        ("accepted.body", full(), None),
+        ("accepted-smallest.body", Submission::new("w", "k", ""), None),
+        ("refused.body", full(), Some(refusal)),
+    ]
+}
+
+#[test]
+fn rule_50_the_bodies_of_version_1_have_the_bytes_that_are_committed() {
+    for (name, submission, refusal) in golden() {
+        let encoded = encode(&submission, SALT, refusal.as_ref()).unwrap();
+        let path = fixture(name);
+        if std::env::var_os("ORDER_LEDGER_REGENERATE").is_some() {
+            #[expect(clippy::disallowed_methods, reason = "a fixture is not a file of a ledger")]
+            std::fs::write(&path, &encoded.bytes).unwrap();
+        }
+        let golden = std::fs::read(&path).unwrap();
+        assert_eq!(encoded.bytes, golden, "{name}");
+        assert_eq!(encoded.version, 1);
+        let body = decode(encoded.kind, 1, &golden).unwrap();
+        assert_eq!(body.refusal(), refusal, "{name}");
+        let submitted = body.submitted().unwrap();
+        assert_eq!(submitted.content(), submission.content(), "{name}");
+        assert_eq!((submitted.client, submitted.key, submitted.salt), (
+            submission.client(),
+            submission.key(),
+            SALT
+        ));
+    }
+}
+
+/// What bincode 2 calls standard: little-endian, integers and lengths of variable length. The limit on
+/// what is allocated for one field is the largest body, as in ours.
+type Standard = Configuration<
+    true,
+    RECORD_BODY_BYTES_MAX,
+    UseIntLen<u64>,
+    LittleEndian,
+    VarInt,
+    u32,
+    RECORD_BODY_BYTES_MAX,
+>;
+
+fn take<'a, T: SchemaRead<'a, Standard, Dst = T>>(reader: &mut &'a [u8]) -> T {
+    <T as SchemaRead<'a, Standard>>::get(reader.by_ref()).unwrap()
+}
+
+/// The way out of bincode: another crate reads the same bytes. Each construct of the bodies can be said
+/// in it: byte strings and text behind a length, u32, options of u64 and of arrays, arrays without one.
+#[test]
+fn rule_50_the_golden_bytes_are_read_by_a_second_crate() {
+    for (name, submission, refusal) in golden() {
+        let golden = std::fs::read(fixture(name)).unwrap();
+        let mut reader = golden.as_slice();
+        let reader = &mut reader;
+        let submitted = Submitted {
+            client: take(reader),
+            key: take(reader),
+            kind: take(reader),
+            schema: take(reader),
+            account: take(reader),
+            external_ref: take(reader),
+            expires_in_ns: take(reader),
+            own_fingerprint: take(reader),
+            salt: take(reader),
+            payload: take(reader),
+        };
+        let refused = refusal.as_ref().map(|_| (take::<u32>(reader), take::<&str>(reader).to_owned()));
+        assert!(reader.is_empty(), "{name}: {} bytes left over", reader.len());
+        assert_eq!(refused, refusal.map(|refusal| (refusal.code, refusal.reason)), "{name}");
+        let kind = if refused.is_some() { KIND_REFUSED } else { KIND_ACCEPTED };
+        let ours = decode(kind, 1, &golden).unwrap();
+        assert_eq!(ours.submitted(), Some(&submitted), "{name}");
+        assert_eq!(submitted.content(), submission.content(), "{name}");
+    }
+}
+
+#[test]
+fn rule_27_a_body_that_is_too_short_or_too_long_does_not_decode() {
+    for (name, ..) in golden() {
+        let golden = std::fs::read(fixture(name)).unwrap();
+        let kind = if name.starts_with("refused") { KIND_REFUSED } else { KIND_ACCEPTED };
+        for length in 0..golden.len() {
+            assert!(decode(kind, 1, &golden[..length]).is_err(), "{name} cut to {length}");
+        }
+        let mut longer = golden.clone();
+        longer.push(0);
+        assert!(decode(kind, 1, &longer).is_err(), "{name} with a byte behind it");
+    }
+}
+
+#[test]
+fn rule_20_a_forged_length_inside_a_body_is_an_error_and_allocates_nothing() {
+    // A client of 2^63 bytes, in the longest form of a length.
+    let mut forged = vec![253];
+    forged.extend((1u64 << 63).to_le_bytes());
+    forged.extend([0; 64]);
+    assert!(decode(KIND_ACCEPTED, 1, &forged).is_err());
+}
