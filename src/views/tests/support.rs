@@ -232,13 +232,13 @@ impl TestLog {
 /// The order of test ledgers at this seq: some without account, some refused, refs that repeat.
 pub(crate) fn order(seq: u64) -> (Submission, Option<Refusal>) {
     let mut submission = Submission::new("web", format!("key-{seq}"), vec![7; 40]);
-    if seq % 5 != 0 {
+    if !seq.is_multiple_of(5) {
         submission = submission.account(format!("account-{}", seq % 20));
     }
-    if seq % 3 != 0 {
+    if !seq.is_multiple_of(3) {
         submission = submission.external_ref(format!("ref-{}", seq / 4));
     }
-    let refused = seq % 17 == 0;
+    let refused = seq.is_multiple_of(17);
     (submission, refused.then(|| Refusal { code: 4, reason: "too much".into() }))
 }
 
