@@ -8,15 +8,18 @@
     reason = "a test says what went wrong by failing, in its helpers as well"
 )]
 
+mod beside;
+#[cfg(feature = "cli")]
+mod cli;
 mod crash_sim;
 mod deferred;
 mod derived;
 mod fixtures;
 mod keys;
+mod log_rules;
 mod overload;
 mod pages;
 mod receipts;
-mod log_rules;
 mod rig;
 #[cfg(order_ledger_shuttle)]
 mod schedules;

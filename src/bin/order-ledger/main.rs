@@ -1,1 +1,57 @@
-fn main(){}
+//! The command line of order-ledger: reads the arguments, runs one command, and ends with its exit code.
+//!
+//! Built on the public API of the library only. A file per command; what they share is in [`args`] (what
+//! can be said), [`output`] (how it is answered) and [`errors`] (how it fails, and the exit codes).
+//!
+//! Always true: standard output carries answers only, standard error everything else.
+
+mod args;
+mod drill;
+mod dump;
+mod errors;
+mod find;
+mod get;
+mod history;
+mod list;
+mod manual;
+mod output;
+mod progress;
+mod stats;
+mod submit;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use errors::{Exit, Failure};
+use output::Out;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(args.json, args.command.is_verify()).into(),
+    }
+}
+
+fn run(args: &Args) -> Result<Exit, Failure> {
+    let mut out = Out::new(args.json);
+    let exit = match &args.command {
+        Command::Submit(submit) => submit::run(submit, &mut out),
+        Command::Get(get) => get::run(get, &mut out),
+        Command::Find(find) => find::run(find, &mut out),
+        Command::History(history) => history::run(history, &mut out),
+        Command::List(list) => list::run(list, &mut out),
+        Command::Dump(dump) => dump::run(dump, &mut out),
+        Command::Verify(verify) => verify::run(verify, &mut out),
+        Command::Stats(stats) => stats::run(stats, &mut out),
+        Command::Drill(drill) => drill::run(drill, &mut out),
+        Command::DrillWriter(writer) => drill::writer::run(writer, &mut out),
+        Command::Completions(completions) => manual::completions(completions, &mut out),
+        Command::Man(man) => manual::man(man, &mut out),
+    }?;
+    out.flush()?;
+    Ok(exit)
+}

@@ -1,0 +1,27 @@
+//! What the fuzz targets share, and what each of them does. The files in `fuzz_targets/` are only doors.
+//!
+//! - [`model`]: what a ledger owes its callers, kept outside the ledger; the oracle of all targets
+//! - [`format`]: the checksums of the log a second time, to get damaged bytes past them
+//! - [`decode_segment`], [`open_dir`], [`ops_crash`]: the targets
+//!
+//! A violation is a panic; everything follows from the input, so a crash file is a complete report.
+
+pub mod decode_segment;
+pub mod format;
+pub mod model;
+pub mod open_dir;
+pub mod ops_crash;
+
+use order_ledger::{Options, Views};
+
+/// The smallest segment that the simulated disk allows: rotation comes soon.
+pub const SEGMENT_BYTES: u64 = 16 * 1024;
+
+/// The options of every ledger here: small files, nothing kept free, no views.
+pub fn small() -> Options {
+    Options::new()
+        .segment_bytes(SEGMENT_BYTES)
+        .disk_reserve_bytes(0)
+        .disk_free_min_bytes(0)
+        .views(Views::Off)
+}

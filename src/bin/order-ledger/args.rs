@@ -1,0 +1,366 @@
+//! What can be said on the command line: every command, its options, their help and their limits.
+//!
+//! The exit codes that the help texts name are those of [`errors`](crate::errors).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use order_ledger::limits::{ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, KEY_BYTES_MAX};
+use order_ledger::{OrderId, PageToken, Receipt, State, Timestamp};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    done, and the answer is no: no such order, damage found, orders lost
+  2    wrong usage, nothing was done; of `verify`: can't tell
+  3    `submit`: some lines were conflict, refused or invalid, all others are done
+  4    the ledger (or the input) can't be used; the message says what is on disk
+  141  the reader of the output has closed it";
+
+/// Submits orders so that none is lost and none is taken twice, and looks at them.
+///
+/// An order is taken under a key; submitting the same key again gives the same receipt.
+#[derive(clap::Parser, Debug)]
+#[command(name = "order-ledger", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Answers (and errors) as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum Command {
+    Submit(Submit),
+    Get(Get),
+    Find(Find),
+    History(History),
+    List(List),
+    Dump(Dump),
+    Verify(Verify),
+    Stats(Stats),
+    Drill(Drill),
+    #[command(hide = true)]
+    DrillWriter(DrillWriter),
+    #[command(hide = true)]
+    Completions(Completions),
+    #[command(hide = true)]
+    Man(Man),
+}
+
+impl Command {
+    pub(crate) fn is_verify(&self) -> bool {
+        matches!(self, Command::Verify(_))
+    }
+}
+
+/// Submits orders: JSON lines in, one JSON line with a durable receipt out for each
+///
+/// A line in:  {"key": "cart-17", "account": "ALFKI", "external_ref": "PO-2231", "order": {...}}
+///
+/// `key` (1 to 255 bytes) and `order` must be there; `account`, `external_ref`, `kind` and `schema` (a
+/// number) may be. Any other field is refused, so that a misspelt one is not lost. `order` is any JSON
+/// value but null, and is kept as its very bytes. Empty lines are passed over.
+///
+/// A line out, in the order of the input, printed when the order is durable and not before:
+/// {"line": 1, "key": "cart-17", "outcome": "fresh", "order_id": 1, "accepted_at": "...",
+/// "fingerprint": "...", "receipt": "olr1-...", ...}
+///
+/// `outcome` is fresh (taken now), replayed (taken before: the same receipt again), joined (stands twice
+/// in what is being written), conflict (the key belongs to other content: see `differs` and the receipt
+/// of the order that has it), refused (not now; the key is free) or invalid (correct the line). If a
+/// write fails it is in_doubt: run the command again. Each line that was not taken has `certainty`
+/// (not_recorded, recorded, unknown), `error` and `advice`.
+///
+/// The directory is made when it is missing. Running the same command again is always safe, also after a
+/// crash in the middle: it gives the same receipts.
+#[derive(clap::Args, Debug)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  order-ledger submit --dir ./orders --client web-shop --from examples/orders.jsonl
+  produce-orders | order-ledger submit --dir ./orders --client web-shop
+
+Exit codes:
+  0    every line is fresh, replayed or joined
+  3    some lines were conflict, refused or invalid, all others are done
+  4    the ledger can't be used, or failed on the way: each line says what is on disk
+  141  the reader of the output has closed it; reading stopped, and what was acknowledged stays"
+)]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The submitting system: the scope of the keys, 1 to 64 bytes
+    #[arg(long, value_parser = OsStringValueParser::new().try_map(client))]
+    pub(crate) client: Bytes,
+    /// The file to read; `-` is standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) from: PathBuf,
+    /// Size of a file of the log, in MiB: 1 to 4095
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+          value_parser = clap::value_parser!(u64).range(1..=4095))]
+    pub(crate) segment_mib: u64,
+}
+
+/// Shows an order, by its number or its receipt
+///
+/// A receipt is checked as well: against this ledger, and against the order that it names.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger get --dir ./orders 42
+  order-ledger get --dir ./orders olr1-0410G...
+
+Exit codes:
+  0  found
+  1  there is no such order, or the receipt is not one of this ledger
+  4  the ledger can't be used")]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The order's number, or a receipt
+    #[arg(value_name = "ORDER", value_parser = Wanted::from_str)]
+    pub(crate) order: Wanted,
+}
+
+/// Shows the order that was taken under a key: did my order arrive?
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger find --dir ./orders --client web-shop --key cart-17
+
+Exit codes:
+  0  found
+  1  no order was taken under this key: submitting it is safe
+  4  the ledger can't be used")]
+pub(crate) struct Find {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The submitting system
+    #[arg(long, value_parser = OsStringValueParser::new().try_map(client))]
+    pub(crate) client: Bytes,
+    /// The idempotency key
+    #[arg(long, value_parser = OsStringValueParser::new().try_map(key))]
+    pub(crate) key: Bytes,
+}
+
+/// Shows everything that happened to an order, first to last
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger history --dir ./orders 42
+
+Exit codes:
+  0  found
+  1  there is no such order, or the receipt is not one of this ledger
+  4  the ledger can't be used")]
+pub(crate) struct History {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The order's number, or a receipt
+    #[arg(value_name = "ORDER", value_parser = Wanted::from_str)]
+    pub(crate) order: Wanted,
+}
+
+/// Lists orders in the order in which they were taken
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger list --dir ./orders --account ALFKI
+  order-ledger list --dir ./orders --state accepted --since 2026-01-31T08:00:00Z --limit 20
+  order-ledger list --dir ./orders --after after-20
+
+Exit codes:
+  0  done, also when no order fits
+  4  the ledger can't be used")]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// Only orders of this account
+    #[arg(long, value_parser = OsStringValueParser::new().try_map(account))]
+    pub(crate) account: Option<Bytes>,
+    /// Only orders in this state: accepted, confirmed, in_progress, partly_done, completed, ...
+    #[arg(long, value_parser = State::from_str)]
+    pub(crate) state: Option<State>,
+    /// Only orders taken at this time (RFC 3339, or a date in UTC) or later
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// At most this many: 1 to 10000
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) limit: u16,
+    /// Goes on behind an earlier page: the token that it ended with
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) after: Option<PageToken>,
+}
+
+/// Writes every order as a JSON line, read from the log alone
+///
+/// Each line has order_id, client, key, account, state, version, accepted_at, receipt and order; and
+/// external_ref, kind, schema and refusal where there is one. `order` is the payload as it is when that
+/// is JSON (line breaks inside it become spaces). Bytes that can't be shown so stand under the name with
+/// `_hex` behind it instead, as hex digits: order_hex, client_hex, key_hex, account_hex.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger dump --dir ./orders > orders.jsonl
+
+Exit codes:
+  0    every order is written
+  4    the ledger can't be used, or damage was met on the way: the orders before it are written
+  141  the reader of the output has closed it")]
+pub(crate) struct Dump {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+}
+
+/// Reads every byte, checks every checksum, and compares what is derived with the log
+///
+/// Works beside a running writer and changes nothing. Does not stop at the first damage.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger verify --dir ./orders
+
+Exit codes:
+  0  sound
+  1  damaged: file, byte and seqs are named
+  2  can't tell: something could not be read, or it is not a ledger")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+}
+
+/// Shows counts and sizes, and what the last opening found
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger stats --dir ./orders
+
+Exit codes:
+  0  done
+  4  the ledger can't be used")]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+}
+
+/// Proves it on this machine: kills a writer again and again, and looks for everything it acknowledged
+///
+/// A child process writes orders into a ledger of the drill's own and is killed with SIGKILL at random
+/// moments, also while it opens the ledger. The next one opens what is left and repeats the orders whose
+/// answer was not heard. At the end every acknowledged order is looked for.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger drill --dir ./drill --kills 100
+
+Exit codes:
+  0  nothing was lost, doubled or changed
+  1  something was
+  2  the directory holds something that no drill made; nothing was touched
+  4  the drill could not be carried out")]
+pub(crate) struct Drill {
+    /// A directory of the drill's own: missing, empty, or of an earlier drill
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// How often the writer is killed: 1 to 1000000
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) kills: u32,
+}
+
+/// The child of a drill: writes until it is killed
+#[derive(clap::Args, Debug)]
+pub(crate) struct DrillWriter {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// Names the keys of this drill
+    #[arg(long)]
+    pub(crate) run: String,
+    /// Names the keys of this child
+    #[arg(long)]
+    pub(crate) round: u32,
+    /// The first order of the child before this one whose answer was not heard
+    #[arg(long)]
+    pub(crate) unheard: u64,
+}
+
+/// Writes a completion script for a shell
+#[derive(clap::Args, Debug)]
+pub(crate) struct Completions {
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Writes a man page
+#[derive(clap::Args, Debug)]
+pub(crate) struct Man {
+    /// The command it is about; without one, the program
+    pub(crate) command: Option<String>,
+}
+
+/// The directory of a ledger.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Dir {
+    /// The directory of the ledger
+    #[arg(long = "dir", value_name = "DIR")]
+    pub(crate) path: PathBuf,
+}
+
+/// Opaque bytes, as they were given.
+#[derive(Clone, Debug)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+fn client(text: OsString) -> Result<Bytes, String> {
+    bounded(text, 1, CLIENT_BYTES_MAX)
+}
+
+fn key(text: OsString) -> Result<Bytes, String> {
+    bounded(text, 1, KEY_BYTES_MAX)
+}
+
+fn account(text: OsString) -> Result<Bytes, String> {
+    bounded(text, 0, ACCOUNT_BYTES_MAX)
+}
+
+fn bounded(text: OsString, min: usize, max: usize) -> Result<Bytes, String> {
+    let bytes = text.into_vec();
+    if (min..=max).contains(&bytes.len()) {
+        return Ok(Bytes(bytes));
+    }
+    Err(format!("it has {} bytes; allowed are {min} to {max}", bytes.len()))
+}
+
+/// An order as it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted {
+    Id(OrderId),
+    Receipt(Receipt),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Wanted, String> {
+        if let Ok(order) = text.parse() {
+            return Ok(Wanted::Id(order));
+        }
+        match text.parse() {
+            Ok(receipt) => Ok(Wanted::Receipt(receipt)),
+            Err(error) => Err(format!("not an order's number, and {error}")),
+        }
+    }
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let date = || text.parse::<jiff::civil::Date>()?.to_zoned(jiff::tz::TimeZone::UTC);
+    let instant = match text.parse::<jiff::Timestamp>() {
+        Ok(instant) => instant,
+        Err(error) => date().map_err(|_| error.to_string())?.timestamp(),
+    };
+    // Ledger time begins in 1970; every order is later than what is before it.
+    Ok(Timestamp::from_unix_ns(u64::try_from(instant.as_nanosecond()).unwrap_or(0)))
+}
