@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use order_ledger::{Ledger, Options, OrderId, Submission};
+use order_ledger::{Ledger, Options, OrderId, Submission, Views};
 
 mod support;
 
@@ -25,7 +25,8 @@ fn main() {
         .configure_from_args();
     // In memory: the last segment of a ledger that is not full. On disk: sealed segments.
     for (place, segment_bytes) in [("open", 16 * SEGMENT_BYTES), ("sealed", SEGMENT_BYTES)] {
-        let options = Options::new().segment_bytes(segment_bytes);
+        // The views answer none of this; being fed, they would take a core.
+        let options = Options::new().segment_bytes(segment_bytes).views(Views::Off);
         let (ledger, mut orders) = support::filled(&options, &dir.join(place), ORDERS);
         let ids = shuffle(&ledger, &mut orders);
         again(&mut criterion, place, &ledger, &orders);

@@ -29,18 +29,20 @@ fn main() {
         .sample_size(10)
         .configure_from_args();
     let mut group = criterion.benchmark_group("open");
-    let copy = dir.join("copy");
+    let mut copies = 0;
     for (name, from) in [("after kill -9", &killed), ("after close", &closed)] {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
                 || {
-                    if copy.exists() {
-                        done(std::fs::remove_dir_all(&copy));
-                    }
+                    // Best effort: the views may still be closing there.
+                    drop(std::fs::remove_dir_all(dir.join(&format!("copy-{copies}"))));
+                    copies += 1;
+                    let copy = dir.join(&format!("copy-{copies}"));
                     done(support::copy(from, &copy));
+                    copy
                 },
                 // Closed outside the measured time, before the next copy is made.
-                |()| -> Ledger { done(options.open(&copy)) },
+                |copy| -> Ledger { done(options.open(&copy)) },
                 BatchSize::PerIteration,
             );
         });

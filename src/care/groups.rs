@@ -100,7 +100,8 @@ pub(crate) fn walk(
                     // Nothing proves that it was ever durable (a relaxed ledger syncs no group).
                     Some(bad)
                         if known_end.is_none()
-                            && (bad.proof.is_none() || header.durability == Durability::Relaxed) =>
+                            && (bad.proof.is_none()
+                                || header.durability == Durability::Relaxed) =>
                     {
                         let torn = bad.dirty_end.saturating_sub(walked.end.offset);
                         findings.push(at(&opened.path).offset(walked.end.offset).found(
@@ -147,11 +148,7 @@ enum Bad {
 }
 
 fn reached(position: &Position) -> Successor {
-    Successor {
-        next_seq: position.next_seq,
-        next_group: position.next_group,
-        link: position.link,
-    }
+    Successor { next_seq: position.next_seq, next_group: position.next_group, link: position.link }
 }
 
 /// Counts a valid group, and gathers what is derived from it.
@@ -234,15 +231,18 @@ fn skip_bad(
             return true;
         }
         if fits && group.group >= position.next_group {
-            findings.push(place.seqs(position.next_seq, Some(group.first_seq)).found(severity, what));
+            findings
+                .push(place.seqs(position.next_seq, Some(group.first_seq)).found(severity, what));
             walked.end = at_group(&group, position.offset, position.last_at);
             return true;
         }
     }
-    match find_group(opened, position.offset + u64::from(GROUP_ALIGN_MIN), end, position.next_group) {
+    match find_group(opened, position.offset + u64::from(GROUP_ALIGN_MIN), end, position.next_group)
+    {
         Some((offset, group)) => {
             let what = format!("{what}; group {} follows at byte {offset}", group.group);
-            findings.push(place.seqs(position.next_seq, Some(group.first_seq)).found(severity, what));
+            findings
+                .push(place.seqs(position.next_seq, Some(group.first_seq)).found(severity, what));
             walked.end = at_group(&group, offset, position.last_at);
             true
         }
@@ -316,12 +316,7 @@ fn bad_records(opened: &Opened, group: &GroupHeader, offset: u64) -> (Seq, Seq, 
 
 /// The first header at or behind `from` of a group with at least this number. Places that can't be
 /// read are passed over.
-fn find_group(
-    opened: &Opened,
-    from: u64,
-    end: u64,
-    group_min: u64,
-) -> Option<(u64, GroupHeader)> {
+fn find_group(opened: &Opened, from: u64, end: u64, group_min: u64) -> Option<(u64, GroupHeader)> {
     let SegmentHeader { nonce, .. } = opened.header;
     let step = u64::from(GROUP_ALIGN_MIN);
     let mut offset = from;
@@ -342,7 +337,8 @@ fn find_group(
             }
             if let Some((group, _)) = GroupHeader::decode(head, nonce) {
                 let found = offset + index as u64 * step;
-                let fits = found.saturating_add(group.padded_bytes(opened.header.group_align)) <= end;
+                let fits =
+                    found.saturating_add(group.padded_bytes(opened.header.group_align)) <= end;
                 if fits && group.group >= group_min {
                     return Some((found, group));
                 }

@@ -52,7 +52,8 @@ pub(crate) fn check(
         (None, false) => {
             let made_with = opened.header.file_bytes;
             if opened.bytes != made_with {
-                let what = format!("the file has {} bytes and was made with {made_with}", opened.bytes);
+                let what =
+                    format!("the file has {} bytes and was made with {made_with}", opened.bytes);
                 let place = at(path).offset(opened.bytes).seqs(groups.end.next_seq, None);
                 findings.push(place.found(Severity::Log, what));
             }
@@ -69,9 +70,8 @@ fn sealed(
     findings: &mut Vec<Finding>,
 ) {
     let footer_at = opened.bytes - BLOCK_BYTES;
-    let derived = |offset: u64, what: String| {
-        at(&opened.path).offset(offset).found(Severity::Derived, what)
-    };
+    let derived =
+        |offset: u64, what: String| at(&opened.path).offset(offset).found(Severity::Derived, what);
     if let Some(expected) = expected {
         // With the keys unknown (LEDGER is damaged) only the offsets could be made again.
         let same_sections = !has_keys || known(footer) == known(&expected.footer);
@@ -224,7 +224,8 @@ fn made_at(tail: &Tail, offset: u64, bytes: usize) -> Option<Vec<u8>> {
 
 /// Whether `bytes` is `made` up to some byte and zeros behind it, or the other way round.
 fn is_torn_of(bytes: &[u8], made: &[u8]) -> bool {
-    let same = |bytes: &[u8], made: &[u8]| bytes.iter().zip(made).take_while(|(a, b)| a == b).count();
+    let same =
+        |bytes: &[u8], made: &[u8]| bytes.iter().zip(made).take_while(|(a, b)| a == b).count();
     let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     let front = same(bytes, made);
     let lead = bytes.iter().take_while(|byte| **byte == 0).count();

@@ -53,8 +53,12 @@ fn a_closed_ledger_is_sound_and_everything_in_it_is_counted() {
     assert_eq!((report.soundness(), &report.findings[..]), (Soundness::Sound, &[][..]));
     assert_eq!((report.orders, report.records, report.segments), (200, 200, 3));
     assert_eq!(report.last_seq, Some(Seq(200)));
-    let total: u64 =
-        disk.files().iter().filter(|(name, _)| name.ends_with(".seg")).map(|(_, bytes)| bytes).sum();
+    let total: u64 = disk
+        .files()
+        .iter()
+        .filter(|(name, _)| name.ends_with(".seg"))
+        .map(|(_, bytes)| bytes)
+        .sum();
     assert_eq!(report.bytes, total);
     assert!(told.is_sorted(), "progress never goes back");
     assert_eq!(told.last(), Some(&(total, total)));
@@ -255,9 +259,8 @@ fn a_key_table_that_disagrees_with_the_log_is_found() {
     let (disk, host) = ledger();
     let (footer, _) = footer(&*disk.as_disk(), SEGMENT_1);
     let keys = footer.section(crate::wal::format::SECTION_KEYS).unwrap();
-    let header = crate::wal::format::SegmentHeader::decode(
-        &disk.read_durable(SEGMENT_1).unwrap()[..4096],
-    );
+    let header =
+        crate::wal::format::SegmentHeader::decode(&disk.read_durable(SEGMENT_1).unwrap()[..4096]);
     let nonce = header.unwrap().0.nonce;
     let content = vec![7; usize::try_from(keys.content_bytes).unwrap()];
     let other = crate::wal::section::encode(nonce, keys.kind, &content);

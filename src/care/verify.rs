@@ -263,10 +263,8 @@ impl Walk<'_> {
         if segment_path(header.number) != opened.path {
             wrong.push(format!("the file holds segment {}", header.number));
         }
-        if let Some(identity) = identity {
-            if header.durability != identity.issuer.durability {
-                wrong.push(format!("the segment is {}, the ledger is not", header.durability));
-            }
+        if identity.is_some_and(|identity| identity.issuer.durability != header.durability) {
+            wrong.push(format!("the segment is {}, the ledger is not", header.durability));
         }
         if let Some(expected) = &self.expected {
             let fits = header.first_seq == expected.next_seq

@@ -132,8 +132,13 @@ impl Committer {
                 self.host.sleep(PAUSE_BETWEEN_ZEROS);
             }
         };
-        let made = enough && self.preparer.prepare(self.settings.segment_bytes, &pause).is_ok();
-        self.disk_low.store(!made, Ordering::Relaxed);
+        let low = !enough
+            || match self.preparer.prepare(self.settings.segment_bytes, &pause) {
+                Ok(()) => false,
+                // Another error is not "low": the leader makes the file itself and says what is wrong.
+                Err(error) => is_full(&error),
+            };
+        self.disk_low.store(low, Ordering::Relaxed);
         self.note_room(&self.core.lock().writer);
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sync::RwLock;
 
-use super::format::FRAME_BYTES;
+use super::format::{FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::record::{self, Body, Issuer};
 use super::scan::{self, Position};
@@ -168,6 +168,7 @@ impl Log {
             segment: None,
             buffer: Vec::new(),
             buffer_offset: 0,
+            last_end: 0,
         }
     }
 
@@ -237,6 +238,8 @@ pub(crate) struct Cursor {
     segment: Option<Arc<Segment>>,
     buffer: Vec<u8>,
     buffer_offset: u64,
+    /// Where the record before ended, in the same segment.
+    last_end: u64,
 }
 
 impl Cursor {
@@ -254,6 +257,11 @@ impl Cursor {
         if !same {
             self.buffer.clear();
             self.segment = Some(Arc::clone(&segment));
+        }
+        if let Some((record, end)) = self.following(&segment, seq) {
+            self.last_end = end;
+            self.next = seq.next();
+            return Ok(Some(record));
         }
         let offset = self.log.offset_in(&segment, seq)?;
         let skip = offset.checked_sub(self.buffer_offset).map_or(usize::MAX, to_usize);
@@ -277,8 +285,24 @@ impl Cursor {
                 None => return Ok(None),
             },
         };
+        self.last_end = offset + Frame::bytes_for(record.body.len()) as u64;
         self.next = seq.next();
         Ok(Some(record))
+    }
+
+    /// The record right behind the last one, in its group or at the front of the next, when the buffer
+    /// has it whole. Saves asking for its offset: the checksum covers the seq, so that a record which
+    /// passes is the one, wherever it was found.
+    fn following(&self, segment: &Segment, seq: Seq) -> Option<(Record, u64)> {
+        let align = u64::from(segment.header.group_align);
+        let next_group = round_up(self.last_end, align) + GROUP_HEADER_BYTES as u64;
+        [self.last_end, next_group].into_iter().find_map(|offset| {
+            let skip = to_usize(offset.checked_sub(self.buffer_offset)?);
+            let (frame, _) =
+                frame::decode(self.buffer.get(skip..)?, segment.header.nonce, seq)?;
+            let end = offset + Frame::bytes_for(frame.body.len()) as u64;
+            Some((Record::from_frame(&frame), end))
+        })
     }
 
     /// The seq that [`Cursor::next`] looks for.

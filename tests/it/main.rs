@@ -9,6 +9,8 @@
 )]
 
 mod beside;
+#[cfg(feature = "cli")]
+mod cli;
 mod crash_sim;
 mod deferred;
 mod derived;

@@ -125,7 +125,7 @@ pub(crate) fn sim(seed: u64) -> (SimDisk, SimHost) {
 }
 
 /// The kind of a result's error.
-pub(crate) fn kind<T: std::fmt::Debug>(result: order_ledger::Result<T>) -> order_ledger::ErrorKind {
+pub(crate) fn kind<T: fmt::Debug>(result: order_ledger::Result<T>) -> order_ledger::ErrorKind {
     result.unwrap_err().kind().clone()
 }
 

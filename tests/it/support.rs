@@ -1,7 +1,7 @@
 //! What the modules share: a ledger on a simulated disk, and orders to put into it.
 
 use order_ledger::disk::sim::{SimDisk, SimHost};
-use order_ledger::{Ledger, Options, Reader, Result, Submission};
+use order_ledger::{Ledger, Options, Result, Submission};
 
 /// A simulated machine: its disk and its clock outlive the ledgers that run on it.
 pub(crate) struct Machine {
@@ -20,10 +20,6 @@ impl Machine {
 
     pub(crate) fn open(&self) -> Ledger {
         self.open_with(&small()).unwrap()
-    }
-
-    pub(crate) fn read(&self) -> Reader {
-        Reader::open_on(self.disk.as_disk(), &self.host).unwrap()
     }
 }
 

@@ -14,6 +14,9 @@ pub(crate) fn print(out: &mut impl Write, file_system: &FileSystem) -> io::Resul
     let FileSystem { kind, options } = file_system;
     writeln!(out, "- date: {}", date.strftime("%Y-%m-%d %H:%M UTC"))?;
     writeln!(out, "- machine: {cores} cores, {}", cpu.unwrap_or("unknown"))?;
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    writeln!(out, "- load average over 1, 5 and 15 minutes, this run included: {load}")?;
     writeln!(out, "- kernel: {} {}", std::env::consts::OS, kernel.trim())?;
     writeln!(out, "- file system: {kind} ({options})")?;
     writeln!(out, "- orders: {PAYLOAD_BYTES} bytes of payload, random keys of 32 bytes")?;

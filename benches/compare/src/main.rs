@@ -1,12 +1,12 @@
 //! order-ledger beside the raw disk and beside SQLite, on one disk, in one interleaved run.
 //!
-//! Prints one table: medians over the rounds, with the least and the most. Every round runs every row
-//! once, and ratios are taken inside a round, so that a noisy machine disturbs both sides alike.
+//! Prints one table: medians over the rounds, with the least and the most. Every round runs every row of
+//! its part once, and ratios are taken inside a round, so that a noisy machine disturbs both sides alike.
 
 use std::error::Error;
 use std::io::Write;
 
-use order_ledger::{Ledger, Submission};
+use order_ledger::{Ledger, Options, Submission, Views};
 
 mod machine;
 mod opening;
@@ -46,21 +46,39 @@ struct Figures {
     threads_64_per_sync: Rounds,
     deferred: Rounds,
     batches: Rounds,
+    batches_no_views: Rounds,
     sqlite_batches: Rounds,
+}
+
+/// What is measured, each open for the whole run.
+struct Engines {
+    raw: Raw,
+    /// With the default options.
+    ledger: Ledger,
+    /// Without the views, which are fed in the background and take a core while they catch up.
+    no_views: Ledger,
+    sqlite: Sqlite,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     support::fill_if_asked();
     let dir = Dir::new("compare")?;
-    let mut raw = Raw::new(&dir.join("raw"))?;
-    let ledger = Ledger::open(dir.join("orders.ledger"))?;
-    let mut sqlite = Sqlite::new(&dir.join("orders.sqlite"))?;
-    round(&mut raw, &ledger, &mut sqlite, &mut Figures::default())?;
+    let mut engines = Engines {
+        raw: Raw::new(&dir.join("raw"))?,
+        ledger: Ledger::open(dir.join("orders.ledger"))?,
+        no_views: Options::new().views(Views::Off).open(dir.join("no-views.ledger"))?,
+        sqlite: Sqlite::new(&dir.join("orders.sqlite"))?,
+    };
     let mut figures = Figures::default();
-    for _ in 0..ROUNDS {
-        round(&mut raw, &ledger, &mut sqlite, &mut figures)?;
+    // Two parts, so that what the second leaves to do in the background does not run under the first.
+    for part in [lone_round, throughput_round] {
+        part(&mut engines, &mut Figures::default())?;
+        for _ in 0..ROUNDS {
+            part(&mut engines, &mut figures)?;
+        }
     }
-    ledger.close()?;
+    engines.ledger.close()?;
+    engines.no_views.close()?;
     let mut out = std::io::stdout().lock();
     machine::print(&mut out, &dir.file_system()?)?;
     print(&mut out, &figures)?;
@@ -69,12 +87,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn round(
-    raw: &mut Raw,
-    ledger: &Ledger,
-    sqlite: &mut Sqlite,
-    figures: &mut Figures,
-) -> Result<(), Box<dyn Error>> {
+/// Single durable operations, in blocks that alternate.
+fn lone_round(engines: &mut Engines, figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+    let Engines { raw, ledger, sqlite, .. } = engines;
     let (mut raw_us, mut ours_us, mut sqlite_us) =
         (Latencies::default(), Latencies::default(), Latencies::default());
     for _ in 0..LONE_BLOCKS {
@@ -91,7 +106,12 @@ fn round(
     figures.lone_p50_us.push(ours_us.percentile_us(50));
     figures.lone_p99_us.push(ours_us.percentile_us(99));
     figures.sqlite_lone_p50_us.push(sqlite_us.percentile_us(50));
+    Ok(())
+}
 
+/// Many orders at once.
+fn throughput_round(engines: &mut Engines, figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+    let Engines { ledger, no_views, sqlite, .. } = engines;
     let Figures { threads_8, threads_8_per_sync, threads_64, threads_64_per_sync, .. } = figures;
     for (threads, rates, per_sync) in
         [(8, threads_8, threads_8_per_sync), (64, threads_64, threads_64_per_sync)]
@@ -108,6 +128,7 @@ fn round(
 
     let orders = support::orders(BATCH * BATCHES);
     figures.batches.push(rate(orders.len(), ours::batches(ledger, &orders, BATCH)?));
+    figures.batches_no_views.push(rate(orders.len(), ours::batches(no_views, &orders, BATCH)?));
     let started = std::time::Instant::now();
     for batch in orders.chunks(BATCH) {
         submit_sqlite(sqlite, batch)?;
@@ -137,7 +158,7 @@ fn print(out: &mut impl Write, figures: &Figures) -> std::io::Result<()> {
     let sqlite_lone = &figures.sqlite_lone_p50_us;
     let (batches, sqlite_batches) = (&figures.batches, &figures.sqlite_batches);
     let none = Target::None;
-    let rows: [(&str, &Rounds, &str, Target); 17] = [
+    let rows: [(&str, &Rounds, &str, Target); 18] = [
         ("raw durable 4 KiB write, p50", raw_p50_us, "us", Target::None),
         ("raw durable 4 KiB write, p99", raw_p99_us, "us", Target::None),
         ("lone submit, p50", lone_p50_us, "us", Target::None),
@@ -153,6 +174,7 @@ fn print(out: &mut impl Write, figures: &Figures) -> std::io::Result<()> {
         ("64 deferred in flight, one thread", &figures.deferred, "orders/s", Target::None),
         ("deferred / 64 threads", &figures.deferred.over(&figures.threads_64), "x", Target::None),
         ("submit_many of 1,000", batches, "orders/s", Target::None),
+        ("submit_many of 1,000, views off", &figures.batches_no_views, "orders/s", Target::None),
         ("SQLite, 1,000 orders per transaction", sqlite_batches, "orders/s", none),
         ("submit_many / SQLite", &batches.over(sqlite_batches), "x", Target::AtLeast(3.0)),
     ];

@@ -24,13 +24,13 @@ pub(crate) struct Opened {
 /// Fills about `segments` segments, the last one half, in a process that is then killed; opens copies of
 /// what it left `times` times.
 pub(crate) fn after_kill(dir: &Path, segments: usize, times: usize) -> io::Result<Vec<Opened>> {
-    let killed = dir.join("killed");
+    let killed = dir.join(format!("killed-{segments}"));
     let orders = (segments - 1) * ORDERS_PER_SEGMENT + ORDERS_PER_SEGMENT / 2;
     support::killed(&killed, SEGMENT_BYTES, orders)?;
     let options = Options::new().segment_bytes(SEGMENT_BYTES);
     let mut all = Vec::new();
-    for _ in 0..times {
-        let copy = dir.join("copy");
+    for index in 0..times {
+        let copy = dir.join(format!("copy-{segments}-{index}"));
         support::copy(&killed, &copy)?;
         // The copy's dirty pages are not the opening's to write.
         sync_all(&copy)?;
@@ -42,7 +42,8 @@ pub(crate) fn after_kill(dir: &Path, segments: usize, times: usize) -> io::Resul
         let report = ledger.recovery_report().clone();
         all.push(Opened { elapsed, bytes_read, report });
         ledger.close().map_err(io::Error::other)?;
-        std::fs::remove_dir_all(&copy)?;
+        // Best effort: the views may still be closing there. The rest goes with the whole directory.
+        drop(std::fs::remove_dir_all(&copy));
     }
     std::fs::remove_dir_all(&killed)?;
     Ok(all)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use order_ledger::{Ledger, Result, Submission};
+use order_ledger::{Ledger, Result, Submission, Ticket};
 
 use crate::sample::Latencies;
 
@@ -57,10 +57,10 @@ pub(crate) fn deferred(ledger: &Ledger, orders: &[Submission], in_flight: usize)
     let started = Instant::now();
     let mut tickets = VecDeque::with_capacity(in_flight);
     for order in orders {
-        if tickets.len() == in_flight {
-            if let Some(mut oldest) = tickets.pop_front() {
-                order_ledger::Ticket::wait(&mut oldest, None)?;
-            }
+        if tickets.len() == in_flight
+            && let Some(mut oldest) = tickets.pop_front()
+        {
+            Ticket::wait(&mut oldest, None)?;
         }
         tickets.push_back(ledger.submit_deferred(order));
     }

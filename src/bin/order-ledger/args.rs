@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::limits::{ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, KEY_BYTES_MAX};
-use order_ledger::{OrderId, Receipt, State, Timestamp};
+use order_ledger::{OrderId, PageToken, Receipt, State, Timestamp};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -195,7 +195,7 @@ pub(crate) struct List {
     pub(crate) limit: u16,
     /// Goes on behind an earlier page: the token that it ended with
     #[arg(long, value_name = "TOKEN")]
-    pub(crate) after: Option<crate::list::Token>,
+    pub(crate) after: Option<PageToken>,
 }
 
 /// Writes every order as a JSON line, read from the log alone

@@ -103,7 +103,7 @@ fn one_life(
     let mut child = start(ledger, run, round, unheard)?;
     let lines = listen(&mut child)?;
     // Every third one dies young, mostly while it opens the ledger; the others after their first answer.
-    let dies_young = round % 3 == 0;
+    let dies_young = round.is_multiple_of(3);
     let life = match dies_young {
         true => random_up_to(YOUNG_LIFE_MAX),
         false => random_up_to(LIFE_MAX),
@@ -203,7 +203,9 @@ impl Heard {
     /// Takes in an acknowledgement: a key and a receipt.
     fn take(&mut self, line: &str, own_prefix: &str, own_acks: &mut u64) {
         let Some((key, receipt)) = line.trim_end().split_once(' ') else { return };
-        if let Some(number) = key.strip_prefix(own_prefix).and_then(|number| number.parse::<u64>().ok()) {
+        if let Some(number) =
+            key.strip_prefix(own_prefix).and_then(|number| number.parse::<u64>().ok())
+        {
             *own_acks = number + 1;
         }
         match self.receipts.get(key) {

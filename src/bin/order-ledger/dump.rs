@@ -4,7 +4,7 @@ use order_ledger::Reader;
 
 use crate::args::Dump;
 use crate::errors::{Exit, Failure};
-use crate::output::{Detail, Out, OrderView};
+use crate::output::{Detail, OrderView, Out};
 use crate::progress::{Progress, Unit};
 
 pub(crate) fn run(args: &Dump, out: &mut Out) -> Result<Exit, Failure> {

@@ -156,7 +156,6 @@ impl Failure {
     }
 }
 
-
 /// What is on disk, as one word for programs.
 pub(crate) fn certainty_name(certainty: Certainty) -> &'static str {
     match certainty {
@@ -169,7 +168,9 @@ pub(crate) fn certainty_name(certainty: Certainty) -> &'static str {
 /// What is on disk, as a sentence for people.
 fn certainty_words(certainty: Certainty) -> &'static str {
     match certainty {
-        Certainty::NotRecorded => "nothing was recorded by this; what was answered before it stays recorded",
+        Certainty::NotRecorded => {
+            "nothing was recorded by this; what was answered before it stays recorded"
+        }
         Certainty::Recorded(_) => "an order is recorded under this key",
         Certainty::Unknown => "not known; the same key will tell",
     }
@@ -177,13 +178,13 @@ fn certainty_words(certainty: Certainty) -> &'static str {
 
 /// Whether an order failed because the ledger as a whole does not take orders any more.
 pub(crate) fn is_unusable(error: &Error) -> bool {
-    match error.kind() {
+    !matches!(
+        error.kind(),
         ErrorKind::Invalid { .. }
-        | ErrorKind::Conflict { .. }
-        | ErrorKind::Refused { .. }
-        | ErrorKind::RefusedForNow { .. }
-        | ErrorKind::Overloaded { .. }
-        | ErrorKind::DiskLow { .. } => false,
-        _ => true,
-    }
+            | ErrorKind::Conflict { .. }
+            | ErrorKind::Refused { .. }
+            | ErrorKind::RefusedForNow { .. }
+            | ErrorKind::Overloaded { .. }
+            | ErrorKind::DiskLow { .. }
+    )
 }

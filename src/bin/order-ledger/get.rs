@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::args::{Get, Wanted};
 use crate::errors::{Exit, Failure};
-use crate::output::{Detail, Out, OrderView, order_table};
+use crate::output::{Detail, OrderView, Out, order_table};
 
 pub(crate) fn run(args: &Get, out: &mut Out) -> Result<Exit, Failure> {
     let reader = Reader::open(&args.dir.path)?;
@@ -16,10 +16,7 @@ pub(crate) fn run(args: &Get, out: &mut Out) -> Result<Exit, Failure> {
 }
 
 /// The order that is asked for, or why there is none.
-pub(crate) fn wanted(
-    reader: &Reader,
-    wanted: &Wanted,
-) -> Result<Result<Order, String>, Failure> {
+pub(crate) fn wanted(reader: &Reader, wanted: &Wanted) -> Result<Result<Order, String>, Failure> {
     let (id, receipt) = match wanted {
         Wanted::Id(id) => (*id, None),
         Wanted::Receipt(receipt) => (receipt.order, Some(receipt)),
@@ -30,9 +27,9 @@ pub(crate) fn wanted(
     }
     Ok(match (reader.get(id)?, receipt) {
         (None, None) => Err(format!("there is no order {id}")),
-        (None, Some(_)) => {
-            Err(format!("there is no order {id}, although the receipt is of this ledger: run verify"))
-        }
+        (None, Some(_)) => Err(format!(
+            "there is no order {id}, although the receipt is of this ledger: run verify"
+        )),
         (Some(order), Some(receipt)) if order.receipt != *receipt => {
             Err(format!("order {id} is another one than the receipt says: run verify"))
         }

@@ -42,7 +42,9 @@ pub(crate) fn run(args: &History, out: &mut Out) -> Result<Exit, Failure> {
             out.json_line(&line)?;
         } else {
             let what = match refusal {
-                Some(refusal) => format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code),
+                Some(refusal) => {
+                    format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code)
+                }
                 None => fingerprint.map(|it| format!("fingerprint {it}")).unwrap_or_default(),
             };
             rows.add_row([event.seq.to_string(), time(event.at), state.to_string(), what]);

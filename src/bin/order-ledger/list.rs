@@ -1,13 +1,11 @@
 //! `list`: orders by account, state and time, page by page.
 
-use std::str::FromStr;
-
-use order_ledger::{Order, Reader, Seq};
+use order_ledger::{Page, Query, Reader};
 use serde::Serialize;
 
 use crate::args::List;
 use crate::errors::{Exit, Failure};
-use crate::output::{Detail, Out, OrderView, shown, table, time};
+use crate::output::{Detail, OrderView, Out, shown, table, time};
 
 #[derive(Serialize)]
 struct PageView<'a> {
@@ -17,7 +15,7 @@ struct PageView<'a> {
 
 pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
     let reader = Reader::open(&args.dir.path)?;
-    let Page { orders, next } = page(&reader, args)?;
+    let Page { orders, next, .. } = reader.page(&query(args))?;
     let next = next.map(|next| next.to_string());
     if out.json {
         let orders = orders.iter().map(|order| OrderView { order, detail: Detail::Line }).collect();
@@ -42,47 +40,19 @@ pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Where a page ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Token(Seq);
-
-impl std::fmt::Display for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "after-{}", self.0)
+fn query(args: &List) -> Query {
+    let mut query = Query::all().limit(usize::from(args.limit));
+    if let Some(account) = &args.account {
+        query = query.account(account.0.as_slice());
     }
-}
-
-impl FromStr for Token {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Token, &'static str> {
-        let seq = text.strip_prefix("after-").and_then(|seq| seq.parse().ok());
-        seq.map(|seq| Token(Seq(seq))).ok_or("not a page token (one looks like after-42)")
+    if let Some(state) = args.state {
+        query = query.state(state);
     }
-}
-
-struct Page {
-    orders: Vec<Order>,
-    next: Option<Token>,
-}
-
-/// The orders that are asked for. The one place that knows how a page is made.
-fn page(reader: &Reader, args: &List) -> Result<Page, Failure> {
-    let limit = usize::from(args.limit);
-    let mut orders: Vec<Order> = Vec::new();
-    for order in reader.orders() {
-        let order = order?;
-        let fits = args.account.as_ref().is_none_or(|account| account.0 == order.account)
-            && args.state.is_none_or(|state| state == order.now.state)
-            && args.since.is_none_or(|since| order.receipt.accepted_at >= since)
-            && args.after.is_none_or(|after| order.id().seq() > after.0);
-        if fits {
-            if orders.len() == limit {
-                let next = orders.last().map(|last| Token(last.id().seq()));
-                return Ok(Page { orders, next });
-            }
-            orders.push(order);
-        }
+    if let Some(since) = args.since {
+        query = query.since(since);
     }
-    Ok(Page { orders, next: None })
+    if let Some(after) = args.after {
+        query = query.after(after);
+    }
+    query
 }

@@ -33,6 +33,11 @@ impl Out {
             true => Box::new(io::stdout().lock()),
             false => Box::new(anstream::stdout().lock()),
         };
+        Out::to(json, writer)
+    }
+
+    /// Writes somewhere else than to standard output.
+    pub(crate) fn to(json: bool, writer: Box<dyn Write>) -> Out {
         Out { json, writer: BufWriter::with_capacity(64 * 1024, writer) }
     }
 
@@ -109,7 +114,8 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 
 /// Bytes as hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16));
+    let digits =
+        |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16));
     bytes.iter().flat_map(digits).flatten().collect()
 }
 
@@ -203,16 +209,17 @@ pub(crate) fn order_table(order: &Order) -> Table {
         ("key", shown(&order.key)),
         ("account", shown(&order.account)),
     ];
-    let optional =
-        [("external ref", &order.external_ref), ("kind", &order.kind)].map(|(name, bytes)| {
-            (!bytes.is_empty()).then(|| (name, shown(bytes)))
-        });
+    let optional = [("external ref", &order.external_ref), ("kind", &order.kind)]
+        .map(|(name, bytes)| (!bytes.is_empty()).then(|| (name, shown(bytes))));
     rows.extend(optional.into_iter().flatten());
     if order.schema != 0 {
         rows.push(("schema", order.schema.to_string()));
     }
     if let Some(refusal) = &order.refusal {
-        rows.push(("refusal", format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code)));
+        rows.push((
+            "refusal",
+            format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code),
+        ));
     }
     let Receipt { accepted_at, fingerprint, ledger, durability, .. } = order.receipt;
     rows.extend([

@@ -24,10 +24,7 @@ pub(crate) fn run(args: &Stats, out: &mut Out) -> Result<Exit, Failure> {
         }))?;
         return Ok(Exit::Done);
     }
-    let mut rows = vec![
-        ("ledger", stats.ledger.to_string()),
-        ("orders", stats.orders.to_string()),
-    ];
+    let mut rows = vec![("ledger", stats.ledger.to_string()), ("orders", stats.orders.to_string())];
     let states: Vec<_> =
         stats.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
     rows.extend([

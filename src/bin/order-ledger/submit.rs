@@ -40,19 +40,13 @@ const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) fn run(args: &Submit, out: &mut Out) -> Result<Exit, Failure> {
     // The input first: a mistyped name must not make a ledger.
     let (input, total) = open_input(&args.from)?;
-    let ledger = Options::new().segment_bytes(segment_bytes(args.segment_mib)).open(&args.dir.path)?;
+    let ledger =
+        Options::new().segment_bytes(segment_bytes(args.segment_mib)).open(&args.dir.path)?;
     let budget = Arc::new(Budget::default());
     let items = input::read_ahead(input, args.client.0.clone(), Arc::clone(&budget))
         .map_err(|error| Failure::io("starting a thread", error))?;
-    let mut pipeline = Pipeline {
-        ledger: &ledger,
-        budget: &budget,
-        in_flight: VecDeque::new(),
-        in_flight_bytes: 0,
-        tally: Tally::default(),
-        progress: Progress::new(total, Unit::Bytes, true),
-        out,
-    };
+    let mut pipeline =
+        Pipeline::new(&ledger, &budget, Progress::new(total, Unit::Bytes, true), out);
     let ended = pipeline.run(&items);
     let Pipeline { tally, progress, .. } = pipeline;
     drop(progress);
@@ -124,7 +118,17 @@ struct Pipeline<'a> {
     out: &'a mut Out,
 }
 
-impl Pipeline<'_> {
+impl<'a> Pipeline<'a> {
+    fn new(
+        ledger: &'a Ledger,
+        budget: &'a Budget,
+        progress: Progress,
+        out: &'a mut Out,
+    ) -> Pipeline<'a> {
+        let (in_flight, tally) = (VecDeque::new(), Tally::default());
+        Pipeline { ledger, budget, in_flight, in_flight_bytes: 0, tally, progress, out }
+    }
+
     /// Works until the input ends; answers the error that it ended with, if it did.
     fn run(&mut self, items: &Receiver<Item>) -> Result<Option<io::Error>, Failure> {
         let mut input_error = None;
@@ -235,5 +239,29 @@ impl Tally {
             // Standard error may be closed; the exit code says the same.
             drop(writeln!(anstream::stderr().lock(), "{self}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A queue of eight orders, and a thousand lines: a full queue is waited for and never shown.
+    #[test]
+    fn a_queue_that_is_full_of_our_own_orders_is_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::new().segment_bytes(1024 * 1024).client_share_percent(100);
+        let ledger = options.queue_orders_max(8).open(dir.path().join("orders.ledger")).unwrap();
+        let input: String =
+            (0..1000).map(|n| format!("{{\"key\":\"k{n}\",\"order\":{n}}}\n")).collect();
+        let budget = Arc::new(Budget::default());
+        let input = Box::new(io::Cursor::new(input));
+        let items = input::read_ahead(input, b"web".to_vec(), Arc::clone(&budget)).unwrap();
+        let mut out = Out::to(true, Box::new(io::sink()));
+        let progress = Progress::new(0, Unit::Bytes, true);
+        let mut pipeline = Pipeline::new(&ledger, &budget, progress, &mut out);
+        assert!(pipeline.run(&items).unwrap().is_none());
+        assert_eq!(pipeline.tally.to_string(), "1000 lines: 1000 fresh");
+        assert_eq!(ledger.orders().count(), 1000);
     }
 }

@@ -76,7 +76,9 @@ fn as_text(report: &VerifyReport, out: &mut Out) -> Result<(), Failure> {
     ]))?;
     let (style, words) = match report.soundness() {
         Soundness::Sound => (GREEN, "sound: every byte was read and everything agrees"),
-        Soundness::Damaged => (RED, "damaged: see above; restore from a backup, change nothing here"),
+        Soundness::Damaged => {
+            (RED, "damaged: see above; restore from a backup, change nothing here")
+        }
         _ => (YELLOW, "can't tell: not everything could be read; see above"),
     };
     out.line(format!("{style}{words}{style:#}"))

@@ -379,7 +379,8 @@ impl Store for Liar {
 
 #[test]
 fn a_page_of_nonsense_is_no_answer() {
-    let lies: [fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>; 4] = [
+    type Lie = fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>;
+    let lies: [Lie; 4] = [
         |keys| keys.into_iter().rev().collect(),
         |keys| keys.into_iter().map(|key| key[1..].to_vec()).collect(),
         |_| vec![View::Account(b"account-2").key(Seq(2)).unwrap()],

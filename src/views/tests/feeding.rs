@@ -81,11 +81,14 @@ fn i3_what_is_not_published_is_not_fed() {
     assert_eq!(views.state().covered, Seq(3));
 }
 
+/// The records of a batch, and the watermark it set.
+type Batch = (Vec<Seq>, Watermark);
+
 /// Watches the batches that go by.
 #[derive(Default)]
 struct Watched {
     inner: MemStore,
-    batches: Arc<Mutex<Vec<(Vec<Seq>, Watermark)>>>,
+    batches: Arc<Mutex<Vec<Batch>>>,
 }
 
 impl Store for Watched {

@@ -17,7 +17,7 @@ use super::super::store::{Doubt, MemStore, Store};
 use super::super::{Deadlines, Place, Views, ViewsConfig, ViewsState};
 use crate::disk::{self, Disk, DiskFile, DiskLock, Host};
 use crate::order::{Durability, LedgerId, Order, Refusal, Seq, Submission, Timestamp};
-use crate::wal::format::{BLOCK_BYTES, SegmentHeader, WAL_DIR, segment_path};
+use crate::wal::format::{BLOCK_LEN, SegmentHeader, WAL_DIR, segment_path};
 use crate::wal::log::Log;
 use crate::wal::prepare::Preparer;
 use crate::wal::record::{self, Encoded, Issuer};
@@ -179,7 +179,7 @@ impl TestLog {
         disk.create_dir(WAL_DIR).unwrap();
         create_first(&*disk, &*host, &preparer, layout, ledger, durability).unwrap();
         let file = disk.open(&segment_path(1), disk::Open::Write).unwrap();
-        let mut block = vec![0; BLOCK_BYTES as usize];
+        let mut block = vec![0; BLOCK_LEN];
         disk::read_exact_at(&*file, &mut block, 0).unwrap();
         let (header, crc) = SegmentHeader::decode(&block).unwrap();
         let position = Position::start(&header, crc, Timestamp::from_unix_ns(0));
@@ -232,13 +232,13 @@ impl TestLog {
 /// The order of test ledgers at this seq: some without account, some refused, refs that repeat.
 pub(crate) fn order(seq: u64) -> (Submission, Option<Refusal>) {
     let mut submission = Submission::new("web", format!("key-{seq}"), vec![7; 40]);
-    if seq % 5 != 0 {
+    if !seq.is_multiple_of(5) {
         submission = submission.account(format!("account-{}", seq % 20));
     }
-    if seq % 3 != 0 {
+    if !seq.is_multiple_of(3) {
         submission = submission.external_ref(format!("ref-{}", seq / 4));
     }
-    let refused = seq % 17 == 0;
+    let refused = seq.is_multiple_of(17);
     (submission, refused.then(|| Refusal { code: 4, reason: "too much".into() }))
 }
 

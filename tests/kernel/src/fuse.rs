@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
 use crate::blocks::Blocks;
@@ -24,13 +24,23 @@ use crate::wire::ReceiptBytes;
 /// One line of the block log.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    Write { offset: u64, data: Box<[u8]> },
+    Write {
+        offset: u64,
+        data: Box<[u8]>,
+    },
     /// Everything above was on the medium when this was answered.
     Flush,
     /// By now the parent had this acknowledgement.
-    Acked { index: u64, fresh: bool, receipt: ReceiptBytes },
+    Acked {
+        index: u64,
+        fresh: bool,
+        receipt: ReceiptBytes,
+    },
     /// By now a reader beside the writer had been shown this order.
-    Shown { index: u64, receipt: ReceiptBytes },
+    Shown {
+        index: u64,
+        receipt: ReceiptBytes,
+    },
 }
 
 /// Which requests fail with EIO.
@@ -176,10 +186,10 @@ impl Disks {
 
 impl Drop for Disks {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            if let Err(error) = session.umount_and_join() {
-                eprintln!("note: unmounting FUSE: {error}");
-            }
+        if let Some(session) = self.session.take()
+            && let Err(error) = session.umount_and_join()
+        {
+            eprintln!("note: unmounting FUSE: {error}");
         }
     }
 }
@@ -228,7 +238,10 @@ impl Filesystem for Front {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         if let Err(most) = config.set_max_write(1024 * 1024) {
             // As large as this kernel gives; smaller writes are only slower.
-            return config.set_max_write(most).map(|_| ()).map_err(|_| std::io::ErrorKind::Unsupported.into());
+            return config
+                .set_max_write(most)
+                .map(|_| ())
+                .map_err(|_| std::io::ErrorKind::Unsupported.into());
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl FileSystem {
 
     pub fn make_on(&self, at: &Path) -> Result<()> {
         let (tool, args) = self.mkfs.split_first().ok_or_else(|| broken("no mkfs"))?;
-        run(Command::new(tool).args(args).arg(at).env("LIBBLKID_DEBUG", "0"))
+        run(tool_command(tool).args(args).arg(at))
     }
 
     /// Mounts `device`. The file system's own refusal is an answer, not a failure of the rig.
@@ -195,11 +195,8 @@ pub struct Loop {
 
 impl Loop {
     pub fn attach(file: &Path) -> Result<Loop> {
-        let output = Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(file)
-            .output()
-            .doing("running losetup")?;
+        let output =
+            tool_command("losetup").args(["--find", "--show"]).arg(file).output().doing("running losetup")?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(Failure::Skipped(format!("no loop device to be had: {why}")));
@@ -215,7 +212,7 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        if let Err(error) = run(Command::new("losetup").arg("-d").arg(&self.device)) {
+        if let Err(error) = run(tool_command("losetup").arg("-d").arg(&self.device)) {
             eprintln!("note: {error}");
         }
     }
@@ -241,6 +238,11 @@ fn find_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let sbin = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
     std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(name)).find(|tool| tool.is_file())
+}
+
+/// A command for a tool, wherever it is: an ordinary user's PATH may lack sbin.
+fn tool_command(name: &str) -> Command {
+    Command::new(find_tool(name).unwrap_or_else(|| PathBuf::from(name)))
 }
 
 /// Says SKIPPED unless this machine has root, loop devices and these tools.
@@ -281,7 +283,7 @@ pub fn clean_up(dir: &Path) {
         let backing = std::fs::read_to_string(entry.path().join("loop/backing_file"));
         if backing.is_ok_and(|file| Path::new(file.trim()).starts_with(dir)) {
             let device = Path::new("/dev").join(entry.file_name());
-            if let Err(error) = run(Command::new("losetup").arg("-d").arg(device)) {
+            if let Err(error) = run(tool_command("losetup").arg("-d").arg(device)) {
                 eprintln!("note: {error}");
             }
         }
@@ -289,9 +291,9 @@ pub fn clean_up(dir: &Path) {
     for at in under(true) {
         detach(&at);
     }
-    if let Err(error) = std::fs::remove_dir_all(dir) {
-        if error.kind() != io::ErrorKind::NotFound {
-            eprintln!("note: {} stays: {error}", dir.display());
-        }
+    if let Err(error) = std::fs::remove_dir_all(dir)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        eprintln!("note: {} stays: {error}", dir.display());
     }
 }

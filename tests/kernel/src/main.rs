@@ -25,7 +25,11 @@ use failure::{Doing, Failure, Result, broken};
 use rigs::Plan;
 use tally::Tally;
 
-const RIGS: [(&str, u64, fn(&Plan) -> Result<Tally>); 6] = [
+/// A rig, as it is called.
+type Run = fn(&Plan) -> Result<Tally>;
+
+/// Name, rounds when none are asked for, and the rig.
+const RIGS: [(&str, u64, Run); 6] = [
     ("kill", 500, rigs::kill::run),
     ("rotate", 20, rigs::rotate::run),
     ("power-cut", 60, rigs::power_cut::run),
@@ -104,7 +108,7 @@ fn option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
     args.get(at + 1).map(String::as_str)
 }
 
-fn plan(args: &[String]) -> Result<(fn(&Plan) -> Result<Tally>, Plan)> {
+fn plan(args: &[String]) -> Result<(Run, Plan)> {
     let dir = args.first().ok_or_else(|| broken("no directory"))?;
     let name = args.get(1).ok_or_else(|| broken("no rig"))?;
     let (_, rounds, run) =

@@ -15,15 +15,27 @@ pub enum Event {
     Opening,
     Opened,
     /// An order was acknowledged.
-    Acked { index: u64, fresh: bool, receipt: ReceiptBytes },
+    Acked {
+        index: u64,
+        fresh: bool,
+        receipt: ReceiptBytes,
+    },
     /// A submit failed and nothing is recorded.
-    NotRecorded { index: u64, kind: Kind },
+    NotRecorded {
+        index: u64,
+        kind: Kind,
+    },
     /// A submit failed and the outcome is unknown.
-    InDoubt { index: u64 },
+    InDoubt {
+        index: u64,
+    },
     Closing,
     Closed,
     /// Opening failed. `by_the_system`: the operating system said no, and the ledger only says so.
-    Refused { by_the_system: bool, why: String },
+    Refused {
+        by_the_system: bool,
+        why: String,
+    },
     /// Something that must never happen, seen by the child.
     Wrong(String),
     /// Nothing more comes.
@@ -65,11 +77,9 @@ impl Kind {
 /// The event that the outcome of a submit is.
 pub fn event_of(index: u64, result: &order_ledger::Result<order_ledger::Outcome>) -> Event {
     match result {
-        Ok(outcome) => Event::Acked {
-            index,
-            fresh: outcome.how == How::Fresh,
-            receipt: outcome.receipt.to_bytes(),
-        },
+        Ok(outcome) => {
+            Event::Acked { index, fresh: outcome.how == How::Fresh, receipt: outcome.receipt.to_bytes() }
+        }
         Err(error) => match error.certainty() {
             Certainty::NotRecorded => Event::NotRecorded { index, kind: Kind::of(error) },
             Certainty::Unknown => Event::InDoubt { index },
@@ -144,10 +154,9 @@ impl Event {
                 index: index(rest.get(1..)?)?,
                 receipt: rest.get(9..)?.try_into().ok()?,
             },
-            4 => Event::NotRecorded {
-                kind: Kind::from_number(*rest.first()?),
-                index: index(rest.get(1..)?)?,
-            },
+            4 => {
+                Event::NotRecorded { kind: Kind::from_number(*rest.first()?), index: index(rest.get(1..)?)? }
+            }
             5 => Event::InDoubt { index: index(rest)? },
             6 => Event::Closing,
             7 => Event::Closed,

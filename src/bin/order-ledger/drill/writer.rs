@@ -30,7 +30,8 @@ pub(crate) fn prefix(run: &str, round: u32) -> String {
 
 /// The content of the order with this key: 60 to 3,000 bytes that follow from it.
 pub(crate) fn payload(key: &str) -> Vec<u8> {
-    let sum = key.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let sum =
+        key.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let padding = "x".repeat(usize::try_from(sum % 2940).unwrap_or(0));
     format!(r#"{{"drill":"{key}","quantity":{sum},"note":"{padding}"}}"#).into_bytes()
 }
@@ -57,7 +58,10 @@ fn submit(ledger: &Ledger, key: &str) -> Ticket {
 }
 
 /// Waits for the older half, and says so.
-fn acknowledge(on_their_way: &mut VecDeque<(Ticket, String)>, out: &mut Out) -> Result<(), Failure> {
+fn acknowledge(
+    on_their_way: &mut VecDeque<(Ticket, String)>,
+    out: &mut Out,
+) -> Result<(), Failure> {
     for (mut ticket, key) in on_their_way.drain(..WINDOW / 2) {
         let outcome = ticket.wait(None)?;
         out.line(format_args!("{key} {}", outcome.receipt))?;

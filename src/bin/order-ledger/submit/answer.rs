@@ -108,7 +108,14 @@ impl Answer {
                     // Whatever else there may be one day: it was there before.
                     _ => Became::Replayed,
                 };
-                Answer { line, key, outcome, recorded: Some(recorded), problem: None, unusable: false }
+                Answer {
+                    line,
+                    key,
+                    outcome,
+                    recorded: Some(recorded),
+                    problem: None,
+                    unusable: false,
+                }
             }
             Err(error) => Answer::failed(line, key, error),
         }
@@ -191,7 +198,7 @@ impl fmt::Display for Tally {
             ("in doubt", self.in_doubt),
         ];
         let lines: u64 = counts.iter().map(|(_, count)| count).sum();
-        write!(f, "{lines} lines:")?;
+        write!(f, "{lines} {}:", if lines == 1 { "line" } else { "lines" })?;
         let mut separator = " ";
         for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
             write!(f, "{separator}{count} {name}")?;

@@ -44,7 +44,7 @@ pub(crate) struct Line {
 }
 
 pub(crate) enum Said {
-    Order(Submission),
+    Order(Box<Submission>),
     /// Not an order, and why.
     Invalid(String),
 }
@@ -127,7 +127,7 @@ fn read(input: Box<dyn Read + Send>, client: &[u8], budget: &Budget, sender: &Sy
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with key and order")]
+#[serde(deny_unknown_fields)]
 struct Fields<'a> {
     #[serde(borrow)]
     key: Cow<'a, str>,
@@ -152,6 +152,10 @@ fn parse(client: &[u8], text: &[u8]) -> (Option<String>, Said) {
             return (None, Said::Invalid(why));
         }
     };
+    // The parser would take an array of the values as well.
+    if !utf8.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(utf8).is_ok() {
+        return (None, Said::Invalid("not an object with key and order".into()));
+    }
     let fields: Fields<'_> = match serde_json::from_str(utf8) {
         Ok(fields) => fields,
         Err(error) => return (key_of(utf8), Said::Invalid(explain(&error))),
@@ -171,7 +175,7 @@ fn parse(client: &[u8], text: &[u8]) -> (Option<String>, Said) {
     if let Some(kind) = &fields.kind {
         submission = submission.kind(kind.as_bytes());
     }
-    (key, Said::Order(submission))
+    (key, Said::Order(Box::new(submission)))
 }
 
 /// The key of a line that is JSON but not an order.
@@ -205,7 +209,7 @@ mod tests {
 
     fn order(text: &str) -> Submission {
         match parse(b"web", text.as_bytes()) {
-            (_, Said::Order(submission)) => submission,
+            (_, Said::Order(submission)) => *submission,
             (_, Said::Invalid(why)) => panic!("{why}"),
         }
     }
@@ -227,9 +231,11 @@ mod tests {
     #[test]
     fn fields_that_are_null_are_not_there() {
         let bare = order(r#"{"key":"k","order":1}"#);
-        let nulls = r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null}"#;
+        let nulls =
+            r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null}"#;
         assert_eq!(order(nulls), bare);
-        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7}"#;
+        let full =
+            r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7}"#;
         assert_eq!(order(full), bare.account("A").external_ref("R").kind("K").schema(7));
     }
 
@@ -239,7 +245,8 @@ mod tests {
         for (text, key, words) in [
             (&br#"{"key":"k","#[..], None, "not JSON: EOF while parsing"),
             (b"tea", None, "not JSON: "),
-            (b"42", None, "expected an object with key and order"),
+            (b"42", None, "not an object with key and order"),
+            (br#"["k",1]"#, None, "not an object with key and order"),
             (br#"{"order":{}}"#, None, "missing field `key`"),
             (br#"{"key":"k"}"#, key(), "missing field `order`"),
             (br#"{"key":"k","order":null}"#, key(), "order is null"),

@@ -106,13 +106,7 @@ impl Rig<'_> {
         Ok(())
     }
 
-    fn workload(
-        &mut self,
-        number: u64,
-        fs: &FileSystem,
-        relaxed: bool,
-        tally: &mut Tally,
-    ) -> Result<()> {
+    fn workload(&mut self, number: u64, fs: &FileSystem, relaxed: bool, tally: &mut Tally) -> Result<()> {
         let mut rng = Rng::for_round(self.plan.seed, number);
         let mib = fs.image_mib;
         // One FUSE mount per workload: a workload is a fresh start in every respect.
@@ -355,8 +349,7 @@ impl Eye<'_> {
             }
             let log = disk.take_log();
             mounted.unmount()?;
-            let recording =
-                Recording { base: image, log, work: work.clone(), book: book.clone() };
+            let recording = Recording { base: image, log, work: work.clone(), book: book.clone() };
             image = after_recovery(&recording, rng, tally);
             depth += 1;
             tally.add("crashes_in_recovery", 1);

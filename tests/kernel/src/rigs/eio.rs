@@ -195,13 +195,7 @@ fn submit_until_it_fails(
 }
 
 /// What a poisoned ledger still does, and what it refuses.
-fn poisoned_ledger(
-    ledger: &Ledger,
-    book: &mut Book,
-    at: &std::path::Path,
-    rng: &mut Rng,
-    tally: &mut Tally,
-) {
+fn poisoned_ledger(ledger: &Ledger, book: &mut Book, at: &std::path::Path, rng: &mut Rng, tally: &mut Tally) {
     // XFS shuts down when its own log can't be written; then nothing can be read from it.
     let down = std::fs::metadata(at.join("orders.ledger")).is_err();
     for index in 1_000_000..1_000_003 {

@@ -82,7 +82,7 @@ impl Bench {
 fn canary(plan: &Plan, fs: &FileSystem, tally: &mut Tally) -> Result<()> {
     let mut seen = Tally::new("power-cut canary", plan.seed);
     seen.loss_expected = true;
-    let mut rng = Rng::new(plan.seed ^ 0x63_616e_6172_79);
+    let mut rng = Rng::new(plan.seed ^ 0x6361_6e61_7279);
     let bench = Bench::new(plan, "canary", fs, fs.image_mib)?;
     for round in 0..CANARY_CUTS {
         seen.round = round;
@@ -197,9 +197,7 @@ fn one_image(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
     for cut_number in 1..=CUTS_PER_IMAGE {
         if kind != 1 && rng.chance(40) {
             // A ledger that has never been opened before.
-            if work.dir.exists() {
-                std::fs::remove_dir_all(&work.dir).doing("removing a ledger")?;
-            }
+            remove_ledger(&work.dir)?;
             book = Book::new(rng.next(), sizes);
             work = work_on(&mounted, cut_number, &book, &mut rng);
         }
@@ -216,7 +214,7 @@ fn one_image(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
                 tally.wrong("a ledger with acknowledged orders is gone".into());
             }
             tally.add("no_room", 1);
-            std::fs::remove_dir_all(&work.dir).doing("removing a ledger")?;
+            remove_ledger(&work.dir)?;
             continue;
         }
         book.check(&work.dir, &work.options(), Look::random(&mut rng), &mut rng, tally);
@@ -229,6 +227,14 @@ fn one_image(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
     }
     mounted.unmount()?;
     bench.remove()
+}
+
+/// The cut may have come before there was anything to remove.
+fn remove_ledger(dir: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).doing("removing a ledger"),
+        _ => Ok(()),
+    }
 }
 
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) -> Result<()> {

@@ -1,0 +1,16 @@
+//! The command line from the outside: every command, every exit code, every kind of broken input.
+//!
+//! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
+//! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
+//! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
+//! - [`kills`]: kill -9 in the middle, and the drill
+//! - [`northwind`]: 830 real orders
+
+mod broken;
+mod damage;
+mod failing;
+mod kills;
+mod northwind;
+mod read;
+mod run;
+mod submit;
