@@ -36,8 +36,8 @@ pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, ve
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use ledger::{
-    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
-    Stats, Views, ViewsStats,
+    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader, Stats, Views,
+    ViewsStats,
 };
 pub use order::limits;
 pub use order::{

@@ -134,9 +134,15 @@ mod tests {
             if let Ok(rule) = cells[0].parse::<u32>() {
                 rules.push(rule);
             }
-            let Some(name) = cells[2].strip_prefix('`').and_then(|cell| cell.strip_suffix('`')) else {
-                assert!(cells[2].is_empty() || cells[2].contains("does not apply") || cells[2] == "tests"
-                    || cells[0].starts_with("--"), "{row}");
+            let Some(name) = cells[2].strip_prefix('`').and_then(|cell| cell.strip_suffix('`'))
+            else {
+                assert!(
+                    cells[2].is_empty()
+                        || cells[2].contains("does not apply")
+                        || cells[2] == "tests"
+                        || cells[0].starts_with("--"),
+                    "{row}"
+                );
                 continue;
             };
             assert!(text.contains(&format!("fn {name}()")), "there is no test {name}");

@@ -568,8 +568,7 @@ impl History {
 
     fn submit_many(&mut self, ledger: &Ledger, tickets: &mut Tickets) {
         let names: Vec<_> = (0..1 + self.random.below(9)).map(|_| self.some_key()).collect();
-        let batch: Vec<_> =
-            names.iter().map(|name| self.known[name].submission.clone()).collect();
+        let batch: Vec<_> = names.iter().map(|name| self.known[name].submission.clone()).collect();
         let results = ledger.submit_many(&batch);
         self.settle(ledger, tickets);
         for (name, result) in names.iter().zip(results) {
@@ -585,12 +584,7 @@ impl History {
     }
 
     /// Takes in what a caller was told, and holds it against what it knew.
-    fn answered(
-        &mut self,
-        ledger: &Ledger,
-        name: &Name,
-        result: Result<Outcome, Error>,
-    ) {
+    fn answered(&mut self, ledger: &Ledger, name: &Name, result: Result<Outcome, Error>) {
         let known = self.known.get_mut(name).unwrap();
         let (refused, later) = match self.validator {
             true => (
@@ -621,7 +615,10 @@ impl History {
                 known.fate = fate;
             }
             (Certainty::Unknown, kind) => {
-                assert!(ledger.poisoned().is_some() || matches!(kind, ErrorKind::Io { .. }), "{error}");
+                assert!(
+                    ledger.poisoned().is_some() || matches!(kind, ErrorKind::Io { .. }),
+                    "{error}"
+                );
                 if matches!(kind, ErrorKind::InDoubt { .. }) {
                     assert!(matches!(known.fate, Fate::Free | Fate::InDoubt), "{error}");
                     known.fate = Fate::InDoubt;

@@ -56,7 +56,11 @@ impl Random {
 
 /// Segments as small as the simulated disk allows, and no space kept back.
 pub(crate) fn small() -> Options {
-    Options::new().segment_bytes(16 * 1024).disk_reserve_bytes(0).disk_free_min_bytes(0).views(Views::Off)
+    Options::new()
+        .segment_bytes(16 * 1024)
+        .disk_reserve_bytes(0)
+        .disk_free_min_bytes(0)
+        .views(Views::Off)
 }
 
 pub(crate) fn open(disk: &SimDisk, host: &SimHost) -> order_ledger::Result<Ledger> {
@@ -292,5 +296,8 @@ pub(crate) fn lines(calls: &Mutex<Vec<Call>>) -> Vec<String> {
 
 /// The place of a line; panics when it is missing.
 pub(crate) fn place(lines: &[String], line: &str) -> usize {
-    lines.iter().position(|other| other == line).unwrap_or_else(|| panic!("no {line:?} in {lines:#?}"))
+    lines
+        .iter()
+        .position(|other| other == line)
+        .unwrap_or_else(|| panic!("no {line:?} in {lines:#?}"))
 }

@@ -56,11 +56,10 @@ fn rule_50_the_bodies_of_version_1_have_the_bytes_that_are_committed() {
         assert_eq!(body.refusal(), refusal, "{name}");
         let submitted = body.submitted().unwrap();
         assert_eq!(submitted.content(), submission.content(), "{name}");
-        assert_eq!((submitted.client, submitted.key, submitted.salt), (
-            submission.client(),
-            submission.key(),
-            SALT
-        ));
+        assert_eq!(
+            (submitted.client, submitted.key, submitted.salt),
+            (submission.client(), submission.key(), SALT)
+        );
     }
 }
 
@@ -100,7 +99,8 @@ fn rule_50_the_golden_bytes_are_read_by_a_second_crate() {
             salt: take(reader),
             payload: take(reader),
         };
-        let refused = refusal.as_ref().map(|_| (take::<u32>(reader), take::<&str>(reader).to_owned()));
+        let refused =
+            refusal.as_ref().map(|_| (take::<u32>(reader), take::<&str>(reader).to_owned()));
         assert!(reader.is_empty(), "{name}: {} bytes left over", reader.len());
         assert_eq!(refused, refusal.map(|refusal| (refusal.code, refusal.reason)), "{name}");
         let kind = if refused.is_some() { KIND_REFUSED } else { KIND_ACCEPTED };

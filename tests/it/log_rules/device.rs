@@ -257,7 +257,10 @@ fn rule_16_what_cannot_be_read_is_an_error_and_never_the_end_of_the_log() {
             match open(&copy, &host) {
                 Err(error) => {
                     refused += 1;
-                    assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{path} {sector}: {error}");
+                    assert!(
+                        matches!(error.kind(), ErrorKind::Io { .. }),
+                        "{path} {sector}: {error}"
+                    );
                 }
                 Ok(ledger) => match all_orders(&ledger) {
                     Ok(found) => assert_eq!(found.len(), orders, "{path} {sector}"),

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use order_ledger::disk::sim::{Crash, CrashMode, Fault};
 use order_ledger::Options;
+use order_ledger::disk::sim::{Crash, CrashMode, Fault};
 
 use crate::rig::{Hooked, all_orders, fill, kind, large, lines, open, order, place, sim, small};
 
@@ -29,7 +29,10 @@ fn rule_1_an_order_is_acknowledged_only_after_the_sync_that_covers_it() {
 #[test]
 fn child_of_rule_2() {
     let Ok(path) = std::env::var("ORDER_LEDGER_RULE_2") else { return };
-    let options = Options::new().views(order_ledger::Views::Off).segment_bytes(1 << 20).seal_after(Duration::from_secs(3600));
+    let options = Options::new()
+        .views(order_ledger::Views::Off)
+        .segment_bytes(1 << 20)
+        .seal_after(Duration::from_secs(3600));
     let ledger = options.open(path).unwrap();
     eprintln!("ACK open");
     for number in 0..20 {
@@ -50,17 +53,30 @@ fn rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_befo
     let dir = tempfile::tempdir().unwrap();
     let (path, trace) = (dir.path().join("parent/orders.ledger"), dir.path().join("trace"));
     let child = Command::new("strace")
-        .args(["-f", "-y", "-e", "trace=write,pwrite64,fdatasync,fsync,sync_file_range,msync,ftruncate"])
+        .args([
+            "-f",
+            "-y",
+            "-e",
+            "trace=write,pwrite64,fdatasync,fsync,sync_file_range,msync,ftruncate",
+        ])
         .arg("-o")
         .arg(&trace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "log_rules::durability::child_of_rule_2", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "log_rules::durability::child_of_rule_2",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("ORDER_LEDGER_RULE_2", &path)
         .output();
     let child = match child {
         Ok(child) if child.status.success() => child,
         Ok(child) => {
-            println!("SKIPPED: strace may not trace here: {}", String::from_utf8_lossy(&child.stderr));
+            println!(
+                "SKIPPED: strace may not trace here: {}",
+                String::from_utf8_lossy(&child.stderr)
+            );
             return;
         }
         Err(error) => {
@@ -79,7 +95,10 @@ fn rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_befo
             dirs.push(line.to_owned());
         }
         if opened && line.contains(".seg>") {
-            assert!(!name.starts_with("ftruncate"), "the size changed on the way to an answer: {line}");
+            assert!(
+                !name.starts_with("ftruncate"),
+                "the size changed on the way to an answer: {line}"
+            );
             if name.starts_with("fdatasync(") && line.ends_with("<unfinished ...>") {
                 // Other threads' calls stand between its beginning and its end.
                 unfinished = true;

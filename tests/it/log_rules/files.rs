@@ -9,7 +9,8 @@ use order_ledger::{Durability, ErrorKind, How, Ledger, Options, Reader, Submissi
 
 use super::forge;
 use crate::rig::{
-    Call, Hooked, all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, read, settle, sim, small,
+    Call, Hooked, all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, read,
+    settle, sim, small,
 };
 
 const FIRST: &str = "wal/0000000001.seg";
@@ -192,7 +193,10 @@ fn rule_48_groups_that_come_while_a_reader_looks_for_the_end_are_not_damage() {
 fn rule_48_readers_beside_a_writer_in_real_threads_see_what_was_acknowledged_and_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("orders.ledger");
-    let options = Options::new().views(Views::Off).segment_bytes(1 << 20).seal_after(Duration::from_millis(1));
+    let options = Options::new()
+        .views(Views::Off)
+        .segment_bytes(1 << 20)
+        .seal_after(Duration::from_millis(1));
     let ledger = options.open(&path).unwrap();
     let acknowledged = AtomicU64::new(0);
     let done = AtomicBool::new(false);
@@ -316,7 +320,8 @@ fn rule_52_bounds_are_checked_before_a_group_is_formed() {
     let (disk, host) = sim(52);
     let options = small().queue_orders_max(8).client_share_percent(100);
     let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
-    let mut tickets: Vec<_> = (0..20).map(|number| ledger.submit_deferred(&order(number))).collect();
+    let mut tickets: Vec<_> =
+        (0..20).map(|number| ledger.submit_deferred(&order(number))).collect();
     ledger.pump();
     let taken = tickets.iter_mut().filter_map(|ticket| ticket.wait(None).ok()).count();
     assert_eq!(taken, 8);

@@ -64,7 +64,11 @@ pub(crate) struct Record<'a> {
 }
 
 /// A group of these records that follows `after` in `segment`, valid in every respect.
-pub(crate) fn group_after(segment: &[u8], after: Option<&Group>, records: &[Record<'_>]) -> Vec<u8> {
+pub(crate) fn group_after(
+    segment: &[u8],
+    after: Option<&Group>,
+    records: &[Record<'_>],
+) -> Vec<u8> {
     let (number, first_seq, link) = match after {
         Some(after) => (after.number + 1, after.first_seq + u64::from(after.count), after.crc),
         None => (u64_at(segment, 56), u64_at(segment, 48), u32_at(segment, 4092)),

@@ -4,7 +4,9 @@ use order_ledger::disk::sim::{Crash, CrashMode, SimDisk};
 use order_ledger::{ErrorKind, How};
 
 use super::forge::{self, GROUPS_START, Record, append, close_block, groups, u64_at};
-use crate::rig::{all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, settle, sim, tear};
+use crate::rig::{
+    all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, settle, sim, tear,
+};
 
 const FIRST: &str = "wal/0000000001.seg";
 const SECOND: &str = "wal/0000000002.seg";
@@ -69,7 +71,10 @@ fn rule_22_a_missing_segment_is_noticed_wherever_it_was() {
             }
             let before = durable(&copy, "");
             let kind = kind(open(&copy, &host));
-            assert!(matches!(kind, ErrorKind::Corrupt(_) | ErrorKind::LogLostData { .. }), "{kind:?}");
+            assert!(
+                matches!(kind, ErrorKind::Corrupt(_) | ErrorKind::LogLostData { .. }),
+                "{kind:?}"
+            );
             let mut after = durable(&copy, "");
             after.insert("LOCK".into(), before["LOCK"].clone());
             assert!(before == after, "a byte was changed");
@@ -214,11 +219,20 @@ fn rule_27_a_record_of_an_unknown_kind_is_refused_unless_it_may_be_skipped() {
     let (disk, host) = sim(27);
     let receipts = fill_and_kill(&disk, &host, 3);
     let at = 1_900_000_000_000_000_000;
-    for (kind_number, version, known) in
-        [(200, 1, true), (128, 9, true), (255, 255, true), (9, 1, false), (1, 2, false), (127, 1, false)]
-    {
+    for (kind_number, version, known) in [
+        (200, 1, true),
+        (128, 9, true),
+        (255, 255, true),
+        (9, 1, false),
+        (1, 2, false),
+        (127, 1, false),
+    ] {
         let copy = copy(&disk);
-        append(&copy, FIRST, &[Record { kind: kind_number, version, at, body: b"from the future" }]);
+        append(
+            &copy,
+            FIRST,
+            &[Record { kind: kind_number, version, at, body: b"from the future" }],
+        );
         let before = durable(&copy, "wal");
         match known {
             true => {

@@ -379,7 +379,8 @@ fn rule_40_one_key_in_one_round_is_one_record_and_one_fate() {
         let answers: Vec<_> = tickets.iter_mut().map(|ticket| ticket.wait(None)).collect();
         match fault {
             None => {
-                let fresh = |how| answers.iter().flatten().filter(|answer| answer.how == how).count();
+                let fresh =
+                    |how| answers.iter().flatten().filter(|answer| answer.how == how).count();
                 assert_eq!((fresh(How::Fresh), fresh(How::Joined)), (1, 15));
             }
             Some(_) => {

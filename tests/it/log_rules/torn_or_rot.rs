@@ -10,8 +10,8 @@ use order_ledger::{ErrorKind, How, Order};
 
 use super::forge;
 use crate::rig::{
-    Random, all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, read, settle, sim,
-    small, tear,
+    Random, all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, read, settle,
+    sim, small, tear,
 };
 
 const FIRST: &str = "wal/0000000001.seg";
@@ -195,9 +195,7 @@ fn twenty_thousand_torn_groups_are_cut_and_never_refused() {
         let (disk, host) = sim(image);
         let options = match image % 2 {
             0 => small().segment_bytes(64 * 1024),
-            _ => small()
-                .segment_bytes(64 * 1024)
-                .group_padding(order_ledger::GroupPadding::Block),
+            _ => small().segment_bytes(64 * 1024).group_padding(order_ledger::GroupPadding::Block),
         };
         let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
         let before = 1 + random.below(5);
@@ -210,8 +208,10 @@ fn twenty_thousand_torn_groups_are_cut_and_never_refused() {
         let new = disk.read_durable(FIRST).unwrap();
         disk.kill();
         drop(ledger);
-        let sectors: Vec<usize> =
-            (0..new.len()).step_by(512).filter(|at| old[*at..at + 512] != new[*at..at + 512]).collect();
+        let sectors: Vec<usize> = (0..new.len())
+            .step_by(512)
+            .filter(|at| old[*at..at + 512] != new[*at..at + 512])
+            .collect();
         let snapshot = disk.snapshot();
         for _ in 0..500 {
             disk.restore(&snapshot);
