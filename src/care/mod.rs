@@ -1,6 +1,6 @@
 //! Care for a ledger that is there: looking after what is on disk, apart from using it.
 //!
-//! - [`verify`]: reads every byte and says what is wrong; [`report`]: how it says it
+//! - [`mod@verify`]: reads every byte and says what is wrong; [`report`]: how it says it
 //! - [`opened`]: a segment's file; [`groups`], [`tail`]: its two halves, judged
 //!
 //! Uses recovery, tables, the log and the disk; nobody uses it but callers. Never writes.
