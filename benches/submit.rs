@@ -99,7 +99,9 @@ fn deferred(criterion: &mut Criterion, ledger: &Ledger) {
             let mut tickets = VecDeque::with_capacity(IN_FLIGHT);
             let started = Instant::now();
             for order in &orders {
-                if tickets.len() == IN_FLIGHT && let Some(oldest) = tickets.pop_front() {
+                if tickets.len() == IN_FLIGHT
+                    && let Some(oldest) = tickets.pop_front()
+                {
                     wait(oldest);
                 }
                 tickets.push_back(ledger.submit_deferred(order));

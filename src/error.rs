@@ -250,7 +250,9 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match &self.inner.kind {
-            ErrorKind::Invalid { .. } => "correct the order and submit it again; its key is still free",
+            ErrorKind::Invalid { .. } => {
+                "correct the order and submit it again; its key is still free"
+            }
             ErrorKind::Conflict { .. } => {
                 "the key belongs to another order: take a new key for a new order"
             }
@@ -317,7 +319,9 @@ impl fmt::Display for Error {
             ErrorKind::DiskLow { free_bytes } => {
                 write!(f, "too little space on the disk for new orders ({free_bytes} bytes free)")
             }
-            ErrorKind::InDoubt { why } => write!(f, "it is not known whether this is recorded: {why}"),
+            ErrorKind::InDoubt { why } => {
+                write!(f, "it is not known whether this is recorded: {why}")
+            }
             ErrorKind::Poisoned { why } => {
                 write!(f, "not recorded: the ledger stopped writing after a failure: {why}")
             }
@@ -337,7 +341,10 @@ impl fmt::Display for Error {
             }
             ErrorKind::Corrupt(damage) => write!(f, "the log is damaged: {damage}"),
             ErrorKind::LogLostData { witness_seq, log_seq, witness } => {
-                write!(f, "the log lost data: {witness} has seen seq {witness_seq} durable, the log ends ")?;
+                write!(
+                    f,
+                    "the log lost data: {witness} has seen seq {witness_seq} durable, the log ends "
+                )?;
                 match log_seq {
                     Some(seq) => write!(f, "at seq {seq}"),
                     None => write!(f, "before the first record"),

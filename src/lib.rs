@@ -14,7 +14,7 @@
 //! - `commit`: the one write path: admit, append, sync, apply, publish, answer; [`Ticket`]
 //! - `views`: lists that are asked for, in sled: derived, disposable, never believed for absence
 //! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
-//! - `care`: reads every byte and says what is wrong: [`verify`]
+//! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
 
 mod admission;
@@ -36,8 +36,8 @@ pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, ve
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use ledger::{
-    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
-    Stats, Views, ViewsStats,
+    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader, Stats, Views,
+    ViewsStats,
 };
 pub use order::limits;
 pub use order::{

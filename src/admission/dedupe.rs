@@ -57,7 +57,12 @@ impl Lookup {
     ///
     /// # Errors
     /// `Conflict`, or `Refused` when the order was refused for good.
-    pub(crate) fn answer(&self, record: &Record, submission: &Submission, how: How) -> Result<Outcome> {
+    pub(crate) fn answer(
+        &self,
+        record: &Record,
+        submission: &Submission,
+        how: How,
+    ) -> Result<Outcome> {
         let (frame, body) = (record.frame(), record.body()?);
         let (Some(submitted), Some(receipt)) =
             (body.submitted(), self.log.issuer.receipt(&frame, &body))

@@ -37,10 +37,8 @@ mod tests {
         let with = |client: usize, key: usize, payload: usize| {
             Submission::new(vec![b'c'; client], vec![b'k'; key], vec![0; payload])
         };
-        let fits = with(64, 255, PAYLOAD_BYTES_MAX)
-            .kind([1; 64])
-            .account([1; 64])
-            .external_ref([1; 128]);
+        let fits =
+            with(64, 255, PAYLOAD_BYTES_MAX).kind([1; 64]).account([1; 64]).external_ref([1; 128]);
         assert!(check(&fits).is_ok());
         assert!(check(&with(1, 1, 0)).is_ok());
         for broken in [

@@ -65,7 +65,6 @@ impl Committed<'_> {
 /// Runs the validator; a panic in it refuses the order for now.
 pub(crate) fn run(validator: &dyn Validator, order: &Submission, lookup: &Lookup) -> Verdict {
     let committed = Committed { lookup };
-    catch_unwind(AssertUnwindSafe(|| validator.validate(order, &committed))).unwrap_or_else(|_| {
-        Verdict::RefuseForNow { reason: "the validator panicked".to_owned() }
-    })
+    catch_unwind(AssertUnwindSafe(|| validator.validate(order, &committed)))
+        .unwrap_or_else(|_| Verdict::RefuseForNow { reason: "the validator panicked".to_owned() })
 }

@@ -6,8 +6,8 @@
 use std::io;
 use std::time::Duration;
 
+use super::opened::Opened;
 use super::report::{Finding, Severity, at};
-use super::verify::{Opened, start_of};
 use crate::bytes::to_usize;
 use crate::disk::{DiskFile, Host, read_up_to};
 use crate::order::{Durability, Seq, Timestamp};
@@ -72,7 +72,7 @@ pub(crate) fn walk(
     });
     let known_end = sealed_at.or(next);
     let mut walked = Groups {
-        end: start_of(opened, last_at),
+        end: Position::start(header, opened.header_crc, last_at),
         reached: true,
         whole: true,
         groups: 0,

@@ -1,11 +1,12 @@
 //! Care for a ledger that is there: looking after what is on disk, apart from using it.
 //!
-//! - [`verify`]: reads every byte and says what is wrong; [`report`]: how it says it
-//! - [`groups`], [`tail`]: the two halves of a segment, judged
+//! - [`mod@verify`]: reads every byte and says what is wrong; [`report`]: how it says it
+//! - [`opened`]: a segment's file; [`groups`], [`tail`]: its two halves, judged
 //!
 //! Uses recovery, tables, the log and the disk; nobody uses it but callers. Never writes.
 
 pub(crate) mod groups;
+pub(crate) mod opened;
 pub(crate) mod report;
 pub(crate) mod tail;
 #[cfg(test)]

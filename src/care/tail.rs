@@ -6,8 +6,8 @@
 //! behind: every sector is as it was (zeros) or as it was going to be.
 
 use super::groups::Groups;
+use super::opened::Opened;
 use super::report::{Finding, Severity, at};
-use super::verify::Opened;
 use crate::bytes::to_usize;
 use crate::disk::read_up_to;
 use crate::tables::run;

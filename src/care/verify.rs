@@ -12,21 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::groups::{self, Groups, Successor};
+use super::opened::{Opened, open_segment, peek_header};
 use super::report::{Finding, Severity, VerifyReport, at};
 use super::tail;
-use crate::bytes::to_usize;
 use crate::disk::os::{OsDisk, OsHost};
-use crate::disk::{self, Disk, DiskFile, Host, Open};
+use crate::disk::{self, Disk, Host, Open};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{LedgerId, Seq, Timestamp};
 use crate::recovery::identity::{self, Identity};
 use crate::tables::hash::KeyHasher;
 use crate::tables::manifest::{self, Manifest};
-use crate::wal::format::{
-    BLOCK_BYTES, Footer, GROUPS_START, SegmentHeader, Unreadable, WAL_DIR, segment_number,
-    segment_path,
-};
-use crate::wal::scan::Position;
+use crate::wal::format::{WAL_DIR, segment_number, segment_path};
 
 /// How often what looks wrong, and may be in motion, is looked at, and the pause in between. A segment
 /// takes tens of milliseconds to be sealed.
@@ -152,18 +148,6 @@ struct Walk<'a> {
     total: u64,
     progress: Progress<'a>,
     report: VerifyReport,
-}
-
-/// A segment's file with a valid header.
-pub(crate) struct Opened {
-    pub(crate) path: String,
-    pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) header: SegmentHeader,
-    pub(crate) header_crc: u32,
-    /// Size of the file when it was opened.
-    pub(crate) bytes: u64,
-    /// The footer, when there is a valid one of this very segment.
-    pub(crate) footer: Option<Footer>,
 }
 
 /// One look at a segment.
@@ -313,51 +297,6 @@ impl Walk<'_> {
     }
 }
 
-/// Opens a segment and reads its header and footer, past the page cache.
-fn open_segment(disk: &dyn Disk, number: u64) -> std::result::Result<Opened, Finding> {
-    let path = segment_path(number);
-    let unreadable = |offset: u64, error: io::Error| {
-        at(&path).offset(offset).found(Severity::Unreadable, format!("it can't be read: {error}"))
-    };
-    let file = disk.open(&path, Open::Read).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => at(&path).found(Severity::Log, "the segment is missing"),
-        _ => unreadable(0, error),
-    })?;
-    let bytes = file.bytes().map_err(|error| unreadable(0, error))?;
-    // What the disk holds is the question, not what memory remembers. Best effort.
-    drop(file.drop_cache());
-    let block_at = |offset: u64| {
-        let mut block = vec![0; to_usize(BLOCK_BYTES)];
-        let read = disk::read_up_to(&*file, &mut block, offset)?;
-        block.truncate(read);
-        Ok(block)
-    };
-    let header = SegmentHeader::decode(&block_at(0).map_err(|error| unreadable(0, error))?);
-    let (header, header_crc) = header.map_err(|why| match why {
-        Unreadable::Newer(found) => at(&path).offset(0).found(
-            Severity::Unreadable,
-            format!("the segment is of format version {found}, which this program does not know"),
-        ),
-        Unreadable::Invalid(what) => {
-            at(&path).offset(0).found(Severity::Log, format!("segment header: {what}"))
-        }
-    })?;
-    let mut footer = None;
-    if let Some(offset) = bytes.checked_sub(BLOCK_BYTES).filter(|offset| *offset >= GROUPS_START) {
-        let block = block_at(offset).map_err(|error| unreadable(offset, error))?;
-        footer = Footer::decode(&block).ok().filter(|footer| footer.header_crc == header_crc);
-    }
-    Ok(Opened { path, file, header, header_crc, bytes, footer })
-}
-
-/// The header of a segment, when there is one and it is valid.
-fn peek_header(disk: &dyn Disk, number: u64) -> Option<SegmentHeader> {
-    let file = disk.open(&segment_path(number), Open::Read).ok()?;
-    let mut block = vec![0; to_usize(BLOCK_BYTES)];
-    disk::read_exact_at(&*file, &mut block, 0).ok()?;
-    SegmentHeader::decode(&block).ok().map(|(header, _)| header)
-}
-
 /// The numbers of the segments that are there. Other names in `wal/` are noted.
 fn list_segments(disk: &dyn Disk, report: &mut VerifyReport) -> Result<BTreeSet<u64>> {
     let names = match disk.list(WAL_DIR) {
@@ -470,9 +409,4 @@ fn check_witness(witness: &Manifest, end: &Expected, report: &mut VerifyReport) 
         );
         report.add(place.found(Severity::Log, what));
     }
-}
-
-/// Where the groups of a segment begin, for the walk.
-pub(crate) fn start_of(opened: &Opened, last_at: Timestamp) -> Position {
-    Position::start(&opened.header, opened.header_crc, last_at)
 }

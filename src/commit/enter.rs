@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::queue::{InFlight, Named, Pending, Place, Queue, ScopedKey};
 use super::{Committer, Counters};
-use crate::admission::validator::{self, Validator, Verdict};
 use crate::admission::limits;
+use crate::admission::validator::{self, Validator, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{How, Outcome, Refusal, Submission};
 use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};

@@ -135,7 +135,8 @@ impl Committer {
     /// Writes one round and gives its answers.
     fn lead_round(&self) {
         let Some((entries, round)) = self.queue.lock().take() else { return };
-        let mut guard = Unwinding { committer: self, entries: &entries, round: &round, armed: true };
+        let mut guard =
+            Unwinding { committer: self, entries: &entries, round: &round, armed: true };
         let results = self.write_round(&entries);
         guard.armed = false;
         {
@@ -229,7 +230,9 @@ impl Committer {
                 self.disk_low.store(true, Ordering::Relaxed);
                 disk_low(&*self.disk, error)
             }
-            AppendError::NoRoom(error) => Error::io("making the next segment", error).not_recorded(),
+            AppendError::NoRoom(error) => {
+                Error::io("making the next segment", error).not_recorded()
+            }
             AppendError::NotWritten(error) => {
                 let why = format!("beginning a new segment: {error}");
                 self.poison(why.clone());

@@ -42,7 +42,11 @@ enum Stand {
 }
 
 impl Ticket {
-    pub(crate) fn new(committer: &Arc<Committer>, entry: Result<Entry>, submission: &Submission) -> Ticket {
+    pub(crate) fn new(
+        committer: &Arc<Committer>,
+        entry: Result<Entry>,
+        submission: &Submission,
+    ) -> Ticket {
         let state = match entry {
             Err(error) => Stand::Ready(Err(error)),
             Ok(Entry::Answered(outcome)) => Stand::Ready(Ok(outcome)),

@@ -102,8 +102,10 @@ impl Committer {
         }
         let sealed = self.seal_closed_in_background();
         self.prepare_next();
-        let idle_ns =
-            self.host.monotonic_ns().saturating_sub(self.upkeep.last_group_ns.load(Ordering::Relaxed));
+        let idle_ns = self
+            .host
+            .monotonic_ns()
+            .saturating_sub(self.upkeep.last_group_ns.load(Ordering::Relaxed));
         let idle = Duration::from_nanos(idle_ns) >= self.settings.seal_after;
         let proven = idle && self.seal_last_group();
         if sealed || proven {

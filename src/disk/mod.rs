@@ -170,7 +170,11 @@ pub trait Host: Send + Sync + Debug {
 }
 
 /// Writes all of `data` at `offset`: goes on after short writes and interrupted calls.
-pub(crate) fn write_all_at(file: &dyn DiskFile, mut data: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(
+    file: &dyn DiskFile,
+    mut data: &[u8],
+    mut offset: u64,
+) -> io::Result<()> {
     while !data.is_empty() {
         match file.write_at(data, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -186,11 +190,7 @@ pub(crate) fn write_all_at(file: &dyn DiskFile, mut data: &[u8], mut offset: u64
 }
 
 /// Reads into `buffer` from `offset` until it is full or the file ends; answers how many bytes.
-pub(crate) fn read_up_to(
-    file: &dyn DiskFile,
-    buffer: &mut [u8],
-    offset: u64,
-) -> io::Result<usize> {
+pub(crate) fn read_up_to(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset.saturating_add(filled as u64)) {
@@ -204,11 +204,7 @@ pub(crate) fn read_up_to(
 }
 
 /// Fills `buffer` from `offset`; `UnexpectedEof` when the file ends before.
-pub(crate) fn read_exact_at(
-    file: &dyn DiskFile,
-    buffer: &mut [u8],
-    offset: u64,
-) -> io::Result<()> {
+pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     if read_up_to(file, buffer, offset)? < buffer.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -227,7 +223,12 @@ pub(crate) fn sync(file: &dyn DiskFile) -> io::Result<()> {
 
 /// Puts a small file in place so that a crash leaves the old one or the new one, whole:
 /// write aside, sync, rename, sync the directory.
-pub(crate) fn replace_file(disk: &dyn Disk, dir: &str, name: &str, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace_file(
+    disk: &dyn Disk,
+    dir: &str,
+    name: &str,
+    content: &[u8],
+) -> io::Result<()> {
     let path = join(dir, name);
     let aside = format!("{path}.tmp");
     match disk.remove(&aside) {

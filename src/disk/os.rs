@@ -43,10 +43,7 @@ impl OsDisk {
         let path = std::path::absolute(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = retry_on_intr(|| rustix::fs::openat(CWD, &path, flags, Mode::empty()))?;
-        Ok(OsDisk {
-            dir: at_least(dir, FD_LEAST)?,
-            path,
-        })
+        Ok(OsDisk { dir: at_least(dir, FD_LEAST)?, path })
     }
 
     /// Opens a directory; creates it and its parents where missing, durably: each directory that got a
@@ -105,9 +102,7 @@ impl Disk for OsDisk {
             Open::Write => OFlags::RDWR,
             Open::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        Ok(Arc::new(OsFile {
-            file: self.open_at(path, flags)?.into(),
-        }))
+        Ok(Arc::new(OsFile { file: self.open_at(path, flags)?.into() }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -124,9 +119,7 @@ impl Disk for OsDisk {
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
-        Ok(retry_on_intr(|| {
-            rustix::fs::mkdirat(&self.dir, dir, DIR_MODE)
-        })?)
+        Ok(retry_on_intr(|| rustix::fs::mkdirat(&self.dir, dir, DIR_MODE))?)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -223,22 +216,15 @@ pub(crate) struct OsHost {
 
 impl OsHost {
     pub(crate) fn new() -> OsHost {
-        OsHost {
-            started: Instant::now(),
-        }
+        OsHost { started: Instant::now() }
     }
 }
 
 impl Host for OsHost {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the call that all others go through"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the call that all others go through")]
     fn wall_ns(&self) -> u64 {
         // A clock before 1970 is wrong anyway; after 2554 the count stands still.
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
     }
 
@@ -250,10 +236,7 @@ impl Host for OsHost {
         rand::fill(buffer);
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the call that all others go through"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the call that all others go through")]
     fn sleep(&self, duration: Duration) {
         std::thread::sleep(duration);
     }

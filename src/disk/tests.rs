@@ -34,10 +34,7 @@ fn content(disk: &dyn Disk, path: &str) -> Vec<u8> {
 fn a_file_is_created_once_and_reads_what_was_written() {
     on_both(|disk| {
         let file = disk.open("a", Open::CreateNew).unwrap();
-        assert_eq!(
-            disk.open("a", Open::CreateNew).unwrap_err().kind(),
-            ErrorKind::AlreadyExists
-        );
+        assert_eq!(disk.open("a", Open::CreateNew).unwrap_err().kind(), ErrorKind::AlreadyExists);
         write_all_at(&*file, b"hello", 0).unwrap();
         write_all_at(&*file, b"J", 0).unwrap();
         assert_eq!(file.bytes().unwrap(), 5);
@@ -107,24 +104,15 @@ fn directories_hold_names_and_list_them() {
     on_both(|disk| {
         assert_eq!(names(disk, ""), Vec::<String>::new());
         disk.create_dir("wal").unwrap();
-        assert_eq!(
-            disk.create_dir("wal").unwrap_err().kind(),
-            ErrorKind::AlreadyExists
-        );
+        assert_eq!(disk.create_dir("wal").unwrap_err().kind(), ErrorKind::AlreadyExists);
         put(disk, "wal/1", b"one");
         put(disk, "LEDGER", b"id");
         disk.sync_dir("wal").unwrap();
         disk.sync_dir("").unwrap();
         assert_eq!(names(disk, ""), ["LEDGER", "wal"]);
         assert_eq!(names(disk, "wal"), ["1"]);
-        assert_eq!(
-            disk.list("LEDGER").unwrap_err().kind(),
-            ErrorKind::NotADirectory
-        );
-        assert_eq!(
-            disk.remove("wal").unwrap_err().kind(),
-            ErrorKind::IsADirectory
-        );
+        assert_eq!(disk.list("LEDGER").unwrap_err().kind(), ErrorKind::NotADirectory);
+        assert_eq!(disk.remove("wal").unwrap_err().kind(), ErrorKind::IsADirectory);
     });
 }
 
@@ -147,25 +135,13 @@ fn a_rename_replaces_and_moves_between_directories() {
         disk.rename("a", "c").unwrap();
         assert_eq!(content(disk, "c/f"), b"new");
         // A directory replaces an empty directory, and not a full one; nothing moves into itself.
-        assert_eq!(
-            disk.rename("b", "c").unwrap_err().kind(),
-            ErrorKind::DirectoryNotEmpty
-        );
+        assert_eq!(disk.rename("b", "c").unwrap_err().kind(), ErrorKind::DirectoryNotEmpty);
         disk.rename("c", "b").unwrap();
-        assert_eq!(
-            disk.rename("b", "b/f").unwrap_err().kind(),
-            ErrorKind::InvalidInput
-        );
+        assert_eq!(disk.rename("b", "b/f").unwrap_err().kind(), ErrorKind::InvalidInput);
         disk.rename("b/f", "b/f").unwrap();
         disk.create_dir("e").unwrap();
-        assert_eq!(
-            disk.rename("b/f", "e").unwrap_err().kind(),
-            ErrorKind::IsADirectory
-        );
-        assert_eq!(
-            disk.rename("e", "b/f").unwrap_err().kind(),
-            ErrorKind::NotADirectory
-        );
+        assert_eq!(disk.rename("b/f", "e").unwrap_err().kind(), ErrorKind::IsADirectory);
+        assert_eq!(disk.rename("e", "b/f").unwrap_err().kind(), ErrorKind::NotADirectory);
         assert_eq!(names(disk, ""), ["b", "e"]);
         assert_eq!(names(disk, "b"), ["f"]);
     });
@@ -279,9 +255,7 @@ fn random_operations_give_the_same_answers_on_both_disks() {
                     1 => disk.create_dir(path).map(|()| Vec::new()),
                     2 => disk.rename(path, other).map(|()| Vec::new()),
                     3 => disk.remove(path).map(|()| Vec::new()),
-                    4 => disk
-                        .list(path)
-                        .map(|_| names(disk, path).join("\n").into_bytes()),
+                    4 => disk.list(path).map(|_| names(disk, path).join("\n").into_bytes()),
                     5 => disk.open(path, Open::Write).and_then(|file| {
                         let [fill, _] = (step % 3).to_le_bytes();
                         write_all_at(&*file, &vec![fill; bytes], offset)?;

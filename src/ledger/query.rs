@@ -116,8 +116,9 @@ impl Query {
         if !(1..=Query::LIMIT_MAX).contains(&self.limit) {
             return bad(format!("the limit is {}, not 1 to {}", self.limit, Query::LIMIT_MAX));
         }
-        let longer =
-            |value: &Option<Vec<u8>>, bytes_max| value.as_ref().is_some_and(|value| value.len() > bytes_max);
+        let longer = |value: &Option<Vec<u8>>, bytes_max| {
+            value.as_ref().is_some_and(|value| value.len() > bytes_max)
+        };
         if longer(&self.account, ACCOUNT_BYTES_MAX) {
             return bad(format!("an account has at most {ACCOUNT_BYTES_MAX} bytes"));
         }
@@ -166,10 +167,12 @@ impl FromStr for PageToken {
     fn from_str(text: &str) -> Result<PageToken> {
         let seq = text.strip_prefix(TOKEN_PREFIX).and_then(|seq| seq.parse().ok());
         // Printed again, so that no second spelling of a token is taken.
-        seq.map(|seq| PageToken(Seq(seq))).filter(|token| token.to_string() == text).ok_or_else(|| {
-            let what = format!("not a page token (one looks like {TOKEN_PREFIX}42)");
-            Error::new(ErrorKind::BadQuery { what })
-        })
+        seq.map(|seq| PageToken(Seq(seq))).filter(|token| token.to_string() == text).ok_or_else(
+            || {
+                let what = format!("not a page token (one looks like {TOKEN_PREFIX}42)");
+                Error::new(ErrorKind::BadQuery { what })
+            },
+        )
     }
 }
 
@@ -315,8 +318,9 @@ impl<'a> Search<'a> {
         let query = self.query;
         let body = record.body()?;
         let Some(submitted) = body.submitted() else { return Ok(None) };
-        let passes =
-            |wanted: &Option<Vec<u8>>, found: &[u8]| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let passes = |wanted: &Option<Vec<u8>>, found: &[u8]| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
         // `since` needs no look: the search began there, and time rises with the seq.
         let listed = passes(&query.account, submitted.account)
             && passes(&query.external_ref, submitted.external_ref)

@@ -64,7 +64,8 @@ impl ViewsStats {
             Phase::Feeding => ("feeding", None),
             Phase::Off { reason } => ("off", Some(reason.clone())),
         };
-        let reason = reason.or_else(|| state.log_error.clone()).or_else(|| state.last_doubt.clone());
+        let reason =
+            reason.or_else(|| state.log_error.clone()).or_else(|| state.last_doubt.clone());
         ViewsStats { phase, reason, behind: state.behind, set_aside: state.set_aside }
     }
 }

@@ -155,8 +155,7 @@ fn typed<T: DeserializeOwned>(order: Option<Order>) -> Result<Option<(Order, T)>
 
 /// The value in `payload`; bytes left over are refused.
 fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
-    let (value, used) =
-        bincode::serde::decode_from_slice(payload, CONFIG).map_err(codec)?;
+    let (value, used) = bincode::serde::decode_from_slice(payload, CONFIG).map_err(codec)?;
     if used != payload.len() {
         let what = format!("{} bytes left over after the value", payload.len() - used);
         return Err(Error::new(ErrorKind::Codec { what }));

@@ -13,8 +13,8 @@
 pub(crate) mod event;
 pub(crate) mod fingerprint;
 pub(crate) mod id;
-pub mod limits;
 pub(crate) mod lifecycle;
+pub mod limits;
 pub(crate) mod receipt;
 pub(crate) mod submission;
 

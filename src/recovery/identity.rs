@@ -78,7 +78,10 @@ impl Identity {
         // program must not touch it. Damage in the version's own bytes looks the same, and "use a newer
         // version" is then wrong advice but a safe refusal.
         if version > format::VERSION {
-            return Err(Error::new(ErrorKind::NewerFormat { found: version, known: format::VERSION }));
+            return Err(Error::new(ErrorKind::NewerFormat {
+                found: version,
+                known: format::VERSION,
+            }));
         }
         let (content, crc) =
             bytes.split_last_chunk::<4>().ok_or_else(|| damaged("the file is too short"))?;

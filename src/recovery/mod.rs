@@ -67,7 +67,8 @@ pub(crate) fn open(
     // An earlier process may have crashed between a rename and its sync: nothing that is read below may
     // rest on names that a power cut can still take back.
     for dir in ["", WAL_DIR] {
-        disk.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
+        disk.sync_dir(dir)
+            .map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
     }
     let identity = require_identity(&**disk)?;
     if identity.issuer.durability != durability {

@@ -66,7 +66,9 @@ impl RecoveryReport {
     /// read, count as zero: this is for people.
     pub(crate) fn parse(text: &str) -> RecoveryReport {
         let value = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .map(str::to_owned)
         };
         let number = |name: &str| value(name).and_then(|text| text.parse().ok()).unwrap_or(0);
         RecoveryReport {

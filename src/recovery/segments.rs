@@ -112,9 +112,10 @@ pub(crate) fn find(
                 })?));
             }
             None => {
-                let (segment, keys, end) =
-                    scan_segment(disk, tables, mode, candidate, last_at)?;
-                if let Decision::Rot { durable_next } = decide(&end, Some(successor), header.durability) {
+                let (segment, keys, end) = scan_segment(disk, tables, mode, candidate, last_at)?;
+                if let Decision::Rot { durable_next } =
+                    decide(&end, Some(successor), header.durability)
+                {
                     return Err(rot(&path, &header, &end, durable_next));
                 }
                 last_at = end.position.last_at;
@@ -257,7 +258,12 @@ fn numbers(disk: &dyn Disk) -> Result<Vec<u64>> {
     let names = match disk.list(WAL_DIR) {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(damage(WAL_DIR, None, (Some(Seq::FIRST), None), "the directory is missing".into()));
+            return Err(damage(
+                WAL_DIR,
+                None,
+                (Some(Seq::FIRST), None),
+                "the directory is missing".into(),
+            ));
         }
         Err(error) => return Err(Error::io(format!("listing {WAL_DIR}"), error)),
     };
@@ -322,7 +328,8 @@ fn check_first(candidate: Option<&Candidate>) -> Result<()> {
 
 /// The footer at the end of the file, when there is a valid one of this very segment.
 fn read_footer(candidate: &Candidate) -> Result<Option<Footer>> {
-    let Some(offset) = candidate.bytes.checked_sub(BLOCK_BYTES).filter(|at| *at >= GROUPS_START) else {
+    let Some(offset) = candidate.bytes.checked_sub(BLOCK_BYTES).filter(|at| *at >= GROUPS_START)
+    else {
         return Ok(None);
     };
     let mut block = vec![0; to_usize(BLOCK_BYTES)];

@@ -43,7 +43,8 @@ fn probes(bytes: usize, hash: KeyHash) -> impl Iterator<Item = (usize, u8)> {
     let mut state = hash.0;
     (0..PROBES).map(move |_| {
         // The multiplier of Knuth's linear congruential generator MMIX; the top bits are the best.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let bit = (state >> 55) % LINE_BITS;
         (start + to_usize(bit / 8), 1u8 << (bit % 8))
     })
@@ -70,7 +71,8 @@ mod tests {
     #[test]
     fn what_is_not_in_it_is_mostly_denied() {
         let bytes = build(hashes(0..20_000).into_iter());
-        let alarms = hashes(20_000..40_000).into_iter().filter(|key| may_hold(&bytes, *key)).count();
+        let alarms =
+            hashes(20_000..40_000).into_iter().filter(|key| may_hold(&bytes, *key)).count();
         assert!(alarms < 600, "{alarms} false alarms in 20,000");
     }
 }

@@ -14,7 +14,8 @@ use crate::wal::segment::Segment;
 
 const ENTRY_BYTES: usize = 12;
 const ENTRIES_PER_BLOCK: u64 = (SECTION_BLOCK_CONTENT / ENTRY_BYTES) as u64;
-const _: () = assert!(SECTION_BLOCK_CONTENT.is_multiple_of(ENTRY_BYTES), "no entry straddles two blocks");
+const _: () =
+    assert!(SECTION_BLOCK_CONTENT.is_multiple_of(ENTRY_BYTES), "no entry straddles two blocks");
 
 /// Most bytes of a filter that are read into memory: 4 GiB of the smallest records (64 bytes on disk)
 /// have 2^26 keys at 10 bits.

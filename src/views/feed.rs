@@ -160,8 +160,8 @@ impl Feed {
             }
         };
         if mark == Watermark::start(ledger) {
-            let keys =
-                handle.call("looking for entries", deadline, |store| store.keys(&[], WATERMARK_KEY, 1))?;
+            let keys = handle
+                .call("looking for entries", deadline, |store| store.keys(&[], WATERMARK_KEY, 1))?;
             if !keys.is_empty() {
                 return Err(Doubt::NoWatermark.into());
             }
@@ -234,7 +234,8 @@ fn audit(
             return Err(Unusable::Stopped);
         }
         let from = after.clone();
-        let keys = handle.call("auditing", deadline, move |store| store.keys(&[], &from, AUDIT_KEYS))?;
+        let keys =
+            handle.call("auditing", deadline, move |store| store.keys(&[], &from, AUDIT_KEYS))?;
         let Some(last) = keys.last() else { break };
         for key in &keys {
             if View::parse(key).is_none_or(|(_, seq)| seq >= mark.next) {

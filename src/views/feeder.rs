@@ -200,7 +200,8 @@ impl Feeder {
     /// The thread's whole life.
     pub(super) fn run(mut self) {
         let reason = "the feeder panicked".to_owned();
-        let mut ending = Ending { shared: Arc::clone(&self.shared), phase: Some(Phase::Off { reason }) };
+        let mut ending =
+            Ending { shared: Arc::clone(&self.shared), phase: Some(Phase::Off { reason }) };
         self.shared.status.lock().set_aside = self.home.set_aside_count();
         ending.phase = self.keep_stores();
     }
@@ -270,7 +271,9 @@ impl Feeder {
         loop {
             let open = (self.opener)(path.to_owned());
             match Guarded::open(open, self.deadlines.open, &|| self.shared.wanted()) {
-                Err(Doubt::Io(_)) if begun.elapsed() < self.deadlines.lock && self.shared.wanted() => {
+                Err(Doubt::Io(_))
+                    if begun.elapsed() < self.deadlines.lock && self.shared.wanted() =>
+                {
                     self.shared.pause(OPEN_TRY_PAUSE);
                 }
                 result => return result,

@@ -51,7 +51,11 @@ impl Drop for SetEnded {
 impl Guarded {
     /// Opens a store on a thread of its own; gives up after `deadline`, or when `wanted` says no. A store
     /// that is opened after all, too late, is dropped by its thread.
-    pub(super) fn open(open: Open, deadline: Duration, wanted: &dyn Fn() -> bool) -> Result<Guarded, Doubt> {
+    pub(super) fn open(
+        open: Open,
+        deadline: Duration,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Guarded, Doubt> {
         let (jobs, receiver) = mpsc::channel();
         let (opened_sender, opened) = mpsc::sync_channel(0);
         let ended = Arc::new(Ended::default());

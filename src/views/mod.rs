@@ -311,7 +311,8 @@ fn memory_feed(log: &Arc<Log>, deadlines: Deadlines) -> Option<Feed> {
 /// Starts the feeder's thread; without one the views are off.
 fn spawn(feeder: Feeder) -> Option<std::thread::JoinHandle<()>> {
     let shared = Arc::clone(&feeder.shared);
-    let spawned = std::thread::Builder::new().name("ledger-views".into()).spawn(move || feeder.run());
+    let spawned =
+        std::thread::Builder::new().name("ledger-views".into()).spawn(move || feeder.run());
     match spawned {
         Ok(thread) => Some(thread),
         Err(error) => {

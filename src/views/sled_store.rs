@@ -25,8 +25,10 @@ pub(super) struct SledStore(pub(super) sled::Db);
 impl SledStore {
     /// Opens or creates the store in `dir`.
     pub(super) fn open(dir: &Path) -> Result<SledStore, Doubt> {
-        let config =
-            sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS));
         Ok(SledStore(config.open()?))
     }
 }

@@ -78,8 +78,13 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let mut bytes = Vec::new();
-        let frame =
-            Frame { seq: Seq(7), at: Timestamp::from_unix_ns(9), kind: 1, version: 1, body: b"tea" };
+        let frame = Frame {
+            seq: Seq(7),
+            at: Timestamp::from_unix_ns(9),
+            kind: 1,
+            version: 1,
+            body: b"tea",
+        };
         frame.encode(5, &mut bytes);
         bytes
     }

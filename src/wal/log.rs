@@ -272,7 +272,8 @@ impl Cursor {
             // lay behind the readable border may have been written since: read again from here.
             self.buffer.resize(CURSOR_READ_BYTES, 0);
             self.buffer_offset = offset;
-            let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
+            let io =
+                |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
             let read = read_up_to(&*segment.file, &mut self.buffer, offset).map_err(io)?;
             self.buffer.truncate(read);
             ready = &self.buffer;
@@ -298,8 +299,7 @@ impl Cursor {
         let next_group = round_up(self.last_end, align) + GROUP_HEADER_BYTES as u64;
         [self.last_end, next_group].into_iter().find_map(|offset| {
             let skip = to_usize(offset.checked_sub(self.buffer_offset)?);
-            let (frame, _) =
-                frame::decode(self.buffer.get(skip..)?, segment.header.nonce, seq)?;
+            let (frame, _) = frame::decode(self.buffer.get(skip..)?, segment.header.nonce, seq)?;
             let end = offset + Frame::bytes_for(frame.body.len()) as u64;
             Some((Record::from_frame(&frame), end))
         })
@@ -310,4 +310,3 @@ impl Cursor {
         self.next
     }
 }
-

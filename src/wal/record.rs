@@ -177,11 +177,7 @@ fn check_limits(body: &Submitted<'_>) -> Result<(), BodyError> {
         && body.account.len() <= ACCOUNT_BYTES_MAX
         && body.external_ref.len() <= EXTERNAL_REF_BYTES_MAX
         && body.payload.len() <= PAYLOAD_BYTES_MAX;
-    if within {
-        Ok(())
-    } else {
-        Err(BodyError::Malformed("a field breaks its limit".into()))
-    }
+    if within { Ok(()) } else { Err(BodyError::Malformed("a field breaks its limit".into())) }
 }
 
 impl<'a> Body<'a> {

@@ -6,9 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{
-    BLOCK_BYTES, SECTION_BLOCK_CONTENT, SectionAt, section_block_crc,
-};
+use super::format::{BLOCK_BYTES, SECTION_BLOCK_CONTENT, SectionAt, section_block_crc};
 use crate::bytes::{Fields, PutFields, to_usize};
 use crate::disk::{DiskFile, read_up_to};
 

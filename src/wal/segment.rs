@@ -91,8 +91,11 @@ impl Segment {
         file: Arc<dyn DiskFile>,
         footer: Footer,
     ) -> Option<Segment> {
-        let offsets =
-            Section { file: Arc::clone(&file), nonce: header.nonce, at: footer.section(SECTION_OFFSETS)? };
+        let offsets = Section {
+            file: Arc::clone(&file),
+            nonce: header.nonce,
+            at: footer.section(SECTION_OFFSETS)?,
+        };
         let records = footer.next_seq.0.checked_sub(header.first_seq.0)?;
         if offsets.at.content_bytes != records.checked_mul(4)? {
             return None;
@@ -174,7 +177,8 @@ impl Segment {
             Index::Open(open) => open.clone(),
             Index::Sealed { .. } => return Ok(()),
         };
-        let Tail { start, bytes, footer } = tail(&self.header, self.header_crc, &open, end, sections);
+        let Tail { start, bytes, footer } =
+            tail(&self.header, self.header_crc, &open, end, sections);
         // The size first: where the footer is looked for must not move after it is there.
         self.file.set_bytes(start + bytes.len() as u64)?;
         disk::write_all_at(&*self.file, &bytes, start)?;

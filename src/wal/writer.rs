@@ -11,8 +11,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::{
-    BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader, SegmentHeader,
-    WAL_DIR, round_up, segment_path,
+    BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader,
+    SegmentHeader, WAL_DIR, round_up, segment_path,
 };
 use super::frame::Frame;
 use super::log::Log;
@@ -261,11 +261,7 @@ fn group_bytes(body_bytes: usize, align: u32) -> u64 {
 
 /// Gives a prepared file its header and its number. Nothing of the segment counts before the directory
 /// is synced, and no group is written before that.
-fn install(
-    disk: &dyn Disk,
-    taken: Taken<'_>,
-    header: SegmentHeader,
-) -> io::Result<(Segment, u32)> {
+fn install(disk: &dyn Disk, taken: Taken<'_>, header: SegmentHeader) -> io::Result<(Segment, u32)> {
     let (block, crc) = header.encode();
     disk::write_all_at(&*taken.file, &block, 0)?;
     disk::sync(&*taken.file)?;

@@ -71,7 +71,9 @@ fn another_order_in_flight_under_the_key_decides_when_it_is_committed() {
     let machine = Machine::new(4);
     let ledger = machine.open();
     let mut first = ledger.submit_deferred(&order(1));
-    let mut other = ledger.submit_deferred(&Submission::new("web", "key-1", "other").account("account-1").external_ref("PO-1"));
+    let mut other = ledger.submit_deferred(
+        &Submission::new("web", "key-1", "other").account("account-1").external_ref("PO-1"),
+    );
     ledger.pump();
     let receipt = first.wait(None).unwrap().receipt;
     let error = other.wait(None).unwrap_err();

@@ -105,8 +105,7 @@ fn rule_11_the_same_content_under_two_keys_has_two_fingerprints() {
 fn rule_13_a_key_is_remembered_through_rotation_sealing_and_reopening() {
     let machine = Machine::new(8);
     let ledger = machine.open();
-    let receipts: Vec<_> =
-        (1..=2000).map(|n| ledger.submit(&order(n)).unwrap().receipt).collect();
+    let receipts: Vec<_> = (1..=2000).map(|n| ledger.submit(&order(n)).unwrap().receipt).collect();
     ledger.tick();
     assert!(ledger.stats().unwrap().segments > 4);
     let check = |ledger: &order_ledger::Ledger| {

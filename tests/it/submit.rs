@@ -45,7 +45,8 @@ fn many_orders_over_many_segments_are_all_there_once() {
         (0..20_000).map(|n| Submission::new("web", format!("k{n}"), vec![b'x'; 256])).collect();
     let mut receipts = Vec::new();
     for batch in orders.chunks(1000) {
-        receipts.extend(ledger.submit_many(batch).into_iter().map(|result| result.unwrap().receipt));
+        receipts
+            .extend(ledger.submit_many(batch).into_iter().map(|result| result.unwrap().receipt));
     }
     let check = |ledger: &Ledger| {
         for (order, result) in orders.iter().zip(ledger.submit_many(&orders)) {

@@ -37,11 +37,14 @@ fn a_value_comes_back_as_it_went_in() {
 fn a_payload_that_is_no_such_value_is_a_codec_error() {
     let machine = Machine::new(2);
     let ledger = machine.open();
-    for (key, payload) in [("short", vec![9]), ("long", {
-        let mut bytes = vec![0, 2, 0];
-        bytes.push(0xee);
-        bytes
-    })] {
+    for (key, payload) in [
+        ("short", vec![9]),
+        ("long", {
+            let mut bytes = vec![0, 2, 0];
+            bytes.push(0xee);
+            bytes
+        }),
+    ] {
         ledger.submit(&Submission::new("web", key, payload)).unwrap();
         let orders: Orders<Tea> = Orders::new(ledger.clone());
         let error = orders.by_key("web", key).unwrap_err();

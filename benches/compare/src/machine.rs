@@ -20,6 +20,10 @@ pub(crate) fn print(out: &mut impl Write, file_system: &FileSystem) -> io::Resul
     writeln!(out, "- kernel: {} {}", std::env::consts::OS, kernel.trim())?;
     writeln!(out, "- file system: {kind} ({options})")?;
     writeln!(out, "- orders: {PAYLOAD_BYTES} bytes of payload, random keys of 32 bytes")?;
-    writeln!(out, "- SQLite {}: WAL, synchronous=FULL, unique index on (client, key)", Sqlite::version())?;
+    writeln!(
+        out,
+        "- SQLite {}: WAL, synchronous=FULL, unique index on (client, key)",
+        Sqlite::version()
+    )?;
     writeln!(out)
 }

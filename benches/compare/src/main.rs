@@ -144,9 +144,14 @@ fn submit_sqlite(sqlite: &mut Sqlite, orders: &[Submission]) -> Result<(), Box<d
     }
 }
 
+/// A submit contains a durable write: a ratio below this says that the raw row was disturbed (waiting
+/// for a core, a tick of the scheduler at a time), not that the ledger is quicker than the disk.
+const LONE_RATIO_VALID_MIN: f64 = 0.8;
+
 /// A target and whether it was met.
 enum Target {
-    AtMost(f64),
+    /// The second: below it the figure is not valid.
+    AtMost(f64, f64),
     AtLeast(f64),
     None,
 }
@@ -163,7 +168,12 @@ fn print(out: &mut impl Write, figures: &Figures) -> std::io::Result<()> {
         ("raw durable 4 KiB write, p99", raw_p99_us, "us", Target::None),
         ("lone submit, p50", lone_p50_us, "us", Target::None),
         ("lone submit, p99", lone_p99_us, "us", Target::None),
-        ("lone submit / raw, p50", &lone_p50_us.over(raw_p50_us), "x", Target::AtMost(1.4)),
+        (
+            "lone submit / raw, p50",
+            &lone_p50_us.over(raw_p50_us),
+            "x",
+            Target::AtMost(1.4, LONE_RATIO_VALID_MIN),
+        ),
         ("lone submit / raw, p99", &lone_p99_us.over(raw_p99_us), "x", Target::None),
         ("SQLite, one order per transaction, p50", sqlite_lone, "us", Target::None),
         ("SQLite / lone submit, p50", &sqlite_lone.over(lone_p50_us), "x", Target::None),
@@ -181,14 +191,18 @@ fn print(out: &mut impl Write, figures: &Figures) -> std::io::Result<()> {
     for (what, rounds, unit, target) in rows {
         let (median, least, most) = (rounds.median(), rounds.least(), rounds.most());
         let (wanted, met) = match target {
-            Target::AtMost(most) => (format!("<= {most}"), median <= most),
-            Target::AtLeast(least) => (format!(">= {least}"), median >= least),
-            Target::None => (String::new(), true),
+            Target::AtMost(most, valid) if median >= valid => {
+                (format!("<= {most}"), Some(median <= most))
+            }
+            Target::AtMost(most, _) => (format!("<= {most}"), None),
+            Target::AtLeast(least) => (format!(">= {least}"), Some(median >= least)),
+            Target::None => (String::new(), None),
         };
         let verdict = match (wanted.is_empty(), met) {
             (true, _) => "",
-            (false, true) => "met",
-            (false, false) => "missed",
+            (false, Some(true)) => "met",
+            (false, Some(false)) => "missed",
+            (false, None) => "not valid: raw disturbed, run again",
         };
         let (median, least, most) = (number(median), number(least), number(most));
         writeln!(out, "| {what} | {median} {unit} | {least}..{most} | {wanted} | {verdict} |")?;
@@ -201,7 +215,10 @@ fn print_openings(out: &mut impl Write, dir: &Dir) -> Result<(), Box<dyn Error>>
     writeln!(out)?;
     writeln!(out, "Opening after kill -9, segments of {mib} MiB, the last one half full:")?;
     writeln!(out)?;
-    writeln!(out, "| segments | orders | log | segments scanned | bytes read | open | least..most of {ROUNDS} |")?;
+    writeln!(
+        out,
+        "| segments | orders | log | segments scanned | bytes read | open | least..most of {ROUNDS} |"
+    )?;
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     for segments in [1, 4, 16] {
         let work = dir.join("opening");

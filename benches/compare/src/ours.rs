@@ -9,7 +9,11 @@ use order_ledger::{Ledger, Result, Submission, Ticket};
 use crate::sample::Latencies;
 
 /// `submit`, one after the other from one thread.
-pub(crate) fn lone(ledger: &Ledger, orders: &[Submission], latencies: &mut Latencies) -> Result<()> {
+pub(crate) fn lone(
+    ledger: &Ledger,
+    orders: &[Submission],
+    latencies: &mut Latencies,
+) -> Result<()> {
     for order in orders {
         let started = Instant::now();
         ledger.submit(order)?;
@@ -53,7 +57,11 @@ pub(crate) fn batches(ledger: &Ledger, orders: &[Submission], batch: usize) -> R
 }
 
 /// `submit_deferred` from one thread that keeps `in_flight` tickets.
-pub(crate) fn deferred(ledger: &Ledger, orders: &[Submission], in_flight: usize) -> Result<Duration> {
+pub(crate) fn deferred(
+    ledger: &Ledger,
+    orders: &[Submission],
+    in_flight: usize,
+) -> Result<Duration> {
     let started = Instant::now();
     let mut tickets = VecDeque::with_capacity(in_flight);
     for order in orders {

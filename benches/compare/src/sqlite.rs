@@ -52,11 +52,10 @@ impl Sqlite {
                     .optional()?;
                 ids.push(match fresh {
                     Some(id) => Some(id),
-                    None => find
-                        .query_row(params![client, key], |row| {
-                            let same = row.get_ref(1)?.as_blob()? == payload;
-                            Ok(same.then_some(row.get::<_, i64>(0)?))
-                        })?,
+                    None => find.query_row(params![client, key], |row| {
+                        let same = row.get_ref(1)?.as_blob()? == payload;
+                        Ok(same.then_some(row.get::<_, i64>(0)?))
+                    })?,
                 });
             }
         }

@@ -20,6 +20,9 @@ pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const GREEN: Style = AnsiColor::Green.on_default().bold();
 pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 
+/// Columns below which a table is not folded to fit.
+const WIDTH_MIN: u16 = 60;
+
 /// Where answers go.
 pub(crate) struct Out {
     pub(crate) json: bool,
@@ -80,6 +83,11 @@ pub(crate) fn facts<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> Ta
 fn bare_table() -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // A terminal that does not know its width, or is a slit: long lines are better than letters in a
+    // column.
+    if table.width().is_some_and(|columns| columns < WIDTH_MIN) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     // No rules between the rows.
     for part in [
         TableComponent::HorizontalLines,

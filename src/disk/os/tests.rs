@@ -9,28 +9,19 @@ use crate::disk::write_all_at;
 fn missing_directories_are_created_and_a_file_is_no_directory() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a/b/orders.ledger");
-    assert_eq!(
-        OsDisk::open_dir(&path).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(OsDisk::open_dir(&path).unwrap_err().kind(), ErrorKind::NotFound);
     let disk = OsDisk::create_dir(&path).unwrap();
     drop(disk.open("f", Open::CreateNew).unwrap());
     // A second time it is only opened.
     assert_eq!(OsDisk::create_dir(&path).unwrap().list("").unwrap(), ["f"]);
     assert_eq!(OsDisk::open_dir(&path).unwrap().list("").unwrap(), ["f"]);
-    assert_eq!(
-        OsDisk::open_dir(&path.join("f")).unwrap_err().kind(),
-        ErrorKind::NotADirectory
-    );
+    assert_eq!(OsDisk::open_dir(&path.join("f")).unwrap_err().kind(), ErrorKind::NotADirectory);
     assert!(OsDisk::create_dir(&path.join("f")).is_err());
     assert_eq!(disk.display_path(), path.display().to_string());
 }
 
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "does what an operator does, beside the seam"
-)]
+#[expect(clippy::disallowed_methods, reason = "does what an operator does, beside the seam")]
 fn a_directory_that_was_moved_is_noticed_and_still_works() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("ledger");
@@ -60,14 +51,7 @@ fn a_low_descriptor_is_raised_and_stays_the_same_file() {
     assert!(raised.as_raw_fd() >= least);
     let flags = rustix::io::fcntl_getfd(&raised).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
-    write_all_at(
-        &OsFile {
-            file: raised.into(),
-        },
-        b"x",
-        0,
-    )
-    .unwrap();
+    write_all_at(&OsFile { file: raised.into() }, b"x", 0).unwrap();
     assert_eq!(disk.open("f", Open::Read).unwrap().bytes().unwrap(), 1);
 }
 

@@ -48,20 +48,13 @@ impl Crash {
     /// A power cut on a device with power-safe overwrite.
     #[must_use]
     pub fn new(mode: CrashMode, seed: u64) -> Crash {
-        Crash {
-            mode,
-            seed,
-            garbage: false,
-        }
+        Crash { mode, seed, garbage: false }
     }
 
     /// The same on a device without power-safe overwrite.
     #[must_use]
     pub fn with_garbage(self) -> Crash {
-        Crash {
-            garbage: true,
-            ..self
-        }
+        Crash { garbage: true, ..self }
     }
 }
 
@@ -125,18 +118,9 @@ impl Dice {
     pub(super) fn new(crash: Crash, mut orders: Vec<u64>) -> Dice {
         let mut random = Prng::new(crash.seed);
         orders.sort_unstable();
-        let cut = orders
-            .get(random.index(orders.len() + 1))
-            .copied()
-            .unwrap_or(u64::MAX);
+        let cut = orders.get(random.index(orders.len() + 1)).copied().unwrap_or(u64::MAX);
         let survival_eighths = 1 + random.below(7);
-        Dice {
-            crash,
-            random,
-            cut,
-            survival_eighths,
-            unit: 0,
-        }
+        Dice { crash, random, cut, survival_eighths, unit: 0 }
     }
 
     pub(super) fn mode(&self) -> CrashMode {
@@ -151,10 +135,9 @@ impl Dice {
             CrashMode::DropAll => 0,
             CrashMode::KeepAll => orders.len(),
             CrashMode::Prefix => orders.iter().filter(|order| **order < self.cut).count(),
-            CrashMode::Random | CrashMode::Ext4Like => orders
-                .iter()
-                .take_while(|_| self.random.chance(self.survival_eighths, 8))
-                .count(),
+            CrashMode::Random | CrashMode::Ext4Like => {
+                orders.iter().take_while(|_| self.random.chance(self.survival_eighths, 8)).count()
+            }
             CrashMode::Adversarial => match orders.last() {
                 Some(last) if *last >= self.cut => orders.len(),
                 _ => 0,
@@ -172,31 +155,21 @@ impl Dice {
     /// The fate of the pending writes to one sector.
     pub(super) fn sector(&mut self, orders: &[u64]) -> Fate {
         let kept = self.keep(orders);
-        let torn = orders
-            .get(kept)
-            .is_some_and(|first_lost| match self.crash.mode {
-                CrashMode::DropAll | CrashMode::KeepAll | CrashMode::Subset(_) => false,
-                CrashMode::Prefix => *first_lost == self.cut && self.random.chance(1, 2),
-                CrashMode::Random | CrashMode::Adversarial | CrashMode::Ext4Like => {
-                    self.random.chance(1, 4)
-                }
-            });
+        let torn = orders.get(kept).is_some_and(|first_lost| match self.crash.mode {
+            CrashMode::DropAll | CrashMode::KeepAll | CrashMode::Subset(_) => false,
+            CrashMode::Prefix => *first_lost == self.cut && self.random.chance(1, 2),
+            CrashMode::Random | CrashMode::Adversarial | CrashMode::Ext4Like => {
+                self.random.chance(1, 4)
+            }
+        });
         let garbage = self.crash.garbage && self.random.chance(1, 4);
-        Fate {
-            kept,
-            torn,
-            garbage,
-        }
+        Fate { kept, torn, garbage }
     }
 
     /// The part of a write that a torn sector got: up to a byte or from it on, never outside the write.
     pub(super) fn tear(&mut self, range: &Range<usize>) -> Range<usize> {
         let at = range.start + 1 + self.random.index(range.len().saturating_sub(1));
-        if self.random.chance(1, 2) {
-            range.start..at
-        } else {
-            at..range.end
-        }
+        if self.random.chance(1, 2) { range.start..at } else { at..range.end }
     }
 
     pub(super) fn garbage(&mut self) -> [u8; SECTOR_BYTES] {

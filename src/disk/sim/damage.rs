@@ -19,26 +19,17 @@ impl SimDisk {
     /// # Errors
     /// `NotFound` when no file with this name is durable.
     pub fn read_durable(&self, path: &str) -> io::Result<Vec<u8>> {
-        with_node(&mut self.lock_state(), path, |node| {
-            Ok(node.file.durable().to_vec())
-        })
+        with_node(&mut self.lock_state(), path, |node| Ok(node.file.durable().to_vec()))
     }
 
     /// All durable files, by path, with their durable sizes in bytes; sorted.
     #[must_use]
     pub fn files(&self) -> Vec<(String, u64)> {
         let state = self.lock_state();
-        let sized = state
-            .names
-            .files(Side::Durable)
-            .into_iter()
-            .map(|(path, inode)| {
-                let bytes = state
-                    .files
-                    .get(&inode)
-                    .map_or(0, |node| node.file.durable().bytes());
-                (path, bytes)
-            });
+        let sized = state.names.files(Side::Durable).into_iter().map(|(path, inode)| {
+            let bytes = state.files.get(&inode).map_or(0, |node| node.file.durable().bytes());
+            (path, bytes)
+        });
         sized.collect()
     }
 

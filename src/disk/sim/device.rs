@@ -42,9 +42,7 @@ pub struct Snapshot {
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("seed", &self.state.seed)
-            .finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("seed", &self.state.seed).finish_non_exhaustive()
     }
 }
 
@@ -52,9 +50,7 @@ impl SimDisk {
     /// An empty disk. The seed decides how much of a failing write is left.
     #[must_use]
     pub fn new(seed: u64) -> SimDisk {
-        SimDisk {
-            state: Arc::new(Mutex::new(State::new(seed))),
-        }
+        SimDisk { state: Arc::new(Mutex::new(State::new(seed))) }
     }
 
     /// The disk as the program under test sees it, until the next power cut, kill or restore: a thread
@@ -121,9 +117,7 @@ impl SimDisk {
     /// The disk at this moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            state: self.lock_state().clone(),
-        }
+        Snapshot { state: self.lock_state().clone() }
     }
 
     /// Puts the disk back to an earlier moment, or makes it a copy of another disk. The process of then is
@@ -161,10 +155,7 @@ impl SimDisk {
     /// Misdirects a write: as [`SimDisk::lose_write`], but the bytes arrive at `offset` of the file
     /// `path`, behind the cache. What would lie past the end of that file is lost.
     pub fn misdirect_write(&self, nth: u64, path: &str, offset: u64) {
-        self.lock_state().plan.lies.push(Lie {
-            nth,
-            instead: Some((path.to_owned(), offset)),
-        });
+        self.lock_state().plan.lies.push(Lie { nth, instead: Some((path.to_owned(), offset)) });
     }
 
     /// Takes back all scheduled faults, lies and power cuts, and makes everything readable again.

@@ -47,20 +47,14 @@ impl State {
 
     fn create(&mut self, entry: Entry) -> Inode {
         let inode = self.add_file(File::default());
-        self.names
-            .change(vec![(entry, Some(inode))], &mut self.order_next);
+        self.names.change(vec![(entry, Some(inode))], &mut self.order_next);
         inode
     }
 
     pub(super) fn list(&mut self, life: u64, dir: &str) -> io::Result<Vec<String>> {
         self.call(life, Call::Ask, |state| {
             let dir = state.names.find(dir, Side::Current)?;
-            Ok(state
-                .names
-                .names(dir, Side::Current)?
-                .keys()
-                .cloned()
-                .collect())
+            Ok(state.names.names(dir, Side::Current)?.keys().cloned().collect())
         })
     }
 
@@ -70,9 +64,7 @@ impl State {
             let inode = state.inode_next;
             state.inode_next += 1;
             state.names.add_directory(inode);
-            state
-                .names
-                .change(vec![(entry, Some(inode))], &mut state.order_next);
+            state.names.change(vec![(entry, Some(inode))], &mut state.order_next);
             Ok(())
         })
     }
@@ -104,9 +96,7 @@ impl State {
                     }
                 }
             }
-            state
-                .names
-                .change(vec![(old, None), (new, Some(inode))], &mut state.order_next);
+            state.names.change(vec![(old, None), (new, Some(inode))], &mut state.order_next);
             Ok(())
         })
     }
@@ -118,9 +108,7 @@ impl State {
             if state.names.is_directory(inode) {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
-            state
-                .names
-                .change(vec![(entry, None)], &mut state.order_next);
+            state.names.change(vec![(entry, None)], &mut state.order_next);
             Ok(())
         })
     }
@@ -164,9 +152,7 @@ impl State {
     }
 
     pub(super) fn free_bytes(&mut self, life: u64) -> io::Result<u64> {
-        self.call(life, Call::Ask, |state| {
-            Ok(state.free_sectors() * SECTOR_BYTES as u64)
-        })
+        self.call(life, Call::Ask, |state| Ok(state.free_sectors() * SECTOR_BYTES as u64))
     }
 
     pub(super) fn is_in_place(&mut self, life: u64) -> io::Result<bool> {
@@ -175,6 +161,5 @@ impl State {
 }
 
 fn is_inside(path: &str, dir: &str) -> bool {
-    path.strip_prefix(dir)
-        .is_some_and(|rest| rest.starts_with('/'))
+    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
 }

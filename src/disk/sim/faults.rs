@@ -121,10 +121,7 @@ impl Plan {
             return Verdict::PowerOff;
         }
         let once = self.fail_at.remove(&self.calls);
-        let always = self
-            .fail_from
-            .filter(|(from, _)| self.calls >= *from)
-            .map(|(_, fault)| fault);
+        let always = self.fail_from.filter(|(from, _)| self.calls >= *from).map(|(_, fault)| fault);
         match once.or(always).filter(|fault| fault.can_hit(call)) {
             Some(fault) => {
                 self.hits += 1;

@@ -47,10 +47,7 @@ impl File {
 
     /// Writes into the page cache. `orders` numbers the changes; `write` names the call.
     pub(super) fn write(&mut self, patches: Vec<Patch>, write: u64, orders: &mut u64) {
-        let Some(end) = patches
-            .last()
-            .map(|last| last.offset() + last.range.len() as u64)
-        else {
+        let Some(end) = patches.last().map(|last| last.offset() + last.range.len() as u64) else {
             return;
         };
         for patch in patches {
@@ -71,10 +68,7 @@ impl File {
     }
 
     fn push(&mut self, orders: &mut u64, change: Change) {
-        self.pending.push(Pending {
-            order: *orders,
-            change,
-        });
+        self.pending.push(Pending { order: *orders, change });
         *orders += 1;
     }
 
@@ -89,9 +83,7 @@ impl File {
             })
             .collect();
         calls.dedup();
-        calls
-            .get(super::image::to_usize(nth.checked_sub(1)?))
-            .copied()
+        calls.get(super::image::to_usize(nth.checked_sub(1)?)).copied()
     }
 
     /// Makes all pending changes durable, except the bytes of the write call `swallowed`, which the cache
@@ -110,8 +102,7 @@ impl File {
     /// A sync that failed: the kernel has marked the pages clean, so their bytes will never be written;
     /// the cache still shows them. The size is journaled on its own and stays pending.
     pub(super) fn fail_sync(&mut self) {
-        self.pending
-            .retain(|pending| matches!(pending.change, Change::Size { .. }));
+        self.pending.retain(|pending| matches!(pending.change, Change::Size { .. }));
     }
 
     /// Drops the clean part of the cache: what is read from now on is what is durable or still pending.
@@ -168,11 +159,7 @@ impl File {
             report.count(&fate, orders.len());
             fates.insert(*sector, fate);
         }
-        let mut sizes_kept = if sizes.is_empty() {
-            0
-        } else {
-            dice.keep(&sizes)
-        };
+        let mut sizes_kept = if sizes.is_empty() { 0 } else { dice.keep(&sizes) };
         report.sizes_kept += sizes_kept as u64;
         report.sizes_dropped += (sizes.len() - sizes_kept) as u64;
 
@@ -187,10 +174,7 @@ impl File {
                         apply(&mut self.durable, &pending.change);
                     } else if std::mem::take(&mut fate.torn) {
                         let range = dice.tear(&patch.range);
-                        self.durable.patch(&Patch {
-                            range,
-                            ..patch.clone()
-                        });
+                        self.durable.patch(&Patch { range, ..patch.clone() });
                     }
                 }
                 Change::Size { .. } if sizes_kept > 0 => {
@@ -203,11 +187,7 @@ impl File {
         for (sector, fate) in fates {
             if fate.garbage {
                 let data = Sector::from_bytes(dice.garbage());
-                self.durable.patch(&Patch {
-                    sector,
-                    range: 0..SECTOR_BYTES,
-                    data,
-                });
+                self.durable.patch(&Patch { sector, range: 0..SECTOR_BYTES, data });
             }
         }
         // Bytes arrived whose size did not: no later growth may bring them back.

@@ -22,9 +22,7 @@ impl State {
     }
 
     pub(super) fn bytes(&mut self, life: u64, inode: Inode) -> io::Result<u64> {
-        self.call(life, Call::Ask, |state| {
-            Ok(state.node(inode)?.file.current().bytes())
-        })
+        self.call(life, Call::Ask, |state| Ok(state.node(inode)?.file.current().bytes()))
     }
 
     pub(super) fn read(
@@ -42,9 +40,7 @@ impl State {
             Verdict::Fail(fault) => return Err(fault.error()),
         }
         let node = self.node(inode)?;
-        let end = offset
-            .saturating_add(wanted as u64)
-            .min(node.file.current().bytes());
+        let end = offset.saturating_add(wanted as u64).min(node.file.current().bytes());
         for range in &node.unreadable {
             if range.start < end && offset < range.end {
                 // As the kernel: what comes before the bad sector is read, the next call fails.
@@ -55,10 +51,7 @@ impl State {
                 wanted = wanted.min(before);
             }
         }
-        Ok(node
-            .file
-            .current()
-            .read(buffer.get_mut(..wanted).unwrap_or_default(), offset))
+        Ok(node.file.current().read(buffer.get_mut(..wanted).unwrap_or_default(), offset))
     }
 
     pub(super) fn write(
@@ -156,9 +149,7 @@ impl State {
     }
 
     pub(super) fn set_bytes(&mut self, life: u64, inode: Inode, bytes: u64) -> io::Result<()> {
-        self.call(life, Call::Change, |state| {
-            state.set_bytes_now(inode, bytes)
-        })
+        self.call(life, Call::Change, |state| state.set_bytes_now(inode, bytes))
     }
 
     fn set_bytes_now(&mut self, inode: Inode, bytes: u64) -> io::Result<()> {
@@ -193,11 +184,7 @@ impl State {
         let Some(node) = self.files.get_mut(&inode) else {
             return Err(power_is_off());
         };
-        let lied_about = self
-            .plan
-            .lies
-            .first()
-            .and_then(|lie| node.file.nth_write(lie.nth));
+        let lied_about = self.plan.lies.first().and_then(|lie| node.file.nth_write(lie.nth));
         let lost = node.file.sync(lied_about);
         self.names.journal();
         if lied_about.is_some() {
@@ -242,9 +229,5 @@ impl State {
 
 fn check_bytes(bytes: u64) -> io::Result<()> {
     const EFBIG: i32 = 27;
-    if bytes > FILE_BYTES_MAX {
-        Err(io::Error::from_raw_os_error(EFBIG))
-    } else {
-        Ok(())
-    }
+    if bytes > FILE_BYTES_MAX { Err(io::Error::from_raw_os_error(EFBIG)) } else { Ok(()) }
 }

@@ -44,15 +44,8 @@ impl SimHost {
     #[must_use]
     pub fn new(seed: u64) -> SimHost {
         let random = Prng::new(seed);
-        let state = HostState {
-            wall_ns: WALL_NS_START,
-            monotonic_ns: 0,
-            process_id: 1000,
-            random,
-        };
-        SimHost {
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state = HostState { wall_ns: WALL_NS_START, monotonic_ns: 0, process_id: 1000, random };
+        SimHost { state: Arc::new(Mutex::new(state)) }
     }
 
     /// The host as the program under test sees it.

@@ -89,10 +89,7 @@ impl Patch {
 
     /// The new bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        self.data
-            .bytes()
-            .get(self.range.clone())
-            .unwrap_or_default()
+        self.data.bytes().get(self.range.clone()).unwrap_or_default()
     }
 }
 
@@ -120,10 +117,7 @@ impl Image {
 
     /// Sectors past the last one that was written are holes.
     pub(super) fn sector(&self, index: u64) -> Sector {
-        self.sectors
-            .get(to_usize(index))
-            .cloned()
-            .unwrap_or_default()
+        self.sectors.get(to_usize(index)).cloned().unwrap_or_default()
     }
 
     /// Copies what there is at `offset` into `buffer`; answers how many bytes there were.
@@ -134,14 +128,8 @@ impl Image {
             let at = offset + filled as u64;
             let start = start_in_sector(at);
             let taken = (wanted - filled).min(SECTOR_BYTES - start);
-            let sector = self
-                .sectors
-                .get(to_usize(at / SECTOR_BYTES_U64))
-                .unwrap_or(&Sector::Hole);
-            copy(
-                buffer.get_mut(filled..filled + taken),
-                sector.bytes().get(start..start + taken),
-            );
+            let sector = self.sectors.get(to_usize(at / SECTOR_BYTES_U64)).unwrap_or(&Sector::Hole);
+            copy(buffer.get_mut(filled..filled + taken), sector.bytes().get(start..start + taken));
             filled += taken;
         }
         wanted
@@ -168,10 +156,7 @@ impl Image {
                 *sector = Sector::Data(Arc::new([0; SECTOR_BYTES]));
             }
             if let Sector::Data(bytes) = sector {
-                copy(
-                    Arc::make_mut(bytes).get_mut(patch.range.clone()),
-                    Some(patch.bytes()),
-                );
+                copy(Arc::make_mut(bytes).get_mut(patch.range.clone()), Some(patch.bytes()));
             }
         });
     }
@@ -196,11 +181,7 @@ impl Image {
         let tail = start_in_sector(bytes);
         let last = bytes / SECTOR_BYTES_U64;
         if tail > 0 && matches!(self.sectors.get(to_usize(last)), Some(Sector::Data(_))) {
-            self.patch(&Patch {
-                sector: last,
-                range: tail..SECTOR_BYTES,
-                data: Sector::Zeros,
-            });
+            self.patch(&Patch { sector: last, range: tail..SECTOR_BYTES, data: Sector::Zeros });
         }
     }
 

@@ -24,12 +24,7 @@ impl Disk for Mount {
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let inode = self.disk.lock_state().open(self.life, path, how)?;
         let disk = self.disk.clone();
-        Ok(Arc::new(Handle {
-            disk,
-            life: self.life,
-            inode,
-            may_write: how != Open::Read,
-        }))
+        Ok(Arc::new(Handle { disk, life: self.life, inode, may_write: how != Open::Read }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -54,11 +49,7 @@ impl Disk for Mount {
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>> {
         let inode = self.disk.lock_state().lock(self.life, path)?;
-        Ok(Box::new(Lock {
-            disk: self.disk.clone(),
-            life: self.life,
-            inode,
-        }))
+        Ok(Box::new(Lock { disk: self.disk.clone(), life: self.life, inode }))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -86,11 +77,7 @@ struct Handle {
 impl Handle {
     fn check_may_write(&self) -> io::Result<()> {
         const EBADF: i32 = 9;
-        if self.may_write {
-            Ok(())
-        } else {
-            Err(io::Error::from_raw_os_error(EBADF))
-        }
+        if self.may_write { Ok(()) } else { Err(io::Error::from_raw_os_error(EBADF)) }
     }
 }
 
@@ -100,23 +87,17 @@ impl DiskFile for Handle {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk
-            .lock_state()
-            .read(self.life, self.inode, buffer, offset)
+        self.disk.lock_state().read(self.life, self.inode, buffer, offset)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
         self.check_may_write()?;
-        self.disk
-            .lock_state()
-            .write(self.life, self.inode, data, offset)
+        self.disk.lock_state().write(self.life, self.inode, data, offset)
     }
 
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         self.check_may_write()?;
-        self.disk
-            .lock_state()
-            .set_bytes(self.life, self.inode, bytes)
+        self.disk.lock_state().set_bytes(self.life, self.inode, bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -144,9 +125,7 @@ struct Lock {
 
 impl DiskLock for Lock {
     fn write_content(&self, content: &[u8]) -> io::Result<()> {
-        self.disk
-            .lock_state()
-            .write_content(self.life, self.inode, content)
+        self.disk.lock_state().write_content(self.life, self.inode, content)
     }
 }
 

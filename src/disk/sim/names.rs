@@ -39,9 +39,7 @@ struct Pending {
 
 impl Pending {
     fn touches(&self, entries: &BTreeSet<Entry>) -> bool {
-        self.effects
-            .iter()
-            .any(|(entry, _)| entries.contains(entry))
+        self.effects.iter().any(|(entry, _)| entries.contains(entry))
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry> {
@@ -68,10 +66,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new() -> Names {
         let root = (ROOT, Directory::default());
-        Names {
-            directories: BTreeMap::from([root]),
-            pending: Vec::new(),
-        }
+        Names { directories: BTreeMap::from([root]), pending: Vec::new() }
     }
 
     pub(super) fn is_directory(&self, inode: Inode) -> bool {
@@ -82,10 +77,7 @@ impl Names {
     pub(super) fn find(&self, path: &str, side: Side) -> io::Result<Inode> {
         let mut inode = ROOT;
         for part in parts(path)? {
-            inode = *self
-                .names(inode, side)?
-                .get(part)
-                .ok_or(io::ErrorKind::NotFound)?;
+            inode = *self.names(inode, side)?.get(part).ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(inode)
     }
@@ -107,10 +99,7 @@ impl Names {
 
     /// The names in a directory and what they stand for.
     pub(super) fn names(&self, dir: Inode, side: Side) -> io::Result<&BTreeMap<String, Inode>> {
-        let directory = self
-            .directories
-            .get(&dir)
-            .ok_or(io::ErrorKind::NotADirectory)?;
+        let directory = self.directories.get(&dir).ok_or(io::ErrorKind::NotADirectory)?;
         Ok(match side {
             Side::Current => &directory.current,
             Side::Durable => &directory.durable,
@@ -137,16 +126,10 @@ impl Names {
     /// Everything that a name stands for or may stand for again.
     pub(super) fn referenced(&self) -> BTreeSet<Inode> {
         let named = self.directories.values().flat_map(|directory| {
-            directory
-                .current
-                .values()
-                .chain(directory.durable.values())
-                .copied()
+            directory.current.values().chain(directory.durable.values()).copied()
         });
         let pending = self.pending.iter().flat_map(|pending| &pending.effects);
-        named
-            .chain(pending.filter_map(|(_, inode)| *inode))
-            .collect()
+        named.chain(pending.filter_map(|(_, inode)| *inode)).collect()
     }
 
     /// Everything that a name stands for now.
@@ -170,12 +153,7 @@ impl Names {
             }
         }
         let unsynced = effects.iter().map(|((dir, _), _)| *dir).collect();
-        self.pending.push(Pending {
-            order: *orders,
-            unsynced,
-            journaled: false,
-            effects,
-        });
+        self.pending.push(Pending { order: *orders, unsynced, journaled: false, effects });
         *orders += 1;
     }
 
@@ -231,10 +209,7 @@ impl Names {
                     .map(|pending| pending.order)
                     .collect();
                 let first_lost = late.get(dice.keep(&late)).copied().unwrap_or(u64::MAX);
-                pending
-                    .iter()
-                    .map(|pending| pending.order < first_lost)
-                    .collect()
+                pending.iter().map(|pending| pending.order < first_lost).collect()
             }
             _ => close_forwards(&pending, |pending| dice.keep(&[pending.order]) > 0),
         };
@@ -254,8 +229,7 @@ impl Names {
     /// Forgets directories that nothing leads to; answers whether there were any.
     pub(super) fn forget_all_but(&mut self, referenced: &BTreeSet<Inode>) -> bool {
         let before = self.directories.len();
-        self.directories
-            .retain(|inode, _| *inode == ROOT || referenced.contains(inode));
+        self.directories.retain(|inode, _| *inode == ROOT || referenced.contains(inode));
         self.directories.len() < before
     }
 

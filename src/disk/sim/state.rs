@@ -69,13 +69,7 @@ impl State {
     pub(super) fn add_file(&mut self, file: File) -> Inode {
         let inode = self.inode_next;
         self.inode_next += 1;
-        self.files.insert(
-            inode,
-            Node {
-                file,
-                ..Node::default()
-            },
-        );
+        self.files.insert(inode, Node { file, ..Node::default() });
         inode
     }
 
@@ -132,11 +126,7 @@ impl State {
 
     /// How many things a power cut would decide about.
     pub(super) fn pending_units(&self) -> usize {
-        let in_files: usize = self
-            .files
-            .values()
-            .map(|node| node.file.pending_units())
-            .sum();
+        let in_files: usize = self.files.values().map(|node| node.file.pending_units()).sum();
         in_files + self.names.orders().count()
     }
 
@@ -168,8 +158,7 @@ impl State {
     pub(super) fn forget_unreferenced(&mut self) {
         loop {
             let referenced = self.names.referenced();
-            self.files
-                .retain(|inode, node| node.open > 0 || referenced.contains(inode));
+            self.files.retain(|inode, node| node.open > 0 || referenced.contains(inode));
             if !self.names.forget_all_but(&referenced) {
                 return;
             }

@@ -81,10 +81,7 @@ fn keep_all_keeps_all_of_it_without_any_sync() {
     let file = mounted.open("d/f", Open::CreateNew).unwrap();
     write_all_at(&*file, &[3; 1000], 0).unwrap();
     let report = disk.crash(Crash::new(CrashMode::KeepAll, 0));
-    assert_eq!(
-        (report.sectors_kept, report.sizes_kept, report.names_kept),
-        (2, 1, 2)
-    );
+    assert_eq!((report.sectors_kept, report.sizes_kept, report.names_kept), (2, 1, 2));
     assert_eq!(content(&disk, "d/f"), [3; 1000]);
 }
 
@@ -102,10 +99,7 @@ fn sectors_survive_independently() {
         let after = disk.read_durable("f").unwrap();
         for sector in 0..3 {
             let expected = u8::from(subset >> sector & 1 == 1);
-            assert_eq!(
-                after[sector * SECTOR_BYTES..][..SECTOR_BYTES],
-                [expected; SECTOR_BYTES]
-            );
+            assert_eq!(after[sector * SECTOR_BYTES..][..SECTOR_BYTES], [expected; SECTOR_BYTES]);
         }
         disk.restore(&before);
     }
@@ -124,12 +118,7 @@ fn a_torn_sector_mixes_old_and_new_inside_the_write_only() {
     let found = outcomes(&disk, random, |disk| disk.read_durable("f").unwrap());
     let (mut new_first, mut old_first) = (false, false);
     for after in &found {
-        assert!(
-            after[..50]
-                .iter()
-                .chain(&after[150..])
-                .all(|byte| *byte == b'o')
-        );
+        assert!(after[..50].iter().chain(&after[150..]).all(|byte| *byte == b'o'));
         let written = &after[50..150];
         new_first |= written.starts_with(b"n") && written.ends_with(b"o");
         old_first |= written.starts_with(b"o") && written.ends_with(b"n");
@@ -184,19 +173,12 @@ fn size_and_bytes_survive_independently() {
     let found = outcomes(&disk, random, |disk| disk.read_durable("f").unwrap());
     assert!(found.contains(b"old".as_slice()));
     assert!(found.contains(b"oldnew".as_slice()));
-    assert!(
-        found.contains(b"old\0\0\0".as_slice()),
-        "grown without its bytes"
-    );
+    assert!(found.contains(b"old\0\0\0".as_slice()), "grown without its bytes");
     // Bytes that arrived without their size are gone for good: growing later shows zeros.
     let bytes_only = Crash::new(CrashMode::Subset(0b01), 0);
     disk.crash(bytes_only);
     assert_eq!(content(&disk, "f"), b"old");
-    disk.as_disk()
-        .open("f", Open::Write)
-        .unwrap()
-        .set_bytes(6)
-        .unwrap();
+    disk.as_disk().open("f", Open::Write).unwrap().set_bytes(6).unwrap();
     assert_eq!(content(&disk, "f"), b"old\0\0\0");
 }
 
@@ -209,10 +191,7 @@ fn an_unsynced_cut_may_be_undone_and_never_half() {
     let found = outcomes(&disk, random, |disk| disk.read_durable("f").unwrap());
     let mut regrown = vec![7; 100];
     regrown.resize(2000, 0);
-    assert_eq!(
-        found,
-        BTreeSet::from([vec![7; 2000], vec![7; 100], regrown])
-    );
+    assert_eq!(found, BTreeSet::from([vec![7; 2000], vec![7; 100], regrown]));
 }
 
 #[test]
@@ -224,17 +203,11 @@ fn prefix_keeps_the_first_and_adversarial_the_last() {
     // A whole sector of ones is kept, any other is not.
     let kept = |disk: &SimDisk| -> Vec<bool> {
         let after = disk.read_durable("f").unwrap();
-        after
-            .chunks(SECTOR_BYTES)
-            .map(|sector| sector.iter().all(|byte| *byte == 1))
-            .collect()
+        after.chunks(SECTOR_BYTES).map(|sector| sector.iter().all(|byte| *byte == 1)).collect()
     };
     let is_sorted_down = |kept: &Vec<bool>| kept.windows(2).all(|pair| pair[0] >= pair[1]);
     let prefix = outcomes(&disk, |seed| Crash::new(CrashMode::Prefix, seed), kept);
-    assert!(
-        prefix.iter().all(is_sorted_down) && prefix.len() == 9,
-        "{prefix:?}"
-    );
+    assert!(prefix.iter().all(is_sorted_down) && prefix.len() == 9, "{prefix:?}");
     let last = outcomes(&disk, |seed| Crash::new(CrashMode::Adversarial, seed), kept);
     let is_sorted_up = |kept: &Vec<bool>| kept.windows(2).all(|pair| pair[0] <= pair[1]);
     assert!(last.iter().all(is_sorted_up) && last.len() == 9, "{last:?}");
@@ -322,24 +295,15 @@ fn a_rename_between_directories_needs_both_synced() {
     mounted.rename("a/f", "b/f").unwrap();
     mounted.sync_dir("b").unwrap();
     let look = |disk: &SimDisk| (has(disk, "a/f"), has(disk, "b/f"));
-    assert_eq!(
-        outcomes(&disk, random, look),
-        BTreeSet::from([(true, false), (false, true)])
-    );
+    assert_eq!(outcomes(&disk, random, look), BTreeSet::from([(true, false), (false, true)]));
     disk.as_disk().sync_dir("a").unwrap();
-    assert_eq!(
-        outcomes(&disk, random, look),
-        BTreeSet::from([(false, true)])
-    );
+    assert_eq!(outcomes(&disk, random, look), BTreeSet::from([(false, true)]));
     // A removal of the new name that is durable must not bring back the old one.
     let mounted = disk.as_disk();
     mounted.rename("b/f", "a/f").unwrap();
     mounted.remove("a/f").unwrap();
     mounted.sync_dir("a").unwrap();
-    assert_eq!(
-        outcomes(&disk, random, look),
-        BTreeSet::from([(false, false)])
-    );
+    assert_eq!(outcomes(&disk, random, look), BTreeSet::from([(false, false)]));
 }
 
 #[test]
@@ -349,26 +313,13 @@ fn names_survive_independently_and_in_order_of_each_name() {
     mounted.open("x", Open::CreateNew).unwrap();
     mounted.open("y", Open::CreateNew).unwrap();
     mounted.rename("y", "z").unwrap();
-    let found = outcomes(&disk, random, |disk| {
-        disk.as_disk().list("").unwrap().join("")
-    });
+    let found = outcomes(&disk, random, |disk| disk.as_disk().list("").unwrap().join(""));
     let expected = ["", "x", "y", "z", "xy", "xz"];
-    assert_eq!(
-        found,
-        expected.iter().map(|names| (*names).to_owned()).collect()
-    );
+    assert_eq!(found, expected.iter().map(|names| (*names).to_owned()).collect());
     // The last without the first; but never a rename without what it renames.
     let adversarial = |seed| Crash::new(CrashMode::Adversarial, seed);
-    let found = outcomes(&disk, adversarial, |disk| {
-        disk.as_disk().list("").unwrap().join("")
-    });
-    assert_eq!(
-        found,
-        ["", "xz", "z"]
-            .iter()
-            .map(|names| (*names).to_owned())
-            .collect()
-    );
+    let found = outcomes(&disk, adversarial, |disk| disk.as_disk().list("").unwrap().join(""));
+    assert_eq!(found, ["", "xz", "z"].iter().map(|names| (*names).to_owned()).collect());
 }
 
 #[test]
@@ -394,16 +345,8 @@ fn ext4_keeps_names_in_order_and_all_before_any_sync() {
     mounted.open("b", Open::CreateNew).unwrap();
     mounted.open("c", Open::CreateNew).unwrap();
     let ext4 = |seed| Crash::new(CrashMode::Ext4Like, seed);
-    let found = outcomes(&disk, ext4, |disk| {
-        disk.as_disk().list("").unwrap().join("")
-    });
-    assert_eq!(
-        found,
-        ["af", "abf", "abcf"]
-            .iter()
-            .map(|names| (*names).to_owned())
-            .collect()
-    );
+    let found = outcomes(&disk, ext4, |disk| disk.as_disk().list("").unwrap().join(""));
+    assert_eq!(found, ["af", "abf", "abcf"].iter().map(|names| (*names).to_owned()).collect());
 }
 
 // Kills, power and snapshots.
@@ -428,10 +371,7 @@ fn handles_and_locks_end_with_the_power_and_with_the_process() {
         assert_eq!(disk.pending_units() > 0, kill);
         let again = disk.as_disk().lock("LOCK").unwrap();
         drop(lock); // of the dead: must not release the lock of the living
-        assert_eq!(
-            disk.as_disk().lock("LOCK").unwrap_err().kind(),
-            ErrorKind::WouldBlock
-        );
+        assert_eq!(disk.as_disk().lock("LOCK").unwrap_err().kind(), ErrorKind::WouldBlock);
         drop(again);
         disk.crash(drop_all());
         assert_eq!(content(&disk, "f"), b"0");
@@ -570,10 +510,7 @@ fn a_failed_write_leaves_any_part_of_itself() {
         let file = disk.as_disk().open("f", Open::Write).unwrap();
         disk.fail_call(1, Fault::Eio);
         assert!(write_all_at(&*file, &[1; 3 * SECTOR_BYTES], 0).is_err());
-        let ones = content(&disk, "f")
-            .iter()
-            .filter(|byte| **byte == 1)
-            .count();
+        let ones = content(&disk, "f").iter().filter(|byte| **byte == 1).count();
         found.insert(ones / SECTOR_BYTES);
     }
     assert_eq!(found, (0..=3).collect());
@@ -585,13 +522,7 @@ fn short_and_interrupted_calls_are_gone_through_by_the_loops() {
     disk.fail_call(1, Fault::ShortWrite);
     let written = file.write_at(&[1; 1000], 0).unwrap();
     assert!((1..1000).contains(&written));
-    assert_eq!(
-        content(&disk, "f")
-            .iter()
-            .filter(|byte| **byte == 1)
-            .count(),
-        written
-    );
+    assert_eq!(content(&disk, "f").iter().filter(|byte| **byte == 1).count(), written);
 
     disk.fail_call(1, Fault::ShortWrite);
     disk.fail_call(2, Fault::Interrupted);
@@ -723,10 +654,7 @@ fn durable_bytes_rot_and_the_next_read_sees_it() {
     let (disk, mounted, file) = disk_with("d", b"abc");
     disk.flip_bit("d", 8 + 5).unwrap();
     assert_eq!(content(&disk, "d"), b"aBc");
-    assert_eq!(
-        disk.flip_bit("d", 24).unwrap_err().kind(),
-        ErrorKind::UnexpectedEof
-    );
+    assert_eq!(disk.flip_bit("d", 24).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     disk.overwrite("d", 2, b"CDE").unwrap();
     assert_eq!(content(&disk, "d"), b"aBCDE");
     disk.truncate("d", 2).unwrap();
@@ -738,10 +666,7 @@ fn durable_bytes_rot_and_the_next_read_sees_it() {
     sync(&*file).unwrap(); // open, so still there
     disk.crash(drop_all());
     assert!(!has(&disk, "d"));
-    assert_eq!(
-        disk.read_durable("d").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.read_durable("d").unwrap_err().kind(), ErrorKind::NotFound);
     drop(mounted);
 }
 
@@ -751,23 +676,14 @@ fn damage_knows_durable_names_only() {
     let mounted = disk.as_disk();
     mounted.create_dir("wal").unwrap();
     mounted.open("wal/1", Open::CreateNew).unwrap();
-    assert_eq!(
-        disk.read_durable("wal/1").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.read_durable("wal/1").unwrap_err().kind(), ErrorKind::NotFound);
     assert!(disk.files().is_empty());
     mounted.sync_dir("wal").unwrap();
     mounted.sync_dir("").unwrap();
     assert_eq!(disk.files(), [("wal/1".to_owned(), 0)]);
-    assert_eq!(
-        disk.read_durable("wal").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.read_durable("wal").unwrap_err().kind(), ErrorKind::NotFound);
     disk.write_durably("wal/2", b"two").unwrap();
-    assert_eq!(
-        disk.files(),
-        [("wal/1".to_owned(), 0), ("wal/2".to_owned(), 3)]
-    );
+    assert_eq!(disk.files(), [("wal/1".to_owned(), 0), ("wal/2".to_owned(), 3)]);
 }
 
 #[test]
@@ -776,10 +692,7 @@ fn unreadable_bytes_are_an_error_and_not_the_end() {
     disk.fail_reads("f", 1000..1100).unwrap();
     let mut buffer = [0; 3000];
     assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 1000);
-    assert_eq!(
-        file.read_at(&mut buffer, 1050).unwrap_err().raw_os_error(),
-        Some(5)
-    );
+    assert_eq!(file.read_at(&mut buffer, 1050).unwrap_err().raw_os_error(), Some(5));
     assert!(read_up_to(&*file, &mut buffer, 0).is_err());
     assert_eq!(file.read_at(&mut buffer, 1100).unwrap(), 1900);
     disk.crash(drop_all());
@@ -829,19 +742,9 @@ fn the_same_seed_and_the_same_calls_give_the_same_disk() {
             let mode = [CrashMode::Random, CrashMode::Ext4Like, CrashMode::Prefix][random.index(3)];
             reports.push(disk.crash(Crash::new(mode, seed + round).with_garbage()));
         }
-        let contents: Vec<_> = disk
-            .files()
-            .into_iter()
-            .map(|(path, _)| disk.read_durable(&path).unwrap())
-            .collect();
-        (
-            disk.files(),
-            contents,
-            reports,
-            answers,
-            disk.io_calls(),
-            disk.faults_hit(),
-        )
+        let contents: Vec<_> =
+            disk.files().into_iter().map(|(path, _)| disk.read_durable(&path).unwrap()).collect();
+        (disk.files(), contents, reports, answers, disk.io_calls(), disk.faults_hit())
     };
     for seed in 0..20 {
         assert_eq!(run(seed), run(seed), "seed {seed}");

@@ -158,7 +158,9 @@ fn rule_37_after_a_wrong_hint_the_hints_before_it_are_not_believed_either() {
 
 #[test]
 fn rule_24_orders_that_come_meanwhile_are_neither_skipped_nor_doubled() {
-    for query in [Query::all(), Query::all().account("account-1"), Query::all().state(State::Refused)] {
+    for query in
+        [Query::all(), Query::all().account("account-1"), Query::all().state(State::Refused)]
+    {
         let test = Mutex::new(log_of(100));
         let log = Arc::clone(&test.lock().log);
         let views = in_memory(&log);

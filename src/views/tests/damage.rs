@@ -14,7 +14,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use super::super::layout::{View, WATERMARK_KEY, Watermark};
 use super::super::{Phase, ViewsState};
 use super::assert_lists_are_right;
-use super::support::{LEDGER, Started, TestLog, config, in_sled, snapshot, start, wait_for, wait_until_fed};
+use super::support::{
+    LEDGER, Started, TestLog, config, in_sled, snapshot, start, wait_for, wait_until_fed,
+};
 use crate::order::{Durability, LedgerId, Seq};
 
 /// A ledger directory with sled views of `count` records of a test log.
@@ -136,8 +138,11 @@ fn a_flipped_bit_costs_time_and_no_answer() {
         bent[usize::try_from(bit / 8).unwrap()] ^= 1 << (bit % 8);
         write(&store_dir(dir.path()).join("db"), &bent);
         if round % 2 == 0 {
-            let files = fs::read_dir(store_dir(dir.path())).unwrap().map(|file| file.unwrap().path());
-            files.filter(|file| file.to_string_lossy().contains("snap.")).for_each(|file| remove(&file));
+            let files =
+                fs::read_dir(store_dir(dir.path())).unwrap().map(|file| file.unwrap().path());
+            files
+                .filter(|file| file.to_string_lossy().contains("snap."))
+                .for_each(|file| remove(&file));
         }
         rebuilt += assert_no_difference(dir.path(), &test, &format!("bit {bit}")).set_aside;
     }
@@ -279,7 +284,8 @@ fn rule_36_what_is_written_after_the_open_does_not_hide_the_proof() {
             SledStore::open(&path).map(|store| Box::new(store) as Box<dyn Store>)
         }) as Open
     });
-    let Started { views, proved } = super::support::start_with(config(dir.path(), &shorter.log), opener);
+    let Started { views, proved } =
+        super::support::start_with(config(dir.path(), &shorter.log), opener);
     shorter.write_many(100);
     views.notify();
     written.store(true, Ordering::Release);

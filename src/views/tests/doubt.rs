@@ -13,7 +13,8 @@ use super::super::layout::{View, Watermark};
 use super::super::store::{Doubt, MemStore, Store};
 use super::super::{Phase, Views};
 use super::support::{
-    Call, FaultyStore, LEDGER, Started, TestLog, config, in_memory, start_with, wait_for, wait_until_fed,
+    Call, FaultyStore, LEDGER, Started, TestLog, config, in_memory, start_with, wait_for,
+    wait_until_fed,
 };
 use super::{assert_lists_are_right, list};
 use crate::order::{LedgerId, Seq};
@@ -45,7 +46,10 @@ fn fed_log() -> TestLog {
 }
 
 /// Runs views over a store with a fault, and holds what comes of it against the log.
-fn assert_survived(fault: impl Fn(Call, u64) -> Result<(), Doubt> + Send + Sync + 'static, why: &str) {
+fn assert_survived(
+    fault: impl Fn(Call, u64) -> Result<(), Doubt> + Send + Sync + 'static,
+    why: &str,
+) {
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
     let opener = FaultyStore::opener(fault);
     let mut config = config(dir.path(), &test.log);
@@ -66,7 +70,8 @@ fn once() -> impl Fn() -> bool + Send + Sync {
 
 #[test]
 fn an_error_at_any_call_costs_a_rebuild_and_no_answer() {
-    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)] {
+    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)]
+    {
         let first = once();
         let fault = move |at, so_far| {
             let now = at == call && so_far == count && first();
@@ -78,7 +83,8 @@ fn an_error_at_any_call_costs_a_rebuild_and_no_answer() {
 
 #[test]
 fn a_panic_at_any_call_costs_a_rebuild_and_no_answer() {
-    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)] {
+    for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)]
+    {
         let first = once();
         let fault = move |at, so_far| {
             assert!(!(at == call && so_far == count && first()), "a made-up panic");

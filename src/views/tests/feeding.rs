@@ -12,19 +12,24 @@ use super::super::layout::{View, Watermark};
 use super::super::store::{Doubt, MemStore, Store};
 use super::super::{Phase, Place, Views};
 use super::support::{
-    Call, FaultyStore, Started, TestLog, config, in_memory, in_sled, order, start, start_with, wait_until_fed,
+    Call, FaultyStore, Started, TestLog, config, in_memory, in_sled, order, start, start_with,
+    wait_until_fed,
 };
 use super::{assert_lists_are_right, list};
 use crate::order::{Refusal, Seq, Submission};
 
 fn any_order() -> impl Strategy<Value = (Submission, Option<Refusal>)> {
     // Few values, so that they meet; some are prefixes of others; bytes that a key uses itself.
-    let value = || prop::sample::select(vec![&b""[..], b"a", b"ab", b"\x01", b"\x01\x01", b"\xff\xff"]);
-    (value(), value(), any::<bool>(), 0u64..u64::MAX).prop_map(|(account, external_ref, refused, key)| {
-        let submission =
-            Submission::new("c", format!("{key}"), b"payload").account(account).external_ref(external_ref);
-        (submission, refused.then(|| Refusal { code: 1, reason: "no".into() }))
-    })
+    let value =
+        || prop::sample::select(vec![&b""[..], b"a", b"ab", b"\x01", b"\x01\x01", b"\xff\xff"]);
+    (value(), value(), any::<bool>(), 0u64..u64::MAX).prop_map(
+        |(account, external_ref, refused, key)| {
+            let submission = Submission::new("c", format!("{key}"), b"payload")
+                .account(account)
+                .external_ref(external_ref);
+            (submission, refused.then(|| Refusal { code: 1, reason: "no".into() }))
+        },
+    )
 }
 
 proptest! {
@@ -163,7 +168,11 @@ fn a_store_that_is_opened_again_goes_on_where_it_was() {
     let first = in_sled(dir.path(), &test.log);
     wait_until_fed(&first.views);
     first.views.stop();
-    assert_eq!(first.views.page(View::Account(b"account-1"), Seq(0), 9), (vec![], Seq(1)), "stopped");
+    assert_eq!(
+        first.views.page(View::Account(b"account-1"), Seq(0), 9),
+        (vec![], Seq(1)),
+        "stopped"
+    );
 
     test.write_many(300);
     let again = in_sled(dir.path(), &test.log);

@@ -91,7 +91,8 @@ fn rule_36_entries_and_watermark_are_one_batch() {
     let mut store = SledStore::open(dir.path()).unwrap();
     let db = store.0.clone();
     let view = View::State(State::Accepted);
-    let watermark = || db.get(WATERMARK_KEY).unwrap().map(|mark| Watermark::decode(&mark).unwrap().next);
+    let watermark =
+        || db.get(WATERMARK_KEY).unwrap().map(|mark| Watermark::decode(&mark).unwrap().next);
     let enough = AtomicBool::new(false);
     let enough = &enough;
     std::thread::scope(|scope| {

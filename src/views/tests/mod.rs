@@ -48,7 +48,8 @@ fn assert_lists_are_right(views: &Views, test: &TestLog, covered: Seq) {
     lists.retain(|view| view.prefix().is_some());
     lists.sort_by_key(View::prefix);
     lists.dedup();
-    let (step, limits) = if all.len() <= 1_000 { (1, &[1, 3, 1_000][..]) } else { (20, &[1_000][..]) };
+    let (step, limits) =
+        if all.len() <= 1_000 { (1, &[1, 3, 1_000][..]) } else { (20, &[1_000][..]) };
     for view in lists.into_iter().step_by(step) {
         let right = all.iter().filter(|order| is_on(view, order)).map(|order| order.id().seq().0);
         let right: Vec<u64> = right.filter(|seq| *seq < covered.0).collect();

@@ -149,7 +149,10 @@ impl Host for TestHost {
 
     fn fill_random(&self, buffer: &mut [u8]) {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
-        buffer.iter_mut().zip(number.to_le_bytes().iter().cycle()).for_each(|(to, from)| *to = *from);
+        buffer
+            .iter_mut()
+            .zip(number.to_le_bytes().iter().cycle())
+            .for_each(|(to, from)| *to = *from);
     }
 
     fn sleep(&self, _: Duration) {}
@@ -186,7 +189,8 @@ impl TestLog {
         let segment = Arc::new(Segment::open(header, crc, file, OpenIndex::default()));
         let issuer = Issuer { ledger, durability, partition: 0 };
         let log = Arc::new(Log::new(issuer, vec![Arc::clone(&segment)], Seq::FIRST));
-        let writer = Writer::new(disk, host, Arc::clone(&log), preparer, layout, segment, position).unwrap();
+        let writer =
+            Writer::new(disk, host, Arc::clone(&log), preparer, layout, segment, position).unwrap();
         TestLog { log, writer }
     }
 
@@ -225,7 +229,9 @@ impl TestLog {
     pub(crate) fn all(&self) -> Vec<Order> {
         let seqs = (1..self.log.readable_next().0).map(Seq);
         let records = seqs.map(|seq| self.log.read(seq).unwrap().unwrap());
-        records.filter_map(|record| self.log.issuer.order(&record.frame(), &record.body().unwrap())).collect()
+        records
+            .filter_map(|record| self.log.issuer.order(&record.frame(), &record.body().unwrap()))
+            .collect()
     }
 }
 
@@ -354,7 +360,8 @@ pub(crate) fn wait_for(views: &Views, wanted: impl Fn(&ViewsState) -> bool) -> V
 
 pub(crate) fn wait_until_fed(views: &Views) -> ViewsState {
     wait_for(views, |state| {
-        state.behind == 0 && (state.covered > Seq::FIRST || state.phase == super::super::Phase::Feeding)
+        state.behind == 0
+            && (state.covered > Seq::FIRST || state.phase == super::super::Phase::Feeding)
     })
 }
 

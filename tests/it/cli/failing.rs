@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::run::{Place, column, line, piped};
+use super::run::{Place, column, line, piped, program};
 
 /// A limit on the size of files makes the write of a group fail in the middle of the file, which was
 /// made before the limit: to the ledger that is a device that fails.
@@ -75,8 +75,10 @@ fn a_directory_that_is_moved_away_stops_the_writing_and_loses_nothing() {
     }
     drop(input);
     assert_eq!(child.wait().unwrap().code(), Some(4));
-    rename(&moved, &place.ledger());
-    let found: Vec<_> = place.dump().iter().map(|order| order["receipt"].clone()).collect();
+    let mut dump = program();
+    dump.args(["dump", "--dir"]).arg(&moved);
+    let dump = place.finish(dump, b"").lines();
+    let found: Vec<_> = dump.iter().map(|order| order["receipt"].clone()).collect();
     assert_eq!(found, acknowledged);
 }
 

@@ -86,7 +86,13 @@ impl Book {
     }
 
     /// An order of which a duplicate call may be under way.
-    pub fn acknowledge(&mut self, index: u64, fresh: bool, receipt: &ReceiptBytes, tally: &mut Tally) {
+    pub fn acknowledge(
+        &mut self,
+        index: u64,
+        fresh: bool,
+        receipt: &ReceiptBytes,
+        tally: &mut Tally,
+    ) {
         if fresh && !self.fresh.insert(index) {
             tally.doubled(format!("order {index:#x} was taken as new twice"));
         }
@@ -102,13 +108,21 @@ impl Book {
 
     /// Orders of which every call said that nothing is recorded.
     pub fn refused_only(&self) -> impl Iterator<Item = u64> {
-        let only = |index: &&u64| !self.open_ended.contains(*index) && !orders::may_be_shared(**index);
+        let only =
+            |index: &&u64| !self.open_ended.contains(*index) && !orders::may_be_shared(**index);
         self.not_recorded.iter().filter(only).copied()
     }
 
     /// Opens the ledger in `dir` and holds it against the book. What is found is entered, so that the
     /// next crash must keep it too.
-    pub fn check(&mut self, dir: &Path, options: &Options, look: Look, rng: &mut Rng, tally: &mut Tally) {
+    pub fn check(
+        &mut self,
+        dir: &Path,
+        options: &Options,
+        look: Look,
+        rng: &mut Rng,
+        tally: &mut Tally,
+    ) {
         tally.checks += 1;
         if look.reader_first {
             self.check_reader(dir, None, tally);
@@ -128,7 +142,9 @@ impl Book {
         let found = self.check_orders(ledger.orders(), tally);
         for index in self.refused_only() {
             if found.contains_key(&index) {
-                tally.wrong(format!("order {index:#x} is there although its call said not recorded"));
+                tally.wrong(format!(
+                    "order {index:#x} is there although its call said not recorded"
+                ));
             }
         }
         self.retry(&ledger, &found, look, rng, tally);
@@ -202,7 +218,8 @@ impl Book {
         tally: &mut Tally,
     ) {
         let last_base = self.last_base;
-        let mut again: Vec<u64> = found.keys().copied().filter(|index| *index >= last_base).collect();
+        let mut again: Vec<u64> =
+            found.keys().copied().filter(|index| *index >= last_base).collect();
         let old: Vec<u64> = found.keys().copied().filter(|index| *index < last_base).collect();
         if !old.is_empty() {
             again.extend((0..old.len().min(OLD_RETRIES)).map(|_| *rng.pick(&old)));
@@ -226,13 +243,16 @@ impl Book {
         if !look.retry_absent {
             return;
         }
-        let top = found.keys().copied().filter(|index| *index >= last_base).max().unwrap_or(last_base);
+        let top =
+            found.keys().copied().filter(|index| *index >= last_base).max().unwrap_or(last_base);
         let absent = (last_base..=top + 8).filter(|index| !found.contains_key(index)).take(40);
         for index in absent.collect::<Vec<_>>() {
             let (client, key) = orders::name(index);
             match ledger.by_key(client, key) {
                 Ok(None) => {}
-                Ok(Some(_)) => tally.wrong(format!("order {index:#x} is found by key, but not in the log")),
+                Ok(Some(_)) => {
+                    tally.wrong(format!("order {index:#x} is found by key, but not in the log"))
+                }
                 Err(error) => tally.wrong(format!("looking for order {index:#x}: {error}")),
             }
             match ledger.submit(&orders::submission(self.orders_seed, index, self.sizes)) {
@@ -252,7 +272,8 @@ impl Book {
                     let fine = matches!(error.kind(), ErrorKind::DiskLow { .. })
                         && error.certainty() == Certainty::NotRecorded;
                     if !fine {
-                        tally.wrong(format!("submitting order {index:#x} after the crash: {error}"));
+                        tally
+                            .wrong(format!("submitting order {index:#x} after the crash: {error}"));
                     }
                 }
             }
@@ -260,7 +281,12 @@ impl Book {
     }
 
     /// A reader shows what the writer shows; on what a crash left, at least what was acknowledged.
-    fn check_reader(&self, dir: &Path, writer: Option<&HashMap<u64, ReceiptBytes>>, tally: &mut Tally) {
+    fn check_reader(
+        &self,
+        dir: &Path,
+        writer: Option<&HashMap<u64, ReceiptBytes>>,
+        tally: &mut Tally,
+    ) {
         let reader = match Reader::open(dir) {
             Ok(reader) => reader,
             Err(error) => {
@@ -289,7 +315,11 @@ impl Book {
         }
         match writer {
             Some(writer) if *writer != seen => {
-                tally.wrong(format!("a reader shows {} orders, the writer {}", seen.len(), writer.len()));
+                tally.wrong(format!(
+                    "a reader shows {} orders, the writer {}",
+                    seen.len(),
+                    writer.len()
+                ));
             }
             Some(_) => {}
             // What the canary loses is counted once, by the writer's side of the check.
@@ -297,7 +327,9 @@ impl Book {
             None => {
                 for (index, receipt) in &self.acked {
                     if seen.get(index) != Some(receipt) {
-                        tally.wrong(format!("a reader misses order {index:#x}, which was acknowledged"));
+                        tally.wrong(format!(
+                            "a reader misses order {index:#x}, which was acknowledged"
+                        ));
                     }
                 }
             }
@@ -327,7 +359,8 @@ mod tests {
 
     /// A ledger with orders 0 to 9, and a book that knows of them.
     fn ledger_and_book(name: &str) -> (std::path::PathBuf, Book) {
-        let dir = std::env::temp_dir().join(format!("kernel-rigs-test-{name}-{}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("kernel-rigs-test-{name}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&dir));
         let mut book = Book::new(5, Sizes::Small);
         let mut tally = Tally::new("test", 0);
@@ -403,7 +436,8 @@ mod tests {
     #[test]
     fn a_ledger_that_does_not_open_is_seen() {
         let (dir, mut book) = ledger_and_book("refuses");
-        std::fs::remove_file(dir.join("wal").read_dir().unwrap().next().unwrap().unwrap().path()).unwrap();
+        std::fs::remove_file(dir.join("wal").read_dir().unwrap().next().unwrap().unwrap().path())
+            .unwrap();
         let tally = check(&dir, &mut book);
         assert_eq!((tally.refused, tally.lost), (1, 0));
     }

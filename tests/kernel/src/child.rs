@@ -37,7 +37,8 @@ impl Work {
     /// The options of the ledger: small segments, and the rest at random.
     pub fn options(&self) -> Options {
         let mut rng = Rng::new(self.seed ^ 0x6f70_7469_6f6e);
-        let padding = if rng.chance(25) { GroupPadding::Block } else { GroupPadding::PowerSafeOverwrite };
+        let padding =
+            if rng.chance(25) { GroupPadding::Block } else { GroupPadding::PowerSafeOverwrite };
         let views = if rng.chance(25) { Views::On } else { Views::Off };
         Options::new()
             .segment_bytes(1024 * 1024)
@@ -106,7 +107,8 @@ fn run_cycles(work: &Work) -> std::io::Result<()> {
         let ledger = match work.options().open(&work.dir) {
             Ok(ledger) => ledger,
             Err(error) => {
-                let by_the_system = matches!(error.kind(), ErrorKind::Io { .. } | ErrorKind::DiskLow { .. });
+                let by_the_system =
+                    matches!(error.kind(), ErrorKind::Io { .. } | ErrorKind::DiskLow { .. });
                 let why = format!("{error} / {:?}", error.kind());
                 return Event::Refused { by_the_system, why }.send();
             }
@@ -171,7 +173,9 @@ impl Crew<'_> {
     fn take(&self, wanted: u64) -> Vec<u64> {
         let before = self
             .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(wanted)))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                Some(left.saturating_sub(wanted))
+            })
             .unwrap_or(0);
         let got = before.min(wanted);
         let first = self.next.fetch_add(got, Ordering::Relaxed);

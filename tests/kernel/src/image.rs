@@ -35,7 +35,11 @@ const XFS_1K: &[&str] = &["mkfs.xfs", "-q", "-f", "-K", "-b", "size=1024"];
 const XFS_4K: &[&str] = &["mkfs.xfs", "-q", "-f", "-K", "-b", "size=4096"];
 const BTRFS: &[&str] = &["mkfs.btrfs", "-q", "-f", "-K", "-m", "single"];
 
-const fn ext4(name: &'static str, mkfs: &'static [&'static str], options: &'static str) -> FileSystem {
+const fn ext4(
+    name: &'static str,
+    mkfs: &'static [&'static str],
+    options: &'static str,
+) -> FileSystem {
     FileSystem { name, kind: "ext4", mkfs, options, image_mib: 96 }
 }
 
@@ -143,7 +147,9 @@ impl Mounted {
             }
         }
         match file.sync_all() {
-            Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(error).doing("filling up"),
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+                Err(error).doing("filling up")
+            }
             _ => Ok(()),
         }
     }
@@ -195,8 +201,11 @@ pub struct Loop {
 
 impl Loop {
     pub fn attach(file: &Path) -> Result<Loop> {
-        let output =
-            tool_command("losetup").args(["--find", "--show"]).arg(file).output().doing("running losetup")?;
+        let output = tool_command("losetup")
+            .args(["--find", "--show"])
+            .arg(file)
+            .output()
+            .doing("running losetup")?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(Failure::Skipped(format!("no loop device to be had: {why}")));

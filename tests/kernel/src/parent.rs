@@ -28,7 +28,8 @@ impl Running {
     /// Starts the child. `at_once` hears each event before anybody else, on the thread that reads the
     /// pipe.
     pub fn start(work: &Work, mut at_once: impl FnMut(&Event) + Send + 'static) -> Result<Running> {
-        let mut child = work.command().doing("finding this program")?.spawn().doing("starting a child")?;
+        let mut child =
+            work.command().doing("finding this program")?.spawn().doing("starting a child")?;
         let pipe = child.stdout.take().ok_or_else(|| broken("the child has no pipe"))?;
         let (sender, events) = channel();
         let ear = std::thread::spawn(move || {
@@ -55,7 +56,9 @@ impl Running {
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => self.ended = true,
-                Err(RecvTimeoutError::Timeout) => return Err(broken("the child says nothing for 60 s")),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(broken("the child says nothing for 60 s"));
+                }
             }
         }
         Ok(false)
@@ -91,7 +94,11 @@ impl Running {
     pub fn wait(mut self) -> Result<Vec<Event>> {
         self.hear_until(|_| false)?;
         let (heard, status) = self.finish()?;
-        if status.success() { Ok(heard) } else { Err(broken(format!("the child ended with {status}"))) }
+        if status.success() {
+            Ok(heard)
+        } else {
+            Err(broken(format!("the child ended with {status}")))
+        }
     }
 
     fn finish(&mut self) -> Result<(Vec<Event>, ExitStatus)> {

@@ -77,9 +77,11 @@ impl Kind {
 /// The event that the outcome of a submit is.
 pub fn event_of(index: u64, result: &order_ledger::Result<order_ledger::Outcome>) -> Event {
     match result {
-        Ok(outcome) => {
-            Event::Acked { index, fresh: outcome.how == How::Fresh, receipt: outcome.receipt.to_bytes() }
-        }
+        Ok(outcome) => Event::Acked {
+            index,
+            fresh: outcome.how == How::Fresh,
+            receipt: outcome.receipt.to_bytes(),
+        },
         Err(error) => match error.certainty() {
             Certainty::NotRecorded => Event::NotRecorded { index, kind: Kind::of(error) },
             Certainty::Unknown => Event::InDoubt { index },
@@ -154,9 +156,10 @@ impl Event {
                 index: index(rest.get(1..)?)?,
                 receipt: rest.get(9..)?.try_into().ok()?,
             },
-            4 => {
-                Event::NotRecorded { kind: Kind::from_number(*rest.first()?), index: index(rest.get(1..)?)? }
-            }
+            4 => Event::NotRecorded {
+                kind: Kind::from_number(*rest.first()?),
+                index: index(rest.get(1..)?)?,
+            },
             5 => Event::InDoubt { index: index(rest)? },
             6 => Event::Closing,
             7 => Event::Closed,
@@ -170,8 +173,13 @@ impl Event {
     /// Writes the event to the parent. An error means that there is no parent any more.
     pub fn send(&self) -> io::Result<()> {
         let frame = self.encode();
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdout(), &frame))?;
-        if written == frame.len() { Ok(()) } else { Err(io::Error::other("half a frame was written")) }
+        let written =
+            rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdout(), &frame))?;
+        if written == frame.len() {
+            Ok(())
+        } else {
+            Err(io::Error::other("half a frame was written"))
+        }
     }
 }
 

@@ -101,12 +101,21 @@ impl Rig<'_> {
         tally.wrong += seen.wrong;
         tally.add("canary_lost", seen.lost);
         if seen.lost == 0 {
-            tally.wrong(format!("the canary on {} lost nothing: this rig can't see a loss", fs.name));
+            tally.wrong(format!(
+                "the canary on {} lost nothing: this rig can't see a loss",
+                fs.name
+            ));
         }
         Ok(())
     }
 
-    fn workload(&mut self, number: u64, fs: &FileSystem, relaxed: bool, tally: &mut Tally) -> Result<()> {
+    fn workload(
+        &mut self,
+        number: u64,
+        fs: &FileSystem,
+        relaxed: bool,
+        tally: &mut Tally,
+    ) -> Result<()> {
         let mut rng = Rng::for_round(self.plan.seed, number);
         let mib = fs.image_mib;
         // One FUSE mount per workload: a workload is a fresh start in every respect.
@@ -366,7 +375,8 @@ impl Eye<'_> {
     }
 
     fn dir_on(&self, at: &std::path::Path, work: &Work) -> Result<PathBuf> {
-        let within = work.dir.strip_prefix(self.plan.dir.join("recorded")).doing("the ledger's path")?;
+        let within =
+            work.dir.strip_prefix(self.plan.dir.join("recorded")).doing("the ledger's path")?;
         Ok(at.join(within))
     }
 

@@ -32,7 +32,9 @@ pub fn run(plan: &Plan) -> Result<Tally> {
         let at = usize::try_from(number).unwrap_or(0) % SYSTEMS.len();
         let fs = match plan.only {
             Some(fs) => fs,
-            None => FileSystem::by_name(SYSTEMS[at]).ok_or_else(|| broken("no such file system"))?,
+            None => {
+                FileSystem::by_name(SYSTEMS[at]).ok_or_else(|| broken("no such file system"))?
+            }
         };
         tally.round = number;
         one_round(plan, number, &fs, &mut tally)?;
@@ -79,10 +81,13 @@ fn one_round(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
     let fail = *rng.pick(&[Fail::OrderWrites, Fail::OrderWrites, Fail::Writes, Fail::Flushes]);
     let count = *rng.pick(&[1, 2, u64::MAX]);
     let pass_first = rng.range(0, 60);
-    let events = submit_until_it_fails(&ledger, &book, rng.range(1, 4), disk, (fail, pass_first, count));
+    let events =
+        submit_until_it_fails(&ledger, &book, rng.range(1, 4), disk, (fail, pass_first, count));
     for event in &events {
         book.enter(event, tally);
-        if let Event::NotRecorded { kind: Kind::DiskLow | Kind::Overloaded | Kind::Other, .. } = event {
+        if let Event::NotRecorded { kind: Kind::DiskLow | Kind::Overloaded | Kind::Other, .. } =
+            event
+        {
             tally.wrong(format!("an I/O error came back as {event:?}"));
         }
     }
@@ -195,7 +200,13 @@ fn submit_until_it_fails(
 }
 
 /// What a poisoned ledger still does, and what it refuses.
-fn poisoned_ledger(ledger: &Ledger, book: &mut Book, at: &std::path::Path, rng: &mut Rng, tally: &mut Tally) {
+fn poisoned_ledger(
+    ledger: &Ledger,
+    book: &mut Book,
+    at: &std::path::Path,
+    rng: &mut Rng,
+    tally: &mut Tally,
+) {
     // XFS shuts down when its own log can't be written; then nothing can be read from it.
     let down = std::fs::metadata(at.join("orders.ledger")).is_err();
     for index in 1_000_000..1_000_003 {
@@ -204,7 +215,9 @@ fn poisoned_ledger(ledger: &Ledger, book: &mut Book, at: &std::path::Path, rng: 
                 if matches!(error.kind(), ErrorKind::Poisoned { .. })
                     && error.certainty() == Certainty::NotRecorded => {}
             Err(_) if down => {}
-            Err(error) => tally.wrong(format!("a poisoned ledger answers {error} / {:?}", error.kind())),
+            Err(error) => {
+                tally.wrong(format!("a poisoned ledger answers {error} / {:?}", error.kind()))
+            }
             Ok(_) => tally.wrong("a poisoned ledger took an order".into()),
         }
         book.enter(&Event::NotRecorded { index, kind: Kind::Poisoned }, tally);
@@ -216,7 +229,9 @@ fn poisoned_ledger(ledger: &Ledger, book: &mut Book, at: &std::path::Path, rng: 
         match ledger.by_key(client, key) {
             Ok(Some(order)) if book.acked.get(&index) == Some(&order.receipt.to_bytes()) => {}
             Err(_) if down => tally.add("reads_on_a_dead_file_system", 1),
-            other => tally.wrong(format!("reading order {index:#x} of a poisoned ledger: {other:?}")),
+            other => {
+                tally.wrong(format!("reading order {index:#x} of a poisoned ledger: {other:?}"))
+            }
         }
         match ledger.submit(&orders::submission(book.orders_seed, index, book.sizes)) {
             Ok(outcome)
@@ -233,7 +248,8 @@ fn poisoned_ledger(ledger: &Ledger, book: &mut Book, at: &std::path::Path, rng: 
 
 fn is_writable(mounted: &Mounted) -> bool {
     let probe = mounted.path().join("probe");
-    let written = File::create(&probe).and_then(|file| file.write_all_at(b"probe", 0).map(|()| file));
+    let written =
+        File::create(&probe).and_then(|file| file.write_all_at(b"probe", 0).map(|()| file));
     written.and_then(|file| file.sync_all()).and_then(|()| std::fs::remove_file(&probe)).is_ok()
 }
 
@@ -273,12 +289,16 @@ fn try_the_gate(mounted: &Mounted, disk: &Disk, tally: &mut Tally) -> Result<()>
 /// The first 4 KiB of a file, past the page cache.
 fn read_direct(path: &std::path::Path) -> Result<Vec<u8>> {
     let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).doing("O_DIRECT")?;
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(direct).open(path).doing("opening with O_DIRECT")?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(direct)
+        .open(path)
+        .doing("opening with O_DIRECT")?;
     // O_DIRECT wants an aligned buffer; one is cut out of a larger one.
     let mut room = vec![0u8; 8192];
     let skip = room.as_ptr().align_offset(4096);
-    let buffer = room.get_mut(skip..skip + 4096).ok_or_else(|| Failure::Broken("no alignment".into()))?;
+    let buffer =
+        room.get_mut(skip..skip + 4096).ok_or_else(|| Failure::Broken("no alignment".into()))?;
     file.seek(SeekFrom::Start(0)).doing("reading with O_DIRECT")?;
     file.read_exact(buffer).doing("reading with O_DIRECT")?;
     Ok(buffer.to_vec())

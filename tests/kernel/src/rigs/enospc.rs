@@ -67,9 +67,13 @@ fn one_round(plan: &Plan, number: u64, fs: &FileSystem, mib: u64, tally: &mut Ta
         Ok(_) => tally.wrong("a ledger was made on a full disk".into()),
         Err(error) => {
             let full = matches!(error.kind(), ErrorKind::DiskLow { .. })
-                || matches!(error.kind(), ErrorKind::Io { kind: std::io::ErrorKind::StorageFull, .. });
+                || matches!(
+                    error.kind(),
+                    ErrorKind::Io { kind: std::io::ErrorKind::StorageFull, .. }
+                );
             if !full || error.certainty() != Certainty::NotRecorded {
-                tally.wrong(format!("making a ledger on a full disk: {error} / {:?}", error.kind()));
+                tally
+                    .wrong(format!("making a ledger on a full disk: {error} / {:?}", error.kind()));
             }
         }
     }
@@ -222,7 +226,8 @@ fn full_ledger(ledger: &Ledger, book: &Book, rng: &mut Rng, tally: &mut Tally) {
         }
         let (client, key) = orders::name(index);
         match ledger.by_key(client, key) {
-            Ok(Some(order)) if orders::recognise(book.orders_seed, book.sizes, &order) == Ok(index) => {}
+            Ok(Some(order))
+                if orders::recognise(book.orders_seed, book.sizes, &order) == Ok(index) => {}
             other => tally.wrong(format!("a read on a full disk: {other:?}")),
         }
     }
@@ -256,7 +261,10 @@ fn comes_back(ledger: &Ledger, book: &mut Book, base: u64, tally: &mut Tally) {
                     std::thread::park_timeout(Duration::from_millis(5));
                 }
                 Err(error) => {
-                    tally.wrong(format!("room again for {:?}, and still: {error}", started.elapsed()));
+                    tally.wrong(format!(
+                        "room again for {:?}, and still: {error}",
+                        started.elapsed()
+                    ));
                     return;
                 }
             }

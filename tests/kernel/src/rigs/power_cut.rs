@@ -219,7 +219,8 @@ fn one_image(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
         }
         book.check(&work.dir, &work.options(), Look::random(&mut rng), &mut rng, tally);
         if tally.violations() > violations {
-            let keep = std::env::temp_dir().join(format!("power-cut-{}-{number}-{cut_number}", plan.seed));
+            let keep =
+                std::env::temp_dir().join(format!("power-cut-{}-{number}-{cut_number}", plan.seed));
             copy_dir(&work.dir, &keep)?;
             eprintln!("kept what was found in {}", keep.display());
             break;
@@ -232,7 +233,9 @@ fn one_image(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
 /// The cut may have come before there was anything to remove.
 fn remove_ledger(dir: &std::path::Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).doing("removing a ledger"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).doing("removing a ledger")
+        }
         _ => Ok(()),
     }
 }

@@ -44,7 +44,8 @@ pub fn run(plan: &Plan) -> Result<Tally> {
             book.enter(&event, &mut tally);
         }
         book.check(&work.dir, &work.options(), Look::random(&mut rng), &mut rng, &mut tally);
-        let segments = std::fs::read_dir(work.dir.join("wal")).doing("listing the segments")?.count();
+        let segments =
+            std::fs::read_dir(work.dir.join("wal")).doing("listing the segments")?.count();
         tally.add("segments", segments as u64);
         tally.rounds += 1;
         std::fs::remove_dir_all(&dir).doing("removing a ledger")?;
