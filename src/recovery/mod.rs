@@ -67,8 +67,13 @@ pub(crate) fn open(
     // An earlier process may have crashed between a rename and its sync: nothing that is read below may
     // rest on names that a power cut can still take back.
     for dir in ["", WAL_DIR] {
-        disk.sync_dir(dir)
-            .map_err(|error| Error::io(format!("syncing the directory {dir:?}"), error))?;
+        match disk.sync_dir(dir) {
+            // What is missing is named below, as the damage it is.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("syncing the directory {dir:?}"), error));
+            }
+            _ => {}
+        }
     }
     let identity = require_identity(&**disk)?;
     if identity.issuer.durability != durability {
