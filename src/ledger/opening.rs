@@ -15,7 +15,7 @@ use crate::admission::gate::GateLimits;
 use crate::bytes::to_u32;
 use crate::commit::{Committer, Settings};
 use crate::disk::os::{OsDisk, OsHost};
-use crate::disk::{Disk, DiskLock, Host};
+use crate::disk::{Disk, DiskLock, Host, is_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Durability, Seq};
 use crate::recovery::segments::LOCK_NAME;
@@ -57,8 +57,11 @@ impl Options {
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Ledger> {
         let path = path.as_ref();
         self.check()?;
-        let disk = OsDisk::create_dir(path)
-            .map_err(|error| Error::io("opening the directory", error).at(path))?;
+        let disk = OsDisk::create_dir(path).map_err(|error| match is_full(&error) {
+            // Not even room for the directory.
+            true => Error::new(ErrorKind::DiskLow { free_bytes: 0 }).caused_by(error).at(path),
+            false => Error::io("opening the directory", error).at(path),
+        })?;
         let views_at = Some(path.to_owned());
         self.open_parts(Arc::new(disk), Arc::new(OsHost::new()), views_at)
             .map_err(|error| error.at(path))
