@@ -151,6 +151,10 @@ pub(crate) const FRAME_BYTES: usize = 20;
 /// Most bytes of records in one group. Above the largest record and the largest linked batch (16 MiB of
 /// content in 4,096 members); a length on disk above it is damage, found before anything is allocated.
 pub(crate) const GROUP_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// No seq reaches it: an order's id has 48 bits for one.
+pub(crate) const SEQ_END: u64 = 1 << 48;
+/// No group reaches it: an exabyte of the smallest groups. Keeps every sum with a group's number in range.
+const GROUP_END: u64 = 1 << 56;
 /// Content bytes of one block of a section.
 pub(crate) const SECTION_BLOCK_CONTENT: usize = 4092;
 
@@ -257,7 +261,11 @@ impl SegmentHeader {
         })()
         .ok_or(Unreadable::Invalid("a field of the header has no valid value"))?;
         let align = header.group_align;
-        if !align.is_power_of_two() || !(8..=65_536).contains(&align) || header.first_seq.0 == 0 {
+        if !align.is_power_of_two()
+            || !(8..=65_536).contains(&align)
+            || !(1..=SEQ_END).contains(&header.first_seq.0)
+            || !(1..GROUP_END).contains(&header.first_group)
+        {
             return Err(Unreadable::Invalid("a field of the header has no valid value"));
         }
         Ok((header, crc))

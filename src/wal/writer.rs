@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::{
-    BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader,
+    BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader, SEQ_END,
     SegmentHeader, WAL_DIR, round_up, segment_path,
 };
 use super::frame::Frame;
@@ -44,6 +44,10 @@ pub(crate) struct Writer {
     /// it, so that every write is whole blocks. Then the group that is being built.
     buffer: Vec<u8>,
 }
+
+/// Ledger time follows the wall clock up to here (2262, where Linux's own ends), and goes on by itself
+/// after it: a clock at the end of its range must leave room for times that still rise.
+const WALL_NS_MAX: u64 = u64::MAX >> 1;
 
 /// A group that is on disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,10 +130,17 @@ impl Writer {
         if body_bytes > GROUP_BODY_BYTES_MAX {
             return Err(AppendError::NoRoom(io::ErrorKind::FileTooLarge.into()));
         }
+        let first_seq = self.position.next_seq;
+        let first_at = (wall.as_unix_ns().min(WALL_NS_MAX))
+            .max(self.position.last_at.as_unix_ns().saturating_add(1));
+        // Equal times, or a seq that its order's id has no bits for, would be found at the next open.
+        let count = records.len() as u64;
+        if first_at.checked_add(count).is_none() || first_seq.0.saturating_add(count) > SEQ_END {
+            let what = "there is no seq or no time left for another record";
+            return Err(AppendError::NoRoom(io::Error::other(what)));
+        }
         let closed = self.make_room(body_bytes)?;
         let group_bytes = group_bytes(body_bytes, self.active.header.group_align);
-        let first_seq = self.position.next_seq;
-        let first_at = wall.as_unix_ns().max(self.position.last_at.as_unix_ns().saturating_add(1));
 
         let nonce = self.active.header.nonce;
         let group_start = self.buffer.len();
