@@ -80,6 +80,15 @@ pub trait Disk: Send + Sync + Debug {
     /// `WouldBlock` when somebody (this process included) holds it, or those of open(2) and flock(2).
     fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>>;
 
+    /// Takes the exclusive lock of the directory itself, as [`Disk::lock`] does that of a file: nobody
+    /// can remove it from under its holder. `None` where the file system locks no directories.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody (this process included) holds it, or those of open(2).
+    fn lock_dir(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
+        Ok(None)
+    }
+
     /// Bytes that an unprivileged process can still write on this file system.
     ///
     /// # Errors

@@ -146,6 +146,17 @@ impl Disk for OsDisk {
         }
     }
 
+    fn lock_dir(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
+        // A descriptor of its own: that of `dir` may outlive the lock.
+        let file = File::from(self.open_at("", OFlags::RDONLY | OFlags::DIRECTORY)?);
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(OsLock { file }))),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            // NFS, for one, locks only what is open for writing.
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = retry_on_intr(|| rustix::fs::fstatvfs(&self.dir))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

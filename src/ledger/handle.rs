@@ -33,7 +33,7 @@ pub(crate) struct Inner {
     reads: Reads,
     report: RecoveryReport,
     /// Given back when the ledger is closed.
-    lock: Mutex<Option<Box<dyn DiskLock>>>,
+    locks: Mutex<Option<Vec<Box<dyn DiskLock>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -42,16 +42,16 @@ impl Inner {
         committer: Arc<Committer>,
         reads: Reads,
         report: RecoveryReport,
-        lock: Box<dyn DiskLock>,
+        locks: Vec<Box<dyn DiskLock>>,
         threads: Vec<JoinHandle<()>>,
     ) -> Inner {
-        let (lock, threads) = (Mutex::new(Some(lock)), Mutex::new(threads));
-        Inner { committer, reads, report, lock, threads }
+        let (locks, threads) = (Mutex::new(Some(locks)), Mutex::new(threads));
+        Inner { committer, reads, report, locks, threads }
     }
 
     /// Closes once; later calls find nothing left to do.
     fn close(&self) -> Result<()> {
-        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        let Some(locks) = self.locks.lock().take() else { return Ok(()) };
         let closed = self.committer.close();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // A thread that panicked has poisoned the ledger, which `closed` tells.
@@ -60,7 +60,7 @@ impl Inner {
         if let Some(views) = &self.reads.views {
             views.stop();
         }
-        drop(lock);
+        drop(locks);
         closed
     }
 }

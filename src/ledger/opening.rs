@@ -99,7 +99,7 @@ impl Options {
         host: Arc<dyn Host>,
         views_at: Option<PathBuf>,
     ) -> Result<Ledger> {
-        let lock = lock(&*disk, &*host)?;
+        let locks = lock(&*disk, &*host)?;
         let preparer = Arc::new(Preparer::new(Arc::clone(&disk)));
         let settings = self.settings();
         let layout = Layout {
@@ -137,7 +137,7 @@ impl Options {
         let views = self.start_views(views_disk, views_at, &committer);
         let reads = Reads { lookup, views: Some(views) };
         let threads = start_threads(&committer)?;
-        Ok(Ledger::from_inner(Inner::new(committer, reads, report, lock, threads)))
+        Ok(Ledger::from_inner(Inner::new(committer, reads, report, locks, threads)))
     }
 
     /// Starts the views behind the write path, before anything is written.
@@ -188,14 +188,16 @@ impl Options {
     }
 }
 
-fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Box<dyn DiskLock>> {
+/// Takes the lock of the file `LOCK`, which says who holds it, and that of the directory: people remove
+/// lock files that they think are stale, and a second writer would find a new one free.
+fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Vec<Box<dyn DiskLock>>> {
     let mut tries = 1;
     loop {
-        match disk.lock(LOCK_NAME) {
-            Ok(lock) => {
+        match disk.lock(LOCK_NAME).and_then(|lock| Ok((lock, disk.lock_dir()?))) {
+            Ok((lock, of_dir)) => {
                 // For the message that another opener gets; the lock itself is the kernel's.
                 drop(lock.write_content(host.process_id().to_string().as_bytes()));
-                return Ok(lock);
+                return Ok(std::iter::once(lock).chain(of_dir).collect());
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if tries == LOCK_TRIES {
