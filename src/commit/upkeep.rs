@@ -200,11 +200,21 @@ impl Committer {
         let mut guard = Unwinding { committer: self, entries: &[], round: &round, armed: true };
         let written = {
             let mut core = self.core.lock();
-            let appended = core.writer.append_seal();
-            self.note_room(&core.writer);
-            appended
+            // Now that nobody else writes: a group may have failed since the caller looked (rule 11).
+            match self.check_poison() {
+                Ok(()) => {
+                    let appended = core.writer.append_seal();
+                    self.note_room(&core.writer);
+                    Some(appended)
+                }
+                Err(_) => None,
+            }
         };
         guard.armed = false;
+        let Some(written) = written else {
+            self.lead();
+            return false;
+        };
         // Cleared also when there was no room for it: the witness proves the group, and later the header
         // of the next segment.
         self.upkeep.needs_seal.store(false, Ordering::Relaxed);

@@ -1,9 +1,90 @@
 //! What a hostile reading of the code came upon: each test is a promise that was broken once, with the
 //! cause above it.
 
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use order_ledger::disk::Host;
+use order_ledger::disk::sim::{Fault, SimHost};
 use order_ledger::{ErrorKind, How, Options};
 
-use crate::rig::{all_orders, fill, kind, open, order, sim};
+use crate::rig::{Hooked, all_orders, fill, kind, lines, open, order, sim, small};
+
+type Meddling = Box<dyn FnOnce() + Send>;
+
+/// A host under which something happens at the next look at the clock, or at the next random number.
+#[derive(Clone)]
+struct Meddler {
+    host: SimHost,
+    next: Arc<Mutex<Option<Meddling>>>,
+    next_random: Arc<Mutex<Option<Meddling>>>,
+}
+
+impl Meddler {
+    fn new(host: &SimHost) -> Meddler {
+        Meddler { host: host.clone(), next: Arc::default(), next_random: Arc::default() }
+    }
+}
+
+impl fmt::Debug for Meddler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meddler")
+    }
+}
+
+impl Host for Meddler {
+    fn wall_ns(&self) -> u64 {
+        self.host.wall_ns()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        let meddle = self.next.lock().unwrap().take();
+        if let Some(meddle) = meddle {
+            meddle();
+        }
+        self.host.monotonic_ns()
+    }
+
+    fn fill_random(&self, buffer: &mut [u8]) {
+        let meddle = self.next_random.lock().unwrap().take();
+        if let Some(meddle) = meddle {
+            meddle();
+        }
+        self.host.fill_random(buffer);
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.host.sleep(duration);
+    }
+
+    fn process_id(&self) -> u32 {
+        self.host.process_id()
+    }
+}
+
+// Cause: the upkeep looked for poison when it began and not again before it wrote a seal. Effect: a
+// group whose sync failed in between was written and synced again, with the seal behind it.
+#[test]
+fn rule_11_an_idle_seal_that_meets_a_failed_sync_writes_and_syncs_nothing() {
+    let (disk, host) = sim(11);
+    let meddler = Meddler::new(&host);
+    let (hooked, calls) = Hooked::recording(&disk);
+    let ledger = small().open_simulated(hooked, Arc::new(meddler.clone())).unwrap();
+    fill(&ledger, 3);
+    host.advance(Duration::from_secs(100));
+    let (other, device, list) = (ledger.clone(), disk.clone(), Arc::clone(&calls));
+    *meddler.next.lock().unwrap() = Some(Box::new(move || {
+        device.fail_call(2, Fault::Eio);
+        assert!(matches!(kind(other.submit(&order(50))), ErrorKind::InDoubt { .. }));
+        list.lock().unwrap().clear();
+    }));
+    ledger.tick();
+    assert!(ledger.poisoned().is_some(), "the submit has happened under the tick");
+    let lines = lines(&calls);
+    let log = |line: &String| line.starts_with("write wal/") || line.starts_with("sync wal/");
+    assert!(!lines.iter().any(log), "{lines:#?}");
+}
 
 // Cause: ledger time was counted up with saturation. Effect: from a clock at its end on, records had
 // equal times, which no later open believed: acknowledged orders were cut off as a torn tail.
