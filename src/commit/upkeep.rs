@@ -170,7 +170,7 @@ impl Committer {
             // The upkeep and the leader met at the same segment; the other one was first.
             return true;
         };
-        match closed.segment.seal(&closed.end, &sections) {
+        match closed.segment.seal(&*self.disk, &closed.end, &sections) {
             Ok(()) => {
                 self.lookup.tables.sealed(&closed.segment);
                 true

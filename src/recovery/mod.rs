@@ -92,7 +92,7 @@ pub(crate) fn open(
     let leftovers_removed = remove_leftovers(&**disk)?;
     let torn_bytes = cut_torn_tail(&found)?;
     make_derived_dirs(&**disk)?;
-    recovered.unsealed = seal_unsealed(&found, &recovered.tables)?;
+    recovered.unsealed = seal_unsealed(&**disk, &found, &recovered.tables)?;
     let resealed = (found.unsealed.len() - recovered.unsealed.len()) as u64;
     recovered.report.created = created;
     recovered.report.leftovers_removed = leftovers_removed;
@@ -240,12 +240,12 @@ fn cut_torn_tail(found: &Found) -> Result<u64> {
 
 /// Seals the segments whose sealing a crash interrupted. Answers those that could not be sealed because
 /// the disk is full: that is no reason not to open, and they are tried again later.
-fn seal_unsealed(found: &Found, tables: &Tables) -> Result<Vec<Closed>> {
+fn seal_unsealed(disk: &dyn Disk, found: &Found, tables: &Tables) -> Result<Vec<Closed>> {
     let mut unsealed = Vec::new();
     for (segment, end) in &found.unsealed {
         let header = &segment.header;
         let Some(sections) = tables.sections(header.number, header.first_seq) else { continue };
-        match segment.seal(end, &sections) {
+        match segment.seal(disk, end, &sections) {
             Ok(()) => tables.sealed(segment),
             Err(error) if is_full(&error) => {
                 unsealed.push(Closed { segment: Arc::clone(segment), end: *end });

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sync::RwLock;
 
@@ -14,7 +15,7 @@ use super::format::{
 use super::scan::{Group, Position};
 use super::section::{self, Section, SectionError};
 use crate::bytes::{PutFields, to_u32, to_usize};
-use crate::disk::{self, DiskFile};
+use crate::disk::{self, Disk, DiskFile, Open};
 use crate::order::Seq;
 
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Segment {
     pub(crate) header_crc: u32,
     pub(crate) file: Arc<dyn DiskFile>,
     index: RwLock<Index>,
+    /// Sealing was begun with `file`: its sync may have failed.
+    seal_begun: AtomicBool,
 }
 
 /// Where the records of a segment are.
@@ -81,7 +84,8 @@ impl Segment {
         file: Arc<dyn DiskFile>,
         index: OpenIndex,
     ) -> Segment {
-        Segment { header, header_crc, file, index: RwLock::new(Index::Open(index)) }
+        let (index, seal_begun) = (RwLock::new(Index::Open(index)), AtomicBool::new(false));
+        Segment { header, header_crc, file, index, seal_begun }
     }
 
     /// A segment whose footer was read and checked.
@@ -102,7 +106,7 @@ impl Segment {
         }
         let offsets = Offsets::OnDisk(offsets);
         let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
-        Some(Segment { header, header_crc, file, index })
+        Some(Segment { header, header_crc, file, index, seal_begun: AtomicBool::new(true) })
     }
 
     /// The path of its file, relative to the ledger.
@@ -170,19 +174,31 @@ impl Segment {
     /// the file there, and syncs. Nothing before `end` is touched. A crash anywhere in between leaves
     /// the segment unsealed, and it is sealed again at the next open.
     ///
+    /// May be tried again after an error, and then writes everything anew through another descriptor: on
+    /// one whose sync has failed the next sync proves nothing (rule 11).
+    ///
     /// # Errors
     /// Those of writing and syncing; the groups are not affected.
-    pub(crate) fn seal(&self, end: &Position, sections: &[(u32, Vec<u8>)]) -> io::Result<()> {
+    pub(crate) fn seal(
+        &self,
+        disk: &dyn Disk,
+        end: &Position,
+        sections: &[(u32, Vec<u8>)],
+    ) -> io::Result<()> {
         let open = match &*self.index.read() {
             Index::Open(open) => open.clone(),
             Index::Sealed { .. } => return Ok(()),
         };
         let Tail { start, bytes, footer } =
             tail(&self.header, self.header_crc, &open, end, sections);
+        let file = match self.seal_begun.swap(true, Ordering::Relaxed) {
+            false => Arc::clone(&self.file),
+            true => disk.open(&self.path(), Open::Write)?,
+        };
         // The size first: where the footer is looked for must not move after it is there.
-        self.file.set_bytes(start + bytes.len() as u64)?;
-        disk::write_all_at(&*self.file, &bytes, start)?;
-        disk::sync(&*self.file)?;
+        file.set_bytes(start + bytes.len() as u64)?;
+        disk::write_all_at(&*file, &bytes, start)?;
+        disk::sync(&*file)?;
         let offsets = Section {
             file: Arc::clone(&self.file),
             nonce: self.header.nonce,

@@ -9,7 +9,7 @@ use order_ledger::disk::Host;
 use order_ledger::disk::sim::{Fault, SimHost};
 use order_ledger::{ErrorKind, How, Options};
 
-use crate::rig::{Hooked, all_orders, fill, kind, lines, open, order, sim, small};
+use crate::rig::{Call, Hooked, all_orders, fill, kind, large, lines, open, order, settle, sim, small};
 
 type Meddling = Box<dyn FnOnce() + Send>;
 
@@ -121,4 +121,51 @@ fn rule_46_whoever_removes_the_lock_file_opens_no_second_writer() {
     ledger.close().unwrap();
     let ledger = options.open(&path).unwrap();
     assert_eq!(all_orders(&ledger).unwrap().len(), 1);
+}
+
+// Cause: on a disk that filled up at the sync of a footer, sealing was tried again on the same
+// descriptor (rule 11: the kernel may answer Ok there without having written anything).
+#[test]
+fn rule_11_sealing_after_a_failed_sync_begins_again_on_another_descriptor() {
+    let (disk, host) = sim(12);
+    let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
+    let (list, device) = (Arc::clone(&calls), disk.clone());
+    let failed = Mutex::new(false);
+    let hooked = Hooked::new(
+        disk.as_disk(),
+        Arc::new(move |call: &Call| {
+            list.lock().unwrap().push(call.clone());
+            let sealing = call.what == "set bytes" && call.path == "wal/0000000001.seg";
+            if sealing && !std::mem::replace(&mut *failed.lock().unwrap(), true) {
+                // This one, the write, the sync.
+                device.fail_call(3, Fault::Enospc);
+            }
+        }),
+    );
+    let ledger = small().open_simulated(hooked, host.as_host()).unwrap();
+    for number in 0..4 {
+        ledger.submit(&large(number, 5000)).unwrap();
+    }
+    ledger.tick();
+    ledger.tick();
+    assert_eq!(ledger.poisoned(), None, "a full disk is no reason to stop");
+    let lines = lines(&calls);
+    let of_tail: Vec<_> = lines
+        .iter()
+        .skip_while(|line| *line != "set bytes wal/0000000001.seg")
+        .filter(|line| line.ends_with(" wal/0000000001.seg") && !line.starts_with("read"))
+        .map(|line| line.split(" wal").next().unwrap())
+        .collect();
+    assert_eq!(
+        of_tail,
+        ["set bytes", "write", "sync", "open to write", "set bytes", "write", "sync"],
+        "{lines:#?}"
+    );
+    for number in 0..4 {
+        assert_eq!(ledger.submit(&large(number, 5000)).unwrap().how, How::Replayed);
+    }
+    ledger.close().unwrap();
+    settle(&disk);
+    let ledger = open(&disk, &host).unwrap();
+    assert_eq!(ledger.recovery_report().segments_resealed, 0, "sealed at the second try");
 }

@@ -213,7 +213,7 @@ impl TestLog {
         let records: Vec<_> = encoded.iter().collect();
         let appended = self.writer.append(&records, Timestamp::from_unix_ns(1_000)).unwrap();
         if let Some(closed) = appended.closed {
-            closed.segment.seal(&closed.end, &[]).unwrap();
+            closed.segment.seal(&MemDisk::default(), &closed.end, &[]).unwrap();
         }
         self.writer.position().next_seq
     }
