@@ -1,6 +1,8 @@
 //! One round of group commit, shared by everyone who waits for it: the answers of all its entries
 //! arrive together, with one wake-up for all.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -43,7 +45,11 @@ impl Round {
             std::mem::take(&mut *wakers)
         };
         for waker in wakers {
-            waker.wake();
+            // An executor's code: its panic is not the ledger's, and the next one is to be woken as well.
+            // Unwind safe because nothing of ours is in its hands.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                forget_panic(payload);
+            }
         }
     }
 
@@ -69,6 +75,12 @@ impl Round {
         }
         None
     }
+}
+
+/// Lets go of what a panic carried, which the panic hook has printed. Dropping it is foreign code again,
+/// and may panic for a second time.
+fn forget_panic(payload: Box<dyn Any + Send>) {
+    std::mem::forget(payload);
 }
 
 fn pick(results: &[EntryResult], index: usize) -> EntryResult {

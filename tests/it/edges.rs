@@ -2,7 +2,10 @@
 //! cause above it.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use order_ledger::disk::Host;
@@ -105,6 +108,35 @@ fn rule_51_a_clock_at_its_end_costs_no_order() {
         assert_eq!(ledger.submit(&order(number)).unwrap().receipt, receipt);
     }
     assert_eq!(ledger.submit(&order(99)).unwrap().how, How::Fresh);
+}
+
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Bomb>) {
+        panic!("this executor is broken");
+    }
+}
+
+// Cause: wakers, which are an executor's code, were called while somebody led the queue. Effect: one
+// that panicked ended the leader, nobody led any more, and every later call waited for ever.
+#[test]
+fn rule_17_a_waker_that_panics_keeps_nobody_else_waiting() {
+    let (disk, host) = sim(17);
+    let ledger = open(&disk, &host).unwrap();
+    let mut first = ledger.submit_deferred(&order(1));
+    let mut second = ledger.submit_deferred(&order(2));
+    let bomb = Waker::from(Arc::new(Bomb));
+    assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&bomb)).is_pending());
+    let pumped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ledger.pump()));
+    assert!(pumped.is_ok(), "the panic came through the ledger");
+    for ticket in [&mut first, &mut second] {
+        assert_eq!(ticket.wait(Some(Duration::ZERO)).unwrap().how, How::Fresh);
+    }
+    let mut later = ledger.submit_deferred(&order(3));
+    ledger.pump();
+    assert_eq!(later.wait(Some(Duration::ZERO)).unwrap().how, How::Fresh);
+    ledger.close().unwrap();
 }
 
 // Cause: the lock was that of a file which anybody may remove. Effect: after `rm LOCK`, which people do
