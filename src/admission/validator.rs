@@ -65,6 +65,11 @@ impl Committed<'_> {
 /// Runs the validator; a panic in it refuses the order for now.
 pub(crate) fn run(validator: &dyn Validator, order: &Submission, lookup: &Lookup) -> Verdict {
     let committed = Committed { lookup };
-    catch_unwind(AssertUnwindSafe(|| validator.validate(order, &committed)))
-        .unwrap_or_else(|_| Verdict::RefuseForNow { reason: "the validator panicked".to_owned() })
+    catch_unwind(AssertUnwindSafe(|| validator.validate(order, &committed))).unwrap_or_else(
+        |payload| {
+            // Dropping what it threw is its code again, and may panic for a second time.
+            std::mem::forget(payload);
+            Verdict::RefuseForNow { reason: "the validator panicked".to_owned() }
+        },
+    )
 }

@@ -14,6 +14,7 @@ use crate::admission::limits;
 use crate::admission::validator::{self, Validator, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{How, Outcome, Refusal, Submission};
+use crate::sync::MutexGuard;
 use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};
 use crate::wal::log::Record;
 use crate::wal::record;
@@ -84,10 +85,9 @@ impl Committer {
                     // another thread waits instead of being looked at as well (rule 15).
                     queue.in_flight.insert(named.key.clone(), InFlight::Validating);
                     drop(queue);
+                    let reserved = Reserved { committer: self, key: &named.key };
                     let made = self.validate(named, &**validator);
-                    queue = self.queue.lock();
-                    queue.in_flight.remove(&named.key);
-                    self.validated.notify_all();
+                    queue = reserved.give_back();
                     let pending = made?;
                     draft = Some(Arc::clone(&pending));
                     pending
@@ -187,6 +187,35 @@ impl Committer {
         let rounds = u32::try_from(orders / 1000 + 1).unwrap_or(u32::MAX);
         let retry_after = group.saturating_mul(rounds).max(Duration::from_millis(1));
         Error::new(ErrorKind::Overloaded { retry_after })
+    }
+}
+
+/// A key whose order the validator looks at. Free again when this goes, also by a panic: whoever waits
+/// for the verdict would else wait for ever.
+struct Reserved<'a> {
+    committer: &'a Committer,
+    key: &'a ScopedKey,
+}
+
+impl<'a> Reserved<'a> {
+    /// Gives the key back, and answers the lock under which that was done.
+    fn give_back(self) -> MutexGuard<'a, Queue> {
+        let queue = self.release();
+        std::mem::forget(self);
+        queue
+    }
+
+    fn release(&self) -> MutexGuard<'a, Queue> {
+        let mut queue = self.committer.queue.lock();
+        queue.in_flight.remove(self.key);
+        self.committer.validated.notify_all();
+        queue
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        drop(self.release());
     }
 }
 
