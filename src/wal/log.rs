@@ -125,10 +125,16 @@ impl Log {
         }
         let Some(segment) = self.segment_of(seq) else { return Ok(None) };
         let offset = self.offset_in(&segment, seq)?;
-        let mut bytes = vec![0; FIRST_READ_BYTES];
+        let rest = to_usize(segment.groups_end().saturating_sub(offset));
+        let mut bytes = vec![0; FIRST_READ_BYTES.min(rest)];
         let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
-        let read = read_up_to(&*segment.file, &mut bytes, offset).map_err(io)?;
-        bytes.truncate(read);
+        let mut read = read_up_to(&*segment.file, &mut bytes, offset);
+        if read.is_err() {
+            // The record may end in front of what can't be read: its frame, then no more than it has.
+            bytes.truncate(FRAME_BYTES);
+            read = read_up_to(&*segment.file, &mut bytes, offset);
+        }
+        bytes.truncate(read.map_err(io)?);
         if let Some(wanted) = frame::record_bytes(&bytes).filter(|wanted| *wanted > bytes.len()) {
             let have = bytes.len();
             bytes.resize(wanted, 0);
@@ -270,17 +276,17 @@ impl Cursor {
         if !whole {
             // Records never move and never change, so bytes that were read once stay true; but what
             // lay behind the readable border may have been written since: read again from here.
-            self.buffer.resize(CURSOR_READ_BYTES, 0);
+            let rest = to_usize(segment.groups_end().saturating_sub(offset));
+            self.buffer.resize(CURSOR_READ_BYTES.min(rest), 0);
             self.buffer_offset = offset;
-            let io =
-                |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
-            let read = read_up_to(&*segment.file, &mut self.buffer, offset).map_err(io)?;
+            // What can't be read may lie ahead of this record: the single read below finds out.
+            let read = read_up_to(&*segment.file, &mut self.buffer, offset).unwrap_or(0);
             self.buffer.truncate(read);
             ready = &self.buffer;
         }
         let record = match frame::decode(ready, segment.header.nonce, seq) {
             Some((frame, _)) => Record::from_frame(&frame),
-            // Longer than the buffer, or damaged: the single read finds out.
+            // Longer than the buffer, damaged, or not readable: the single read finds out.
             None => match self.log.read(seq)? {
                 Some(record) => record,
                 None => return Ok(None),

@@ -121,6 +121,11 @@ impl Segment {
         }
     }
 
+    /// Where the groups end, or the file when they may still grow: nothing behind it is read for a record.
+    pub(crate) fn groups_end(&self) -> u64 {
+        self.footer().map_or(self.header.file_bytes, |footer| footer.groups_end)
+    }
+
     /// A section of a sealed segment.
     pub(crate) fn section(&self, kind: u32) -> Option<Section> {
         let at = self.footer()?.section(kind)?;

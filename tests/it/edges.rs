@@ -12,6 +12,7 @@ use order_ledger::disk::Host;
 use order_ledger::disk::sim::{Fault, SimHost};
 use order_ledger::{Committed, ErrorKind, How, Options, Submission, Validator, Verdict};
 
+use crate::log_rules::forge;
 use crate::rig::{Call, Hooked, all_orders, fill, kind, large, lines, open, order, settle, sim, small};
 
 type Meddling = Box<dyn FnOnce() + Send>;
@@ -259,4 +260,21 @@ fn rule_11_sealing_after_a_failed_sync_begins_again_on_another_descriptor() {
     settle(&disk);
     let ledger = open(&disk, &host).unwrap();
     assert_eq!(ledger.recovery_report().segments_resealed, 0, "sealed at the second try");
+}
+
+// Cause: a pass over the log reads far ahead, and an error there was the error of the record at hand.
+// Effect: of a log with one bad sector, `orders` and `dump` did not show what lay well in front of it.
+#[test]
+fn a_sector_that_cant_be_read_hides_no_order_in_front_of_it() {
+    let (disk, host) = sim(161);
+    let ledger = open(&disk, &host).unwrap();
+    let receipts = fill(&ledger, 20);
+    let (_, groups) = forge::end(&disk, "wal/0000000001.seg");
+    let bad = groups[12].offset as u64;
+    disk.fail_reads("wal/0000000001.seg", bad..bad + 512).unwrap();
+    let found: Vec<_> = ledger.orders().collect();
+    let (last, whole) = found.split_last().unwrap();
+    let whole: Vec<_> = whole.iter().map(|order| order.as_ref().unwrap().receipt).collect();
+    assert_eq!(whole, receipts[..12]);
+    assert!(matches!(last.as_ref().unwrap_err().kind(), ErrorKind::Io { .. }));
 }
