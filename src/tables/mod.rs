@@ -64,16 +64,19 @@ impl Tables {
         self.parts.write().push(Part { segment, first_seq, keys: Keys::Hot(hot) });
     }
 
-    /// Adds the keys of a sealed segment. A run that can't be read is rebuilt from the groups.
+    /// Adds the keys of a sealed segment. A run that is damaged, or that the device can't read, is rebuilt
+    /// from the groups.
     ///
     /// Answers false when it had to be rebuilt.
+    ///
+    /// # Errors
+    /// Those of reading the groups, which are read strictly (rule 16).
     pub(crate) fn push_sealed(&self, segment: &Segment) -> Result<bool> {
         let (keys, sound) = match Run::open(segment) {
             Ok(run) => (Keys::Sealed(Arc::new(run)), true),
-            Err(SectionError::Io(error)) => {
-                return Err(Error::io(format!("reading the keys of {}", segment.path()), error));
+            Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
+                (Keys::Hot(self.rescan(segment)?), false)
             }
-            Err(SectionError::Damaged { .. }) => (Keys::Hot(self.rescan(segment)?), false),
         };
         let (number, first_seq) = (segment.header.number, segment.header.first_seq);
         self.parts.write().push(Part { segment: number, first_seq, keys });
@@ -124,10 +127,7 @@ impl Tables {
         for (segment, run) in runs {
             match run.get(hash) {
                 Ok(seqs) => found.extend(seqs),
-                Err(SectionError::Io(error)) => {
-                    return Err(Error::io("reading a key table", error));
-                }
-                Err(SectionError::Damaged { .. }) => {
+                Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
                     found.extend(self.replace_run(log, segment, hash)?);
                 }
             }

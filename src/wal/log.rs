@@ -148,15 +148,13 @@ impl Log {
         }
     }
 
-    /// Where the frame of `seq` begins. A damaged section is replaced by a scan of the groups first.
+    /// Where the frame of `seq` begins. A section that is damaged, or that the device can't read, is
+    /// replaced by a scan of the groups first.
     fn offset_in(&self, segment: &Segment, seq: Seq) -> Result<u64> {
         match segment.offset_of(seq) {
             Ok(Some(offset)) => Ok(offset),
             Ok(None) => Err(damaged_record(segment, seq, 0)),
-            Err(SectionError::Io(error)) => {
-                Err(Error::io(format!("reading the offsets of {}", segment.path()), error))
-            }
-            Err(SectionError::Damaged { .. }) => {
+            Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
                 reindex(segment)?;
                 match segment.offset_of(seq) {
                     Ok(Some(offset)) => Ok(offset),

@@ -262,6 +262,57 @@ fn rule_11_sealing_after_a_failed_sync_begins_again_on_another_descriptor() {
     assert_eq!(ledger.recovery_report().segments_resealed, 0, "sealed at the second try");
 }
 
+// Cause: an error of reading was reported also where the groups say the same again. Effect: one bad
+// sector in a key table kept a ledger shut whose log was whole.
+#[test]
+fn rule_16_a_table_that_cant_be_read_is_rebuilt_from_the_groups() {
+    let (disk, host) = sim(16);
+    let ledger = open(&disk, &host).unwrap();
+    for number in 0..8 {
+        ledger.submit(&large(number, 5000)).unwrap();
+        ledger.tick();
+    }
+    ledger.close().unwrap();
+    settle(&disk);
+    let path = "wal/0000000001.seg";
+    let (segment, groups) = forge::end(&disk, path);
+    let last = groups.last().unwrap();
+    let sections = ((last.offset + last.padded).next_multiple_of(4096)) as u64;
+    let footer = segment.len() as u64 - 4096;
+    assert!(sections < footer, "the segment is sealed");
+    disk.fail_reads(path, sections..footer).unwrap();
+    let ledger = open(&disk, &host).unwrap();
+    assert_eq!(ledger.recovery_report().tables_rebuilt, 1);
+    for number in 0..8 {
+        assert_eq!(ledger.submit(&large(number, 5000)).unwrap().how, How::Replayed);
+    }
+    assert_eq!(all_orders(&ledger).unwrap().len(), 8);
+    drop(ledger);
+    // The groups themselves are another matter: there an error of reading is never "not there".
+    disk.fail_reads(path, 4096..footer).unwrap();
+    assert!(matches!(kind(open(&disk, &host)), ErrorKind::Io { .. }));
+}
+
+// The same while it is open: the sector goes bad after the table was read once.
+#[test]
+fn rule_16_a_table_that_goes_bad_while_the_ledger_is_open_is_rebuilt_too() {
+    let (disk, host) = sim(160);
+    let ledger = open(&disk, &host).unwrap();
+    for number in 0..8 {
+        ledger.submit(&large(number, 5000)).unwrap();
+        ledger.tick();
+    }
+    let path = "wal/0000000001.seg";
+    let (segment, groups) = forge::end(&disk, path);
+    let last = groups.last().unwrap();
+    let sections = ((last.offset + last.padded).next_multiple_of(4096)) as u64;
+    disk.fail_reads(path, sections..segment.len() as u64 - 4096).unwrap();
+    for number in 0..8 {
+        assert_eq!(ledger.submit(&large(number, 5000)).unwrap().how, How::Replayed);
+    }
+    assert_eq!(all_orders(&ledger).unwrap().len(), 8);
+}
+
 // Cause: a pass over the log reads far ahead, and an error there was the error of the record at hand.
 // Effect: of a log with one bad sector, `orders` and `dump` did not show what lay well in front of it.
 #[test]
