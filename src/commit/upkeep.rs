@@ -12,7 +12,7 @@ use crate::sync::{Condvar, Mutex};
 use super::lead::Unwinding;
 use super::round::Round;
 use super::{Committer, Core};
-use crate::disk::is_full;
+use crate::disk::{Open, is_full, is_missing};
 use crate::tables::manifest::Manifest;
 use crate::wal::writer::{Closed, Writer};
 
@@ -98,6 +98,12 @@ impl Committer {
         }
         if let Ok(false) = self.disk.is_in_place() {
             self.poison("the ledger's directory was moved or removed while it was open");
+            return;
+        }
+        // The descriptors would go on working, and orders would go into files without a name.
+        let active = self.core.lock().writer.active_path();
+        if self.disk.open(&active, Open::Read).is_err_and(|error| is_missing(&error)) {
+            self.poison(format!("{active} was moved or removed while the ledger was open"));
             return;
         }
         let sealed = self.seal_closed_in_background();

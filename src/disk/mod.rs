@@ -275,6 +275,11 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Whether there is nothing under that path.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// The error for a full disk.
 pub(crate) fn disk_low(disk: &dyn Disk, error: io::Error) -> Error {
     let free_bytes = disk.free_bytes().unwrap_or(0);

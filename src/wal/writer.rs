@@ -111,6 +111,11 @@ impl Writer {
         self.active.header.number
     }
 
+    /// The file that groups go to, relative to the ledger.
+    pub(crate) fn active_path(&self) -> String {
+        self.active.path()
+    }
+
     /// Bytes that groups can still take in the active segment.
     pub(crate) fn room_bytes(&self) -> u64 {
         self.active.header.file_bytes.saturating_sub(self.position.offset)

@@ -6,11 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use order_ledger::disk::Host;
 use order_ledger::disk::sim::{Fault, SimHost};
-use order_ledger::{Committed, ErrorKind, How, Options, Submission, Validator, Verdict};
+use order_ledger::{Committed, ErrorKind, How, Ledger, Options, Submission, Validator, Verdict};
 
 use crate::log_rules::forge;
 use crate::rig::{Call, Hooked, all_orders, fill, kind, large, lines, open, order, settle, sim, small};
@@ -328,4 +328,31 @@ fn a_sector_that_cant_be_read_hides_no_order_in_front_of_it() {
     let whole: Vec<_> = whole.iter().map(|order| order.as_ref().unwrap().receipt).collect();
     assert_eq!(whole, receipts[..12]);
     assert!(matches!(last.as_ref().unwrap_err().kind(), ErrorKind::Io { .. }));
+}
+
+// Cause: only the ledger's own directory was looked at. Effect: after `rm -r wal`, or a rename of it,
+// orders were acknowledged into a file that no name leads to.
+#[test]
+fn rule_46_a_log_that_was_removed_under_a_running_ledger_is_noticed() {
+    for remove in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders.ledger");
+        let ledger = Options::new().segment_bytes(1 << 20).open(&path).unwrap();
+        ledger.submit(&order(1)).unwrap();
+        match remove {
+            true => std::fs::remove_dir_all(path.join("wal")).unwrap(),
+            false => std::fs::rename(path.join("wal"), path.join("wal.old")).unwrap(),
+        }
+        wait_until_poisoned(&ledger);
+        assert!(matches!(kind(ledger.submit(&order(2))), ErrorKind::Poisoned { .. }));
+        assert!(matches!(kind(ledger.close()), ErrorKind::Poisoned { .. }));
+    }
+}
+
+fn wait_until_poisoned(ledger: &Ledger) {
+    let begun = Instant::now();
+    while ledger.poisoned().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not noticed");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }
