@@ -166,18 +166,19 @@ impl Committer {
     /// Refuses new orders before a byte is written, when the disk has no space for the next segment and
     /// this one has little left.
     fn check_disk(&self, queued_bytes: usize, record_bytes: usize) -> Result<()> {
-        if !self.disk_low.load(Ordering::Relaxed) {
-            return Ok(());
-        }
         let overhead = GROUP_HEADER_BYTES + FRAME_BYTES;
         let wanted = (queued_bytes + record_bytes + overhead) as u64;
         let room = self.room_bytes.load(Ordering::Relaxed);
         if room >= wanted.saturating_add(self.settings.disk_reserve_bytes) {
             return Ok(());
         }
-        // There may be room again: have it looked at, and let the caller's retry find out.
+        // It would touch the reserve, and the next segment is not there yet. There may be room for it
+        // again: have it looked at, and let the caller's retry find out.
         self.upkeep.wake();
         let free_bytes = self.disk.free_bytes().unwrap_or(0);
+        if !self.disk_low.load(Ordering::Relaxed) && free_bytes >= self.next_segment_wants() {
+            return Ok(());
+        }
         Err(Error::new(ErrorKind::DiskLow { free_bytes }))
     }
 

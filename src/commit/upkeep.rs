@@ -11,7 +11,7 @@ use crate::sync::{Condvar, Mutex};
 
 use super::lead::Unwinding;
 use super::round::Round;
-use super::{Committer, Core};
+use super::{Committer, Core, Settings};
 use crate::disk::{Open, is_full, is_missing};
 use crate::tables::manifest::Manifest;
 use crate::wal::writer::{Closed, Writer};
@@ -119,10 +119,17 @@ impl Committer {
         }
     }
 
-    /// Whether the next segment's file should be made now: when this one is half full, so that it is
-    /// there in time, and a small ledger never pays for it.
+    /// Whether the next segment's file should be made now: when this one is half full down to the
+    /// reserve, so that it is there in time, and a small ledger never pays for it.
     pub(crate) fn wants_next_segment(&self, writer: &Writer) -> bool {
-        self.preparer.ready_bytes() == 0 && writer.room_bytes() < self.settings.segment_bytes / 2
+        let Settings { segment_bytes, disk_reserve_bytes, .. } = self.settings;
+        let enough = (segment_bytes / 2).saturating_add(disk_reserve_bytes);
+        self.preparer.ready_bytes() == 0 && writer.room_bytes() < enough
+    }
+
+    /// Bytes that the file system must have free for the next segment to be made.
+    pub(crate) fn next_segment_wants(&self) -> u64 {
+        self.settings.segment_bytes.saturating_add(self.settings.disk_free_min_bytes)
     }
 
     /// Makes the next segment's file when it is wanted, and learns whether the disk has room for it.
@@ -133,7 +140,7 @@ impl Committer {
         if !low && !self.wants_next_segment(&self.core.lock().writer) {
             return;
         }
-        let wanted = self.settings.segment_bytes.saturating_add(self.settings.disk_free_min_bytes);
+        let wanted = self.next_segment_wants();
         let enough = self.disk.free_bytes().is_ok_and(|free| free >= wanted);
         let pause = || {
             if self.settings.threads {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use order_ledger::disk::Host;
 use order_ledger::disk::sim::{Fault, SimHost};
-use order_ledger::{Committed, ErrorKind, How, Ledger, Options, Submission, Validator, Verdict};
+use order_ledger::{Certainty, Committed, ErrorKind, How, Ledger, Options, Submission, Validator, Verdict};
 
 use crate::log_rules::forge;
 use crate::rig::{Call, Hooked, all_orders, fill, kind, large, lines, open, order, settle, sim, small};
@@ -311,6 +311,41 @@ fn rule_16_a_table_that_goes_bad_while_the_ledger_is_open_is_rebuilt_too() {
         assert_eq!(ledger.submit(&large(number, 5000)).unwrap().how, How::Replayed);
     }
     assert_eq!(all_orders(&ledger).unwrap().len(), 8);
+}
+
+// Cause: the disk was looked at when a segment was half full. Effect: a larger reserve was used up by
+// new orders before anybody knew that there was no room for the next segment.
+#[test]
+fn rule_34_the_reserve_is_kept_whatever_its_size() {
+    for percent in [10, 49, 51, 75, 90] {
+        for ticks in [false, true] {
+            let (disk, host) = sim(34);
+            let segment_bytes = 64 * 1024;
+            let reserve = segment_bytes * percent / 100;
+            let options = small().segment_bytes(segment_bytes).disk_reserve_bytes(reserve);
+            let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+            // Room for what there is and some small files, but for no other segment.
+            disk.set_capacity(segment_bytes + 40 * 1024);
+            let mut taken = 0;
+            let error = loop {
+                match ledger.submit(&large(taken, 700)) {
+                    Ok(_) => taken += 1,
+                    Err(error) => break error,
+                }
+                if ticks {
+                    ledger.tick();
+                }
+            };
+            assert!(matches!(error.kind(), ErrorKind::DiskLow { .. }), "{error}");
+            assert_eq!(error.certainty(), Certainty::NotRecorded);
+            let (segment, groups) = forge::end(&disk, "wal/0000000001.seg");
+            let end = groups.last().map_or(4096, |last| last.offset + last.padded);
+            let left = (segment.len() - end) as u64;
+            let told = format!("reserve {reserve}, ticks {ticks}: {left} bytes left");
+            assert!(left >= reserve, "{told}");
+            assert!(left < reserve + 2048, "more was refused than had to be; {told}");
+        }
+    }
 }
 
 // Cause: a pass over the log reads far ahead, and an error there was the error of the record at hand.
