@@ -104,6 +104,10 @@ impl Committer {
             if left.is_zero() {
                 return Err(self.overloaded(queue.gate.orders()));
             }
+            // What fills the queue may be the caller's own batch, which nobody writes yet.
+            if !queue.leading && self.settings.threads {
+                self.work.notify_one();
+            }
             let before_ns = self.host.monotonic_ns();
             self.room.wait_for(&mut queue, left);
             drop(queue);

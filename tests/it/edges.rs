@@ -348,6 +348,23 @@ fn rule_34_the_reserve_is_kept_whatever_its_size() {
     }
 }
 
+// Cause: the batch waited for room before it wrote what filled the queue: itself.
+#[test]
+fn rule_33_a_batch_larger_than_the_queue_does_not_wait_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new()
+        .segment_bytes(1 << 20)
+        .queue_orders_max(4)
+        .client_share_percent(100)
+        .admission_wait(Duration::from_secs(120));
+    let ledger = options.open(dir.path().join("orders.ledger")).unwrap();
+    let orders: Vec<_> = (0..20).map(order).collect();
+    let begun = Instant::now();
+    let results = ledger.submit_many(&orders);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(results.iter().all(|result| result.as_ref().unwrap().how == How::Fresh));
+}
+
 // Cause: a pass over the log reads far ahead, and an error there was the error of the record at hand.
 // Effect: of a log with one bad sector, `orders` and `dump` did not show what lay well in front of it.
 #[test]
