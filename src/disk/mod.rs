@@ -238,8 +238,7 @@ pub(crate) fn replace_file(
     name: &str,
     content: &[u8],
 ) -> io::Result<()> {
-    let path = join(dir, name);
-    let aside = format!("{path}.tmp");
+    let (path, aside) = (join(dir, name), aside(dir, name));
     match disk.remove(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -250,6 +249,11 @@ pub(crate) fn replace_file(
     drop(file);
     disk.rename(&aside, &path)?;
     disk.sync_dir(dir)
+}
+
+/// Where [`replace_file`] writes first; a crash may leave it there.
+pub(crate) fn aside(dir: &str, name: &str) -> String {
+    format!("{}.tmp", join(dir, name))
 }
 
 /// `name` inside `dir`.

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Durability, Seq};
 use crate::tables::Tables;
 use crate::tables::hash::KeyHasher;
-use crate::tables::manifest::{DERIVED_DIR, Manifest, TABLES_DIR};
+use crate::tables::manifest::{self, DERIVED_DIR, Manifest, TABLES_DIR};
 use crate::wal::format::{BLOCK_BYTES, WAL_DIR, round_up};
 use crate::wal::log::Log;
 use crate::wal::prepare::Preparer;
@@ -199,19 +199,20 @@ pub(crate) fn log_lost_data(witness_next: Seq, log_next: Seq, witness: &str) -> 
     })
 }
 
-/// Removes files that were being made when a crash came.
+/// Removes files that were being made when a crash came: ours, by their names. Whatever else lies in the
+/// directory is somebody's.
 fn remove_leftovers(disk: &dyn Disk) -> Result<u64> {
     let mut removed = 0;
-    for dir in ["", WAL_DIR, TABLES_DIR] {
-        let names = match disk.list(dir) {
-            Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io(format!("listing {dir:?}"), error)),
-        };
-        for name in names.iter().filter(|name| name.ends_with(".tmp")) {
-            let path = disk::join(dir, name);
-            disk.remove(&path).map_err(|error| Error::io(format!("removing {path}"), error))?;
-            removed += 1;
+    for path in [
+        disk::aside("", identity::NAME),
+        Preparer::path(),
+        disk::aside(TABLES_DIR, manifest::NAME),
+        disk::aside(DERIVED_DIR, OPENED_NAME),
+    ] {
+        match disk.remove(&path) {
+            Ok(()) => removed += 1,
+            Err(error) if disk::is_missing(&error) => {}
+            Err(error) => return Err(Error::io(format!("removing {path}"), error)),
         }
     }
     Ok(removed)

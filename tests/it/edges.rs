@@ -13,7 +13,7 @@ use order_ledger::disk::sim::{Fault, SimHost};
 use order_ledger::{Certainty, Committed, ErrorKind, How, Ledger, Options, Submission, Validator, Verdict};
 
 use crate::log_rules::forge;
-use crate::rig::{Call, Hooked, all_orders, fill, kind, large, lines, open, order, settle, sim, small};
+use crate::rig::{Call, Hooked, all_orders, durable, fill, kind, large, lines, open, order, settle, sim, small};
 
 type Meddling = Box<dyn FnOnce() + Send>;
 
@@ -380,6 +380,33 @@ fn a_sector_that_cant_be_read_hides_no_order_in_front_of_it() {
     let whole: Vec<_> = whole.iter().map(|order| order.as_ref().unwrap().receipt).collect();
     assert_eq!(whole, receipts[..12]);
     assert!(matches!(last.as_ref().unwrap_err().kind(), ErrorKind::Io { .. }));
+}
+
+// Cause: every name that ends in `.tmp` was taken for an unfinished file of ours. Effect: other people's
+// files were removed, and a directory of that name kept the ledger shut.
+#[test]
+fn opening_removes_no_file_that_the_ledger_did_not_make() {
+    let (disk, host) = sim(5);
+    let ledger = open(&disk, &host).unwrap();
+    let receipts = fill(&ledger, 2);
+    ledger.close().unwrap();
+    let mounted = disk.as_disk();
+    for path in ["notes.tmp", "wal/notes.tmp", "derived/tables/notes.tmp"] {
+        disk.write_durably(path, b"mine").unwrap();
+    }
+    mounted.create_dir("wal/copy.tmp").unwrap();
+    for path in ["LEDGER.tmp", "wal/next.tmp", "derived/tables/MANIFEST.tmp"] {
+        disk.write_durably(path, b"half made").unwrap();
+    }
+    settle(&disk);
+    let ledger = open(&disk, &host).unwrap();
+    assert_eq!(ledger.recovery_report().leftovers_removed, 3);
+    assert_eq!(ledger.submit(&order(1)).unwrap().receipt, receipts[1]);
+    drop(ledger);
+    settle(&disk);
+    let files = durable(&disk, "");
+    let names: Vec<_> = files.keys().filter(|path| path.ends_with(".tmp")).collect();
+    assert_eq!(names, ["derived/tables/notes.tmp", "notes.tmp", "wal/notes.tmp"]);
 }
 
 // Cause: only the ledger's own directory was looked at. Effect: after `rm -r wal`, or a rename of it,
