@@ -15,7 +15,7 @@ use crate::admission::gate::GateLimits;
 use crate::bytes::to_u32;
 use crate::commit::{Committer, Settings};
 use crate::disk::os::{OsDisk, OsHost};
-use crate::disk::{Disk, DiskLock, Host, is_full};
+use crate::disk::{Disk, DiskLock, Host, disk_low, is_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Durability, Seq};
 use crate::recovery::segments::LOCK_NAME;
@@ -208,6 +208,7 @@ fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Vec<Box<dyn DiskLock>>> {
                 tries += 1;
                 host.sleep(LOCK_PAUSE);
             }
+            Err(error) if is_full(&error) => return Err(disk_low(disk, error)),
             Err(error) => return Err(Error::io("taking the lock", error)),
         }
     }

@@ -409,6 +409,14 @@ fn opening_removes_no_file_that_the_ledger_did_not_make() {
     assert_eq!(names, ["derived/tables/notes.tmp", "notes.tmp", "wal/notes.tmp"]);
 }
 
+// Cause: a full disk was looked for in what recovery does, not where the lock file is made.
+#[test]
+fn rule_15_no_room_for_the_lock_file_is_a_full_disk() {
+    let (disk, host) = sim(15);
+    disk.fail_from(1, Fault::Enospc);
+    assert!(matches!(kind(open(&disk, &host)), ErrorKind::DiskLow { .. }));
+}
+
 // Cause: only the ledger's own directory was looked at. Effect: after `rm -r wal`, or a rename of it,
 // orders were acknowledged into a file that no name leads to.
 #[test]
