@@ -62,7 +62,10 @@ impl Options {
             true => Error::new(ErrorKind::DiskLow { free_bytes: 0 }).caused_by(error).at(path),
             false => Error::io("opening the directory", error).at(path),
         })?;
-        let views_at = Some(path.to_owned());
+        // sled opens by path, and later than this: the working directory may be another by then.
+        let views_at = std::path::absolute(path)
+            .map_err(|error| Error::io("finding the directory", error).at(path))?;
+        let views_at = Some(views_at);
         self.open_parts(Arc::new(disk), Arc::new(OsHost::new()), views_at)
             .map_err(|error| error.at(path))
     }

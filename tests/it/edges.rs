@@ -443,3 +443,44 @@ fn wait_until_poisoned(ledger: &Ledger) {
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
+
+const CWD: &str = "ORDER_LEDGER_TEST_CWD";
+
+#[test]
+fn child_that_changes_its_directory() {
+    let Ok(dir) = std::env::var(CWD) else { return };
+    let dir = std::path::Path::new(&dir);
+    for round in 0..5 {
+        std::env::set_current_dir(dir.join("one")).unwrap();
+        let ledger = Options::new().segment_bytes(1 << 20).open("orders.ledger").unwrap();
+        std::env::set_current_dir(dir.join("two")).unwrap();
+        ledger.submit(&order(round)).unwrap();
+        let begun = Instant::now();
+        while ledger.stats().unwrap().views.unwrap().behind > 0 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{:?}",
+                ledger.stats().unwrap().views
+            );
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        ledger.close().unwrap();
+    }
+}
+
+// Cause: sled got the path as the caller had given it, and opens by path, later. Effect: after a change
+// of the working directory the views were built, in part, somewhere else.
+#[test]
+fn a_relative_path_still_means_the_same_after_a_change_of_the_working_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "edges::child_that_changes_its_directory"])
+        .env(CWD, dir.path())
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    assert_eq!(std::fs::read_dir(dir.path().join("two")).unwrap().count(), 0);
+}
