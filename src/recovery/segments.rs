@@ -223,7 +223,7 @@ fn scan_segment(
     let end = loop {
         let end = scan::scan(&*file, &header, from, bytes, |group| {
             index.add(group);
-            if let Err(error) = tables.gather(group, &mut keys) {
+            if let Err(error) = tables.gather(&header, group, &mut keys) {
                 unreadable.get_or_insert(error);
             }
         })

@@ -21,7 +21,8 @@ use crate::sync::RwLock;
 
 use crate::error::{Error, Result};
 use crate::order::{Seq, Timestamp};
-use crate::wal::log::{Log, body_of, damaged_record};
+use crate::wal::format::{SegmentHeader, segment_path};
+use crate::wal::log::{Log, body_at, damaged_record};
 use crate::wal::scan::{self, Position};
 use crate::wal::section::SectionError;
 use crate::wal::segment::Segment;
@@ -213,7 +214,7 @@ impl Tables {
         let start =
             Position::start(&segment.header, segment.header_crc, Timestamp::from_unix_ns(0));
         let end = scan::scan(&*segment.file, &segment.header, start, footer.groups_end, |group| {
-            if let Err(error) = self.gather(group, &mut hot) {
+            if let Err(error) = self.gather(&segment.header, group, &mut hot) {
                 unreadable.get_or_insert(error);
             }
         })
@@ -227,10 +228,16 @@ impl Tables {
         Ok(hot)
     }
 
-    /// Adds the keys of a group to `hot`.
-    pub(crate) fn gather(&self, group: &scan::Group<'_>, hot: &mut Hot) -> Result<()> {
-        for (_, frame) in group.records() {
-            if let Some(submitted) = body_of(&frame)?.submitted() {
+    /// Adds the keys of a group of this segment to `hot`.
+    pub(crate) fn gather(
+        &self,
+        header: &SegmentHeader,
+        group: &scan::Group<'_>,
+        hot: &mut Hot,
+    ) -> Result<()> {
+        for (offset, frame) in group.records() {
+            let body = body_at(segment_path(header.number), Some(offset), &frame)?;
+            if let Some(submitted) = body.submitted() {
                 hot.insert(self.hasher.hash(submitted.client, submitted.key), frame.seq);
             }
         }

@@ -65,10 +65,19 @@ impl Record {
 
 /// What a checked frame says.
 pub(crate) fn body_of<'a>(frame: &Frame<'a>) -> Result<Body<'a>> {
+    body_at(super::format::WAL_DIR, None, frame)
+}
+
+/// What a checked frame says that lies there.
+pub(crate) fn body_at<'a>(
+    file: impl Into<String>,
+    offset: Option<u64>,
+    frame: &Frame<'a>,
+) -> Result<Body<'a>> {
     record::decode(frame.kind, frame.version, frame.body).map_err(|error| {
         Error::new(ErrorKind::Corrupt(Damage {
-            file: super::format::WAL_DIR.to_owned(),
-            offset: None,
+            file: file.into(),
+            offset,
             first_seq: Some(frame.seq),
             last_seq: Some(frame.seq),
             what: error.to_string(),

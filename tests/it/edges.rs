@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
@@ -442,6 +443,48 @@ fn wait_until_poisoned(ledger: &Ledger) {
         assert!(begun.elapsed() < Duration::from_secs(30), "not noticed");
         std::thread::park_timeout(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn what_is_derived_may_be_deleted_under_a_running_ledger() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("orders.ledger");
+    let options = Options::new().segment_bytes(1 << 20).seal_after(Duration::from_millis(1));
+    let ledger = options.open(&path).unwrap();
+    let receipt = ledger.submit(&order(1)).unwrap().receipt;
+    std::fs::remove_dir_all(path.join("derived"))?;
+    // Enough for a rotation, so that what is sealed is written beside a directory that is not there.
+    for number in 2..20 {
+        ledger.submit(&large(number, 100_000)).unwrap();
+    }
+    std::thread::park_timeout(Duration::from_millis(50));
+    assert_eq!(ledger.poisoned(), None);
+    assert_eq!(ledger.submit(&order(1)).unwrap().receipt, receipt);
+    ledger.close().unwrap();
+    let ledger = options.open(&path).unwrap();
+    assert_eq!(all_orders(&ledger).unwrap().len(), 19);
+    assert_eq!(ledger.submit(&order(1)).unwrap().receipt, receipt);
+    Ok(())
+}
+
+// Cause: the error for a record that no body can be read from named the directory of the log.
+#[test]
+fn rule_27_a_record_of_another_program_is_named_with_its_place() {
+    let (disk, host) = sim(27);
+    let ledger = open(&disk, &host).unwrap();
+    fill(&ledger, 2);
+    disk.kill();
+    drop(ledger);
+    settle(&disk);
+    let path = "wal/0000000001.seg";
+    let (_, groups) = forge::end(&disk, path);
+    let last = groups.last().unwrap();
+    let record = forge::Record { kind: 9, version: 1, at: u64::MAX / 2, body: b"?" };
+    forge::append(&disk, path, &[record]);
+    let ErrorKind::Corrupt(damage) = kind(open(&disk, &host)) else { panic!("it was opened") };
+    assert_eq!(damage.file, path);
+    assert_eq!(damage.offset, Some((last.offset + last.padded + 64) as u64));
+    assert!(damage.what.contains("kind 9"), "{damage}");
 }
 
 const CWD: &str = "ORDER_LEDGER_TEST_CWD";
