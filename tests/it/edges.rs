@@ -11,10 +11,14 @@ use std::time::{Duration, Instant};
 
 use order_ledger::disk::Host;
 use order_ledger::disk::sim::{Fault, SimHost};
-use order_ledger::{Certainty, Committed, ErrorKind, How, Ledger, Options, Submission, Validator, Verdict};
+use order_ledger::{
+    Certainty, Committed, ErrorKind, How, Ledger, Options, Submission, Validator, Verdict,
+};
 
 use crate::log_rules::forge;
-use crate::rig::{Call, Hooked, all_orders, durable, fill, kind, large, lines, open, order, settle, sim, small};
+use crate::rig::{
+    Call, Hooked, all_orders, durable, fill, kind, large, lines, open, order, settle, sim, small,
+};
 
 type Meddling = Box<dyn FnOnce() + Send>;
 

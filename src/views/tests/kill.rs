@@ -21,49 +21,68 @@ use super::support::{LEDGER, Started, TestLog, in_sled, wait_for, wait_until_fed
 use crate::order::{Seq, State};
 
 const DIR: &str = "ORDER_LEDGER_TEST_VIEWS_KILL_DIR";
+/// Where the log that the child shows ends at first: what its store covers already.
+const FROM: &str = "ORDER_LEDGER_TEST_VIEWS_KILL_FROM";
 const CHILD: &str = "views::tests::kill::child_that_feeds_until_it_is_killed";
 /// What the child says before how far it is.
 const COVERED: &str = "covered ";
-const RECORDS: u64 = 20_000;
+const ROUNDS: u64 = 8;
+/// What a round shows of the log: some thirty batches. However slow the machine is, and whoever gets on
+/// faster on it, a round can use up no more, so that every round has something to feed.
+const RECORDS_PER_ROUND: u64 = 3_000;
 
-fn long_log() -> TestLog {
+/// A log of everything, of which only what is below `from` is readable.
+fn long_log(from: Seq) -> TestLog {
     let mut test = TestLog::new();
-    test.write_many(RECORDS);
+    test.write_many(ROUNDS * RECORDS_PER_ROUND);
+    test.log.publish(from);
     test
 }
 
 #[test]
 fn child_that_feeds_until_it_is_killed() {
     let Ok(dir) = std::env::var(DIR) else { return };
-    let Started { views, .. } = in_sled(Path::new(&dir), &long_log().log);
-    let mut covered = Seq(0);
-    while covered <= Seq(RECORDS) {
-        let now = wait_for(&views, |state| state.covered != covered).covered;
-        println!("{COVERED}{now}");
-        covered = now;
+    let from = Seq(std::env::var(FROM).unwrap().parse().unwrap());
+    let test = long_log(from);
+    let Started { views, .. } = in_sled(Path::new(&dir), &test.log);
+    let end = Seq(from.0 + RECORDS_PER_ROUND);
+    test.log.publish(end);
+    views.notify();
+    let mut covered = Seq::FIRST;
+    while covered < end {
+        covered = wait_for(&views, |state| state.covered > covered).covered;
+        println!("{COVERED}{covered}");
     }
+    // All is fed: now it is only to be killed.
+    std::thread::park_timeout(Duration::from_secs(60));
 }
 
 #[test]
 fn rule_36_a_kill_between_batches_leaves_entries_and_watermark_together() {
     let dir = tempfile::tempdir().unwrap();
-    let test = long_log();
-    let (mut last, mut progressed) = (Seq(1), 0);
-    for round in 0..8 {
+    let test = long_log(Seq(ROUNDS * RECORDS_PER_ROUND + 1));
+    let (mut last, mut progressed) = (Seq::FIRST, 0);
+    for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", CHILD, "--nocapture"])
             .env(DIR, dir.path())
+            .env(FROM, last.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Let it get on a different way each time, then kill it wherever it is.
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let steps = lines.filter(|line| line.starts_with(COVERED)).take(3 + 5 * round).count();
-        std::thread::park_timeout(Duration::from_micros(307 * round as u64));
+        // Let it get on a different way each time, then kill it wherever it is: in most rounds it is
+        // feeding then, for it tells of a batch when the next is begun.
+        let enough = Seq(last.0 + RECORDS_PER_ROUND * (round + 1) / ROUNDS);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let reached = lines.any(|line| {
+            let covered = line.strip_prefix(COVERED);
+            covered.is_some_and(|covered| Seq(covered.parse().unwrap()) >= enough)
+        });
+        std::thread::park_timeout(Duration::from_micros(307 * round));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(steps > 0, "the child did nothing");
+        assert!(reached, "the child ended before it had fed up to {enough}");
         assert!(!dir.path().join("derived/views.aside-1").exists(), "killed, and rebuilt for it");
         let path = dir.path().join("derived/views/1");
         let store = SledStore::open(&path).unwrap();
