@@ -16,10 +16,14 @@ const LINE_BITS: u64 = 512;
 const BITS_PER_KEY: usize = 10;
 const PROBES: u32 = 6;
 
+/// Bytes of the filter for so many hashes.
+pub(crate) fn bytes_for(hashes: usize) -> usize {
+    hashes.saturating_mul(BITS_PER_KEY).div_ceil(LINE_BYTES * 8).max(1) * LINE_BYTES
+}
+
 /// A filter for these hashes.
 pub(crate) fn build(hashes: impl ExactSizeIterator<Item = KeyHash>) -> Vec<u8> {
-    let lines = (hashes.len() * BITS_PER_KEY).div_ceil(LINE_BYTES * 8).max(1);
-    let mut bytes = vec![0; lines * LINE_BYTES];
+    let mut bytes = vec![0; bytes_for(hashes.len())];
     for hash in hashes {
         for (byte, bit) in probes(bytes.len(), hash) {
             if let Some(byte) = bytes.get_mut(byte) {

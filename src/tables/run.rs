@@ -9,6 +9,7 @@ use super::hash::KeyHash;
 use crate::bytes::{Fields, PutFields, to_u32, to_usize};
 use crate::order::Seq;
 use crate::wal::format::{SECTION_BLOCK_CONTENT, SECTION_FILTER, SECTION_KEYS};
+use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED};
 use crate::wal::section::{Section, SectionError};
 use crate::wal::segment::Segment;
 
@@ -45,6 +46,17 @@ impl Run {
         let missing = |kind| SectionError::Damaged { kind, block: 0, offset: 0 };
         let keys = segment.section(SECTION_KEYS).ok_or_else(|| missing(SECTION_KEYS))?;
         let filter = segment.section(SECTION_FILTER).ok_or_else(|| missing(SECTION_FILTER))?;
+        // What is not here is answered as "never submitted", so a table of another size than the orders
+        // of the segment make is no table, whatever its checksums say.
+        let orders: u64 = (segment.counts().iter())
+            .filter(|(kind, _)| matches!(*kind, KIND_ACCEPTED | KIND_REFUSED))
+            .fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        if keys.at.content_bytes != orders.saturating_mul(ENTRY_BYTES as u64) {
+            return Err(missing(SECTION_KEYS));
+        }
+        if filter.at.content_bytes != filter::bytes_for(to_usize(orders)) as u64 {
+            return Err(missing(SECTION_FILTER));
+        }
         let filter = filter.content(FILTER_BYTES_MAX)?;
         Ok(Run { keys, filter, first_seq: segment.header.first_seq })
     }

@@ -21,15 +21,25 @@
 //! | 10 | sync before reading at open | `rule_10_opening_makes_durable_what_it_is_going_to_rest_on_before_it_reads` |
 //! | | **B. When the device says no** | |
 //! | 11 | never sync again, never write again | `rule_11_after_a_failed_sync_nothing_is_written_and_nothing_synced_again` |
+//! |  |  | `rule_11_an_idle_seal_that_meets_a_failed_sync_writes_and_syncs_nothing` |
+//! |  |  | `rule_11_sealing_after_a_failed_sync_begins_again_on_another_descriptor` |
 //! | 12 | poison; everyone in the group is in doubt | `rule_12_everyone_in_the_group_is_in_doubt_everyone_later_is_refused_and_reads_go_on` |
 //! | 13 | the tail is read past the page cache | `rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows` |
 //! | 14 | errors of every call | `rules_14_and_15_every_call_may_fail_in_every_way_once_or_for_ever` |
 //! | 15 | a full disk refuses early and needs no repair | `rule_15_a_full_disk_refuses_before_a_byte_is_written_and_goes_on_by_itself` |
 //! |  |  | `rule_15_a_disk_that_was_full_for_one_large_order_is_not_full_for_ever` |
 //! |  |  | `rule_15_the_reserve_is_kept_for_orders_that_exist` |
+//! |  |  | `rule_34_the_reserve_is_kept_whatever_its_size` |
+//! |  |  | `rule_15_no_room_for_the_lock_file_is_a_full_disk` |
 //! | 16 | a read error is never the end of the log | `rule_16_what_cannot_be_read_is_an_error_and_never_the_end_of_the_log` |
+//! |  |  | `rule_16_a_table_that_cant_be_read_is_rebuilt_from_the_groups` |
+//! |  |  | `rule_16_a_table_that_goes_bad_while_the_ledger_is_open_is_rebuilt_too` |
+//! |  |  | `a_sector_that_cant_be_read_hides_no_order_in_front_of_it` |
 //! | 17 | a panic poisons and wakes | `rule_17_a_panic_while_a_group_is_written_poisons_and_wakes_everyone` |
 //! |  |  | `rule_17_a_panic_while_the_last_group_is_sealed_poisons_and_nobody_waits_for_ever` |
+//! |  |  | `rule_17_a_waker_that_panics_keeps_nobody_else_waiting` |
+//! |  |  | `rule_17_a_key_is_free_again_whatever_happens_while_the_validator_looks` |
+//! |  |  | `rule_17_a_validator_that_throws_something_malicious_refuses_for_now` |
 //! | | **C. Record format** | |
 //! | 18 | the checksum covers everything | `rule_18_every_single_bit_and_the_place_are_covered` |
 //! | 19 | zeros are never a record | `rule_19_zeros_are_never_a_record` |
@@ -44,6 +54,7 @@
 //! | 25 | a file says whose it is | `rule_25_a_segment_of_another_ledger_with_another_number_or_a_bent_header_is_refused` |
 //! | 26 | one checksum over a batch | `rule_26_a_batch_is_there_as_a_whole_or_not_at_all` |
 //! | 27 | no trailing bytes, no unknown kinds | `rule_27_a_record_of_an_unknown_kind_is_refused_unless_it_may_be_skipped` |
+//! |  |  | `rule_27_a_record_of_another_program_is_named_with_its_place` |
 //! |  |  | `rule_27_bytes_behind_a_body_are_refused` |
 //! |  |  | `rule_27_a_body_that_is_too_short_or_too_long_does_not_decode` |
 //! | | **D. Torn tail against rot** | |
@@ -71,7 +82,9 @@
 //! |  |  | `rule_36_everything_derived_may_be_deleted_or_replaced_by_garbage` |
 //! |  |  | `rule_36_a_sound_watermark_beyond_the_log_is_proof_and_is_kept` |
 //! | 37 | a hit is a hint | `rule_37_a_hit_in_the_tables_is_a_hint_and_the_key_is_compared_in_the_log` |
+//! |  |  | `rule_37_a_table_that_is_too_small_for_its_orders_is_not_believed` |
 //! | 38 | no key is forgotten by the clock | `rule_38_and_51_no_answer_depends_on_the_wall_clock` |
+//! |  |  | `rule_51_a_clock_at_its_end_costs_no_order` |
 //! | 39 | other content under a key writes nothing | `rule_39_other_content_under_a_key_writes_nothing` |
 //! | 40 | one key, one record, one fate | `rule_40_one_key_in_one_round_is_one_record_and_one_fate` |
 //! |  |  | `rule_5_sixty_four_threads_with_one_key_make_one_order` |
@@ -86,6 +99,9 @@
 //! | 46 | one directory descriptor; a move is noticed | `rule_46_a_directory_that_is_moved_under_a_running_ledger_is_noticed` |
 //! |  |  | `rule_46_a_ledger_that_was_renamed_is_never_split_in_two` |
 //! |  |  | `a_directory_that_was_moved_is_noticed_and_still_works` |
+//! |  |  | `rule_46_whoever_removes_the_lock_file_opens_no_second_writer` |
+//! |  |  | `rule_46_a_log_that_was_removed_under_a_running_ledger_is_noticed` |
+//! |  |  | `a_relative_path_still_means_the_same_after_a_change_of_the_working_directory` |
 //! | 47 | no writing after a fork; descriptors | `rule_47_a_forked_child_does_not_write` |
 //! |  |  | `all_descriptors_close_on_exec` |
 //! |  |  | `a_low_descriptor_is_raised_and_stays_the_same_file` |

@@ -207,6 +207,7 @@ fn rule_17_a_key_is_free_again_whatever_happens_while_the_validator_looks() {
 // Cause: the lock was that of a file which anybody may remove. Effect: after `rm LOCK`, which people do
 // to locks they think are stale, a second process wrote to the same log.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "what somebody else does to the directory")]
 fn rule_46_whoever_removes_the_lock_file_opens_no_second_writer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("orders.ledger");
@@ -318,6 +319,41 @@ fn rule_16_a_table_that_goes_bad_while_the_ledger_is_open_is_rebuilt_too() {
     assert_eq!(all_orders(&ledger).unwrap().len(), 8);
 }
 
+// Cause: nothing held the size of a key table against the orders that it is the table of. Effect: a table
+// with a whole checksum and a key too few would have called a key free that was taken: a second order.
+#[test]
+fn rule_37_a_table_that_is_too_small_for_its_orders_is_not_believed() {
+    let (disk, host) = sim(37);
+    let ledger = open(&disk, &host).unwrap();
+    for number in 0..8 {
+        ledger.submit(&large(number, 5000)).unwrap();
+        ledger.tick();
+    }
+    ledger.close().unwrap();
+    settle(&disk);
+    let path = "wal/0000000001.seg";
+    let segment = disk.read_durable(path).unwrap();
+    let footer = segment.len() - 4096;
+    // Of offsets, keys and filter: kind, reserved, offset, then the bytes of content.
+    for (section, kind, less) in [(1, 2, 12), (1, 2, u64::MAX), (2, 3, 64)] {
+        let mut block = segment[footer..].to_vec();
+        let entry = 56 + section * 24;
+        assert_eq!(forge::u32_at(&block, entry), kind);
+        let bytes = forge::u64_at(&block, entry + 16).saturating_sub(less);
+        block[entry + 16..entry + 24].copy_from_slice(&bytes.to_le_bytes());
+        forge::close_block(&mut block);
+        disk.overwrite(path, footer as u64, &block).unwrap();
+        let ledger = open(&disk, &host).unwrap();
+        for number in 0..8 {
+            let outcome = ledger.submit(&large(number, 5000)).unwrap();
+            assert_eq!(outcome.how, How::Replayed, "order {number} was taken twice");
+        }
+        assert_eq!(ledger.recovery_report().tables_rebuilt, 1);
+        ledger.close().unwrap();
+        settle(&disk);
+    }
+}
+
 // Cause: the disk was looked at when a segment was half full. Effect: a larger reserve was used up by
 // new orders before anybody knew that there was no room for the next segment.
 #[test]
@@ -425,6 +461,7 @@ fn rule_15_no_room_for_the_lock_file_is_a_full_disk() {
 // Cause: only the ledger's own directory was looked at. Effect: after `rm -r wal`, or a rename of it,
 // orders were acknowledged into a file that no name leads to.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "what somebody else does to the directory")]
 fn rule_46_a_log_that_was_removed_under_a_running_ledger_is_noticed() {
     for remove in [false, true] {
         let dir = tempfile::tempdir().unwrap();
