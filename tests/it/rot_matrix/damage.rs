@@ -10,7 +10,7 @@ use crate::layers::Depth;
 use crate::rig::Random;
 
 /// Cases of each kind that is drawn from a seed.
-const DRAWN: u64 = 1_000_000;
+const DRAWN: u64 = 200_000;
 /// How many bytes a file is made longer by.
 const LONGER: [u64; 6] = [1, 64, 512, 4096, 16 * 1024, 1 << 20];
 
@@ -92,20 +92,27 @@ impl Kind {
         }
     }
 
-    /// Of how many cases one is run at this depth. The closed specimen is the one that is whole in
-    /// every run of the gate: every bit, every length, every sector.
+    /// Of how many cases one is run at this depth. In the gate the closed specimen comes first: every
+    /// length and every sector of it, and every second bit.
     fn one_in(self, depth: Depth, closed: bool) -> u64 {
         use Kind::{Bit, RestZeroed, SectorCopied, SectorsSwapped, Shorter, ThreeBits, TwoBits};
         match (depth, self) {
             (Depth::Full, _) => 1,
-            (Depth::Gate, Bit | Shorter | RestZeroed) => {
+            (Depth::Gate, Bit) => {
+                if closed {
+                    2
+                } else {
+                    64
+                }
+            }
+            (Depth::Gate, Shorter | RestZeroed) => {
                 if closed {
                     1
                 } else {
                     16
                 }
             }
-            (Depth::Gate, TwoBits | ThreeBits) => 50,
+            (Depth::Gate, TwoBits | ThreeBits) => 20,
             (Depth::Gate, SectorsSwapped | SectorCopied) => {
                 if closed {
                     4
@@ -116,7 +123,7 @@ impl Kind {
             (Depth::Gate, _) => 1,
             (Depth::Sample, Bit) => 500,
             (Depth::Sample, Shorter | RestZeroed | SectorsSwapped | SectorCopied) => 100,
-            (Depth::Sample, TwoBits | ThreeBits) => 10_000,
+            (Depth::Sample, TwoBits | ThreeBits) => 2_000,
             (Depth::Sample, _) => 10,
         }
     }

@@ -46,12 +46,13 @@ fn is_stated(kind: &ErrorKind) -> bool {
     matches!(kind, Corrupt(_) | LogLostData { .. } | NewerFormat { .. } | NotALedger { .. })
 }
 
-/// Judges the damaged `disk`. An error is a silent loss, or a lie about it.
+/// Judges the damaged `disk`. An error is a silent loss, or a lie about it. `thorough`: a reader looks as
+/// well, and every order is submitted once more, where otherwise only its key is asked for.
 pub(super) fn judge(
     of: &Specimen,
     disk: &SimDisk,
     host: &SimHost,
-    with_reader: bool,
+    thorough: bool,
 ) -> Result<Verdict, String> {
     let tail_touched = is_tail_touched(of, disk);
     let witness_next = match disk.read_durable(WITNESS) {
@@ -63,9 +64,9 @@ pub(super) fn judge(
         Err(error) if is_stated(error.kind()) => false,
         Err(error) => return Err(format!("verify: {error}")),
     };
-    let seen = if with_reader { Some(read(of, disk, host)?) } else { None };
+    let seen = if thorough { Some(read(of, disk, host)?) } else { None };
     let (verdict, found) = match of.options.open_simulated(disk.as_disk(), host.as_host()) {
-        Ok(ledger) => look(of, &ledger)?,
+        Ok(ledger) => look(of, &ledger, thorough)?,
         Err(error) if is_stated(error.kind()) => (Verdict::RefusedAtOpening, None),
         Err(error) => return Err(format!("refused with another error: {error}")),
     };
@@ -120,7 +121,11 @@ fn read(of: &Specimen, disk: &SimDisk, host: &SimHost) -> Result<Option<usize>, 
 }
 
 /// Asks for everything in every way. Answers how many orders the ledger says that it has.
-fn look(of: &Specimen, ledger: &Ledger) -> Result<(Verdict, Option<usize>), String> {
+fn look(
+    of: &Specimen,
+    ledger: &Ledger,
+    thorough: bool,
+) -> Result<(Verdict, Option<usize>), String> {
     let mut verdict = Verdict::Same;
     let there = match ledger.stats() {
         Ok(stats) => usize::try_from(stats.orders).unwrap_or(usize::MAX),
@@ -143,6 +148,9 @@ fn look(of: &Specimen, ledger: &Ledger) -> Result<(Verdict, Option<usize>), Stri
             Ok(Some(found)) if found == *order => {}
             Ok(found) => return Err(format!("by key, {} is {}", order.id(), found.is_some())),
             Err(_) => verdict = Verdict::RefusedWhereRead,
+        }
+        if !thorough {
+            continue;
         }
         match ledger.submit(submission) {
             Ok(outcome) if outcome.how == How::Replayed && outcome.receipt == order.receipt => {}

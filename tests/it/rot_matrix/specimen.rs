@@ -62,7 +62,7 @@ impl Specimen {
         let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
         let mut submissions = Vec::new();
         let mut past = Past::default();
-        let segments = 4;
+        let segments = if rest == Rest::Unsealed { 4 } else { 3 };
         for number in 0.. {
             let before = ledger.stats().unwrap().segments;
             if number % 3 == 2 {
