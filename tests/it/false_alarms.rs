@@ -43,12 +43,6 @@ fn whatever_a_power_cut_leaves_of_the_last_group_is_cut_and_never_refused() {
         Depth::Gate => 250,
         Depth::Full => 5_000,
     });
-    let again = |seed| {
-        format!(
-            "ORDER_LEDGER_SEED_FIRST={seed} ORDER_LEDGER_SEEDS=1 cargo test --release \
-             --no-default-features --test it false_alarms:: -- --nocapture"
-        )
-    };
     let work = |_: &mut (), seed, counts: &mut Counts| one_image(seed, counts);
     let mut counts = on_all_cores(first..first + seeds, 1, || (), work, again);
     for name in ["refusals", "wrong_states", "panics"] {
@@ -64,6 +58,14 @@ fn whatever_a_power_cut_leaves_of_the_last_group_is_cut_and_never_refused() {
             assert!(counts.get(name) > 0, "no case of {name}: this does not test what it says");
         }
     }
+}
+
+/// The command that runs one image again.
+fn again(seed: u64) -> String {
+    format!(
+        "ORDER_LEDGER_SEED_FIRST={seed} ORDER_LEDGER_SEEDS=1 cargo test --release \
+         --no-default-features --test it false_alarms:: -- --nocapture"
+    )
 }
 
 /// The last write of a group: the disk right before it, and what it was going to write.
@@ -294,9 +296,9 @@ impl Image {
 
     fn subset(&self, sectors: &[usize], subset: u64) -> Vec<u8> {
         let mut content = self.last.old.clone();
-        for (bit, start) in sectors.iter().enumerate().filter(|(bit, _)| (subset >> bit) & 1 == 1) {
-            let _ = bit;
-            let range = *start..*start + SECTOR_BYTES;
+        let arrived = |(bit, start): (usize, &usize)| ((subset >> bit) & 1 == 1).then_some(*start);
+        for start in sectors.iter().enumerate().filter_map(arrived) {
+            let range = start..start + SECTOR_BYTES;
             content[range.clone()].copy_from_slice(&self.last.new[range]);
         }
         content
@@ -334,7 +336,10 @@ impl Image {
         disk.restore(&self.last.before);
         disk.overwrite(&self.last.path, self.last.offset, content).unwrap();
         let mut complain = |name: &str, what: String| {
-            eprintln!("seed {seed}: {name}: {what}");
+            crate::layers::complain(&format!(
+                "seed {seed}: {name}: {what}; again: {}",
+                again(seed)
+            ));
             counts.add(name, 1);
         };
         match verify_on(disk.as_disk(), &self.host, &mut |_, _| {}) {

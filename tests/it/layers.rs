@@ -56,6 +56,12 @@ pub(crate) fn is_mine(case: u64) -> bool {
     crate::rig::Random::new(case).below(count) == index
 }
 
+/// Says what went wrong, and how to see it again.
+#[expect(clippy::print_stderr, reason = "who runs a layer wants to see it at once, not at its end")]
+pub(crate) fn complain(what: &str) {
+    eprintln!("{what}");
+}
+
 /// Additive counts by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts(BTreeMap<String, u64>);
@@ -116,7 +122,7 @@ pub(crate) fn on_all_cores<W>(
                         let done =
                             catch_unwind(AssertUnwindSafe(|| work(&mut state, number, &mut own)));
                         if done.is_err() {
-                            eprintln!("a panic, see above; again: {}", again(number));
+                            complain(&format!("a panic, see above; again: {}", again(number)));
                             own.add("panics", 1);
                             state = worker();
                         }

@@ -93,7 +93,6 @@ fn look(disk: &SimDisk, host: &SimHost) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are the result")]
 fn damage_never_costs_twice_the_memory_of_the_largest_file() {
     let (disk, damages, largest) = specimen();
     let image = disk.snapshot();

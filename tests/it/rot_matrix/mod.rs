@@ -13,7 +13,7 @@ mod specimen;
 
 use order_ledger::disk::sim::{SimDisk, SimHost};
 
-use crate::layers::{Counts, Depth, is_mine, number, on_all_cores};
+use crate::layers::{Counts, Depth, complain, is_mine, number, on_all_cores};
 use crate::rig::sim;
 use damage::{Matrix, apply};
 use judge::judge;
@@ -43,17 +43,12 @@ fn every_damage_to_the_log_is_noticed_or_harmless() {
             return;
         }
         counts.add("cases", 1);
-        let thorough = depth == Depth::Full || one.is_some() || number % 4 == 0;
+        let thorough = depth == Depth::Full || one.is_some() || number.is_multiple_of(4);
         let verdict = match judge(of, disk, host, thorough) {
             Ok(verdict) => verdict.name(),
             Err(what) => {
-                let name = of.name;
-                eprintln!(
-                    "{name}, {:?} {}: {what}; again: {}",
-                    case.kind,
-                    case.index,
-                    again(number)
-                );
+                let (kind, index, again) = (case.kind, case.index, again(number));
+                complain(&format!("{}, {kind:?} {index}: {what}; again: {again}", of.name));
                 "silent"
             }
         };

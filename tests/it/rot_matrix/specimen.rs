@@ -100,7 +100,6 @@ impl Specimen {
         Specimen::examine(name, rest, options, &disk, orders, submissions, past)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the second half of the one function above")]
     fn examine(
         name: &'static str,
         rest: Rest,
