@@ -26,6 +26,7 @@
 //! | 12 | poison; everyone in the group is in doubt | `rule_12_everyone_in_the_group_is_in_doubt_everyone_later_is_refused_and_reads_go_on` |
 //! | 13 | the tail is read past the page cache | `rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows` |
 //! | 14 | errors of every call | `rules_14_and_15_every_call_may_fail_in_every_way_once_or_for_ever` |
+//! |  |  | `what_callers_were_told_holds_whatever_call_fails_in_whatever_way` |
 //! | 15 | a full disk refuses early and needs no repair | `rule_15_a_full_disk_refuses_before_a_byte_is_written_and_goes_on_by_itself` |
 //! |  |  | `rule_15_a_disk_that_was_full_for_one_large_order_is_not_full_for_ever` |
 //! |  |  | `rule_15_the_reserve_is_kept_for_orders_that_exist` |
@@ -60,15 +61,12 @@
 //! | | **D. Torn tail against rot** | |
 //! | 28 | judged per group | `rule_28_damage_is_judged_per_group` |
 //! |  |  | `rule_28_a_torn_group_whose_payload_looks_like_groups_is_cut` |
-//! |  |  | `twenty_thousand_torn_groups_are_cut_and_never_refused` |
+//! |  |  | `whatever_a_power_cut_leaves_of_the_last_group_is_cut_and_never_refused` |
 //! |  |  | `every_row_of_the_table` |
 //! | 29 | a seal when idle | `rule_29_an_idle_ledger_proves_its_last_group_within_a_bounded_time` |
 //! |  |  | `rule_29_a_full_segment_without_room_for_a_seal_is_proven_by_the_witness` |
 //! | 30 | rot is refused with its place | `rule_30_and_32_rot_is_refused_with_its_place_and_no_byte_is_changed` |
-//! |  |  | `every_single_bit_of_the_log_is_noticed_or_harmless` |
-//! |  |  | `every_zeroed_sector_is_noticed_or_harmless` |
-//! |  |  | `a_sector_of_another_place_is_noticed_or_harmless` |
-//! |  |  | `every_shorter_length_and_every_missing_file_is_noticed_or_harmless` |
+//! |  |  | `every_damage_to_the_log_is_noticed_or_harmless` |
 //! | 31 | a sealed segment has no torn tail | `rule_31_any_invalid_byte_of_a_sealed_segment_is_damage_and_never_an_absence` |
 //! | 32 | no laundering | `rule_30_and_32_rot_is_refused_with_its_place_and_no_byte_is_changed` |
 //! | 33 | sealed segments are verified on demand | `rule_33_a_flipped_bit_is_found_wherever_it_is` |

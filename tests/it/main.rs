@@ -15,13 +15,17 @@ mod crash_sim;
 mod deferred;
 mod derived;
 mod edges;
+mod error_loops;
+mod false_alarms;
 mod fixtures;
 mod keys;
+mod layers;
 mod log_rules;
 mod overload;
 mod pages;
 mod receipts;
 mod rig;
+mod rot_matrix;
 #[cfg(order_ledger_shuttle)]
 mod schedules;
 mod submit;
