@@ -127,7 +127,7 @@ impl Error {
 /// Operations of one program; more of them find nothing that these do not.
 pub const OPS_MAX: usize = 80;
 
-/// Calls of a recovery that a second power cut may fall into: an opening makes some 30 to 60.
+/// Within how many calls of the disk another power cut hits the recovery: a later one would mostly miss it.
 const RECOVERY_CALLS: u8 = 64;
 
 /// One program as it runs.
@@ -433,7 +433,7 @@ impl Run {
             };
             let mut crash = Crash::new(mode, u64::from(cut.seed));
             // Garbage outside the write is only survived by padded groups: that is what they are for.
-            crash.garbage = self.padded && cut.seed % 4 == 0;
+            crash.garbage = self.padded && cut.seed.is_multiple_of(4);
             self.disk.crash(crash);
             self.died();
             match again.next().filter(|calls| *calls > 0) {
