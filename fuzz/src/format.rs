@@ -1,4 +1,5 @@
-//! The checksums of the log, written a second time from the description in `src/wal/format.rs`.
+//! The checksums of the log and of what is derived from it, written a second time from the descriptions
+//! in `src/wal/format.rs` and `src/tables/manifest.rs`.
 //!
 //! A fuzzer never guesses a CRC. This puts the right ones into bytes that are otherwise left as they
 //! are, so that the checks *behind* the checksums are reached. Nothing here is shared with the ledger:
@@ -117,4 +118,71 @@ fn repair_records(bytes: &mut [u8], mut at: usize, end: usize, nonce: &[u8; 8], 
         at += FRAME + body;
         seq += 1;
     }
+}
+
+/// Where a sound log stands behind the last group of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    pub offset: u64,
+    pub next_seq: u64,
+    pub next_group: u64,
+}
+
+/// Follows the groups of a segment of a sound log, which is believed.
+pub fn groups_end(segment: &[u8]) -> End {
+    let number = |at: usize| u64::from_le_bytes(get(segment, at));
+    let small = |at: usize| u64::from(u32::from_le_bytes(get(segment, at)));
+    let align = small(84);
+    let mut end = End { offset: BLOCK as u64, next_seq: number(48), next_group: number(56) };
+    loop {
+        let at = end.offset as usize;
+        if get::<4>(segment, at) != *b"OLGR" || number(at + 16) != end.next_group {
+            return end;
+        }
+        end.next_group += 1;
+        end.next_seq += small(at + 40);
+        end.offset += (GROUP_HEADER as u64 + small(at + 44)).next_multiple_of(align);
+    }
+}
+
+/// The witness with these fields, whole.
+pub fn manifest(ledger: [u8; 16], next_seq: u64, next_group: u64) -> Vec<u8> {
+    let mut bytes = b"OLEDMAN\n\x01\0\0\0".to_vec();
+    bytes.extend(ledger);
+    bytes.extend(next_seq.to_le_bytes());
+    bytes.extend(next_group.to_le_bytes());
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend(crc.to_le_bytes());
+    bytes
+}
+
+/// Gives the footer of a sealed segment the CRC it should have, and each block of the sections that it
+/// names. Bytes that name no section keep their wrong ones.
+pub fn repair_tail(segment: &mut [u8]) {
+    let Some(footer) = segment.len().checked_sub(BLOCK) else { return };
+    let nonce: [u8; 8] = get(segment, 40);
+    let sections = u32::from_le_bytes(get(segment, footer + 52)).min(64) as usize;
+    for section in 0..sections {
+        let at = footer + 56 + section * 24;
+        let kind: [u8; 4] = get(segment, at);
+        let offset = u64::from_le_bytes(get(segment, at + 8));
+        let bytes = u64::from_le_bytes(get(segment, at + 16));
+        for block in 0..bytes.div_ceil(BLOCK as u64 - 4).min(64) {
+            let start = offset.saturating_add(block * BLOCK as u64);
+            // A section that lies about its place must not get into the groups.
+            if start < BLOCK as u64 || start.saturating_add(BLOCK as u64) > footer as u64 {
+                continue;
+            }
+            let start = start as usize;
+            let mut crc = crc32fast::Hasher::new();
+            crc.update(&nonce);
+            crc.update(&kind);
+            crc.update(&block.to_le_bytes());
+            crc.update(&segment[start..start + BLOCK - 4]);
+            let crc = crc.finalize();
+            put(segment, start + BLOCK - 4, &crc.to_le_bytes());
+        }
+    }
+    let crc = crc32fast::hash(&segment[footer..footer + BLOCK - 4]);
+    put(segment, footer + BLOCK - 4, &crc.to_le_bytes());
 }

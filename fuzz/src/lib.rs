@@ -2,15 +2,27 @@
 //!
 //! - [`model`]: what a ledger owes its callers, kept outside the ledger; the oracle of all targets
 //! - [`format`]: the checksums of the log a second time, to get damaged bytes past them
-//! - [`decode_segment`], [`open_dir`], [`ops_crash`]: the targets
+//! - [`watch`]: a disk that holds what the log does to its files against the rules
+//! - [`program`]: a ledger that lives through operations, errors and crashes
+//! - [`ledgers`], [`damage`]: ledgers that were built well, and what happens to their files
+//! - the targets: [`decode_segment`], [`open_dir`], [`ops_crash`], [`ops_io_errors`],
+//!   [`derived_divergence`], [`limits`], [`verify`]
 //!
 //! A violation is a panic; everything follows from the input, so a crash file is a complete report.
 
+pub mod damage;
 pub mod decode_segment;
+pub mod derived_divergence;
 pub mod format;
+pub mod ledgers;
+pub mod limits;
 pub mod model;
 pub mod open_dir;
 pub mod ops_crash;
+pub mod ops_io_errors;
+pub mod program;
+pub mod verify;
+pub mod watch;
 
 use order_ledger::{Options, Views};
 

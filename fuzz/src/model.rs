@@ -3,26 +3,56 @@
 //! The model knows of each key what was acknowledged, and what may have been recorded: orders still on
 //! their way, and those whose outcome is in doubt. Everything that the ledger ever shows, by an answer
 //! or by a read, is owed from then on (nothing is shown that is not durable).
+//!
+//! It is shared by all targets; they differ in what an order is made of ([`Content`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
 use order_ledger::{
     Certainty, Error, ErrorKind, Field, How, Order, OrderId, Outcome, Receipt, Result, State,
     Submission,
 };
 
-/// The one client of all orders here.
-pub const CLIENT: &str = "fuzz";
+/// A key as a small number.
+pub type Key = u16;
+
+/// The bytes that a key stands for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Scope {
+    pub client: Vec<u8>,
+    pub key: Vec<u8>,
+}
 
 /// What an order is made of, as small numbers.
+pub trait Content: Copy + Ord + Debug {
+    /// The client and the key behind a number: different ones for different numbers.
+    fn scope(key: Key) -> Scope;
+
+    fn submission(self, key: Key) -> Submission;
+
+    /// Whether every field of [`Content::submission`] is within its limit.
+    fn is_valid(self, key: Key) -> bool;
+
+    /// Whether `order` holds what [`Content::submission`] hands in, byte for byte.
+    fn is_of(self, order: &Order) -> bool;
+
+    /// What a conflict of the two names; empty: they are the same order.
+    fn differs(self, other: Self) -> Vec<Field>;
+}
+
+/// The one client of all small orders.
+pub const CLIENT: &str = "fuzz";
+
+/// A small order: a few accounts, references and payloads.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Content {
+pub struct Small {
     pub account: u8,
     /// Decides the bytes and the size of the payload.
     pub payload: u16,
 }
 
-impl Content {
+impl Small {
     /// The payload: mostly small, sometimes larger than what fits into a segment of the smallest size.
     fn bytes(self) -> Vec<u8> {
         let bytes = match self.payload % 16 {
@@ -35,24 +65,49 @@ impl Content {
         (0..bytes).map(|index| low ^ high.wrapping_mul(index as u8)).chain([low, high]).collect()
     }
 
-    pub fn submission(self, key: u8) -> Submission {
-        Submission::new(CLIENT, key_name(key), self.bytes()).account([self.account])
+    /// Empty for one account, so that orders without a reference are there as well.
+    fn external_ref(self) -> Vec<u8> {
+        if self.account == 0 { Vec::new() } else { vec![b'r', self.account] }
+    }
+}
+
+impl Content for Small {
+    fn scope(key: Key) -> Scope {
+        Scope { client: CLIENT.into(), key: format!("key-{key}").into() }
     }
 
-    fn differs(self, other: Content) -> Vec<Field> {
+    fn submission(self, key: Key) -> Submission {
+        let Scope { client, key } = Small::scope(key);
+        Submission::new(client, key, self.bytes())
+            .account([self.account])
+            .external_ref(self.external_ref())
+    }
+
+    fn is_valid(self, _: Key) -> bool {
+        true
+    }
+
+    fn is_of(self, order: &Order) -> bool {
+        order.kind.is_empty()
+            && order.schema == 0
+            && order.account == [self.account]
+            && order.external_ref == self.external_ref()
+            && order.payload == self.bytes()
+    }
+
+    fn differs(self, other: Small) -> Vec<Field> {
         let mut differs = Vec::new();
         if self.account != other.account {
             differs.push(Field::Account);
+        }
+        if self.external_ref() != other.external_ref() {
+            differs.push(Field::ExternalRef);
         }
         if self.payload != other.payload {
             differs.push(Field::Payload);
         }
         differs
     }
-}
-
-pub fn key_name(key: u8) -> String {
-    format!("key-{key}")
 }
 
 /// What may have become of one content under one key.
@@ -65,40 +120,55 @@ struct Maybe {
 }
 
 /// What is known of one key.
-#[derive(Clone, Default, Debug)]
-struct Known {
-    recorded: Option<(Content, Receipt)>,
-    maybe: BTreeMap<Content, Maybe>,
+#[derive(Clone, Debug)]
+struct Known<C> {
+    recorded: Option<(C, Receipt)>,
+    maybe: BTreeMap<C, Maybe>,
+}
+
+impl<C> Default for Known<C> {
+    fn default() -> Known<C> {
+        Known { recorded: None, maybe: BTreeMap::new() }
+    }
 }
 
 /// What a ledger owes.
-#[derive(Clone, Default, Debug)]
-pub struct Model {
-    keys: BTreeMap<u8, Known>,
+#[derive(Clone, Debug)]
+pub struct Model<C = Small> {
+    keys: BTreeMap<Key, Known<C>>,
+    /// The numbers behind the bytes.
+    numbers: BTreeMap<Scope, Key>,
     /// Orders for which `Fresh` was answered: at most once each.
     fresh: BTreeSet<OrderId>,
 }
 
-impl Model {
+impl<C> Default for Model<C> {
+    fn default() -> Model<C> {
+        Model { keys: BTreeMap::new(), numbers: BTreeMap::new(), fresh: BTreeSet::new() }
+    }
+}
+
+impl<C: Content> Model<C> {
     /// A call begins.
-    pub fn begin(&mut self, key: u8, content: Content) {
+    pub fn begin(&mut self, key: Key, content: C) {
+        self.numbers.entry(C::scope(key)).or_insert(key);
         self.keys.entry(key).or_default().maybe.entry(content).or_default().in_flight += 1;
     }
 
     /// The call's answer will never be known: its process died, or nobody waits for it.
-    pub fn abandon(&mut self, key: u8, content: Content) {
+    pub fn abandon(&mut self, key: Key, content: C) {
         let maybe = self.maybe(key, content);
         maybe.in_flight -= 1;
         maybe.in_doubt = true;
     }
 
-    fn maybe(&mut self, key: u8, content: Content) -> &mut Maybe {
+    fn maybe(&mut self, key: Key, content: C) -> &mut Maybe {
         let known = self.keys.get_mut(&key).expect("the call was begun");
         known.maybe.get_mut(&content).expect("the call was begun")
     }
 
     /// A call ends. `poisoned` is what held before it: a poisoned ledger takes nothing new.
-    pub fn end(&mut self, key: u8, content: Content, answer: &Result<Outcome>, poisoned: bool) {
+    pub fn end(&mut self, key: Key, content: C, answer: &Result<Outcome>, poisoned: bool) {
         match answer {
             Ok(outcome) => self.end_ok(key, content, outcome, poisoned),
             Err(error) => self.end_err(key, content, error),
@@ -110,14 +180,18 @@ impl Model {
         }
     }
 
-    fn end_ok(&mut self, key: u8, content: Content, outcome: &Outcome, poisoned: bool) {
+    fn end_ok(&mut self, key: Key, content: C, outcome: &Outcome, poisoned: bool) {
         let Outcome { receipt, how, now, .. } = *outcome;
         assert_eq!(now.state, State::Accepted);
         assert_eq!(receipt.first_state, State::Accepted);
         let known = self.keys.get(&key).expect("the call was begun");
-        let maybe = known.maybe.get(&content).expect("the call was begun");
+        assert!(content.is_valid(key), "key {key} was taken, and breaks a limit: {content:?}");
         if known.recorded.is_none() && how != How::Fresh {
-            let others = maybe.in_flight > 1 || maybe.in_doubt;
+            // Another call with the same content; the caller's own fingerprint may hide what differs.
+            let others = known.maybe.iter().any(|(other, maybe)| {
+                let calls = maybe.in_flight > u32::from(*other == content) || maybe.in_doubt;
+                calls && other.differs(content).is_empty()
+            });
             assert!(others, "{how} for key {key}, which nobody else had submitted so");
         }
         if how == How::Fresh {
@@ -125,16 +199,24 @@ impl Model {
             assert!(self.fresh.insert(receipt.order), "order {} was fresh twice", receipt.order);
         }
         self.shown(key, content, receipt);
+        if how == How::Fresh {
+            self.is_exactly(key, content);
+        }
     }
 
-    fn end_err(&mut self, key: u8, content: Content, error: &Error) {
+    fn end_err(&mut self, key: Key, content: C, error: &Error) {
         match (error.kind(), error.certainty()) {
+            // The first of all checks, also for a key that is recorded.
+            (ErrorKind::Invalid { .. }, Certainty::NotRecorded) => {
+                assert!(!content.is_valid(key), "key {key}, {content:?}: {error}");
+            }
+            _ if !content.is_valid(key) => panic!("key {key} breaks a limit: {error}"),
             (ErrorKind::Conflict { receipt, differs }, Certainty::Recorded(recorded)) => {
                 assert_eq!(*receipt, recorded);
                 let known = self.keys.get(&key).expect("begun");
                 match known.recorded {
                     Some((other, owed)) => {
-                        assert_ne!(other, content, "key {key} conflicts with itself");
+                        assert_ne!(*differs, [], "key {key} conflicts with itself");
                         assert_eq!(owed, *receipt);
                         assert_eq!(*differs, other.differs(content));
                     }
@@ -143,7 +225,7 @@ impl Model {
                             .maybe
                             .keys()
                             .filter(|other| {
-                                **other != content && other.differs(content) == *differs
+                                !differs.is_empty() && other.differs(content) == *differs
                             })
                             .copied()
                             .collect();
@@ -169,7 +251,8 @@ impl Model {
                 Certainty::NotRecorded,
             ) => {
                 let known = self.keys.get(&key).expect("begun");
-                let recorded = known.recorded.is_some_and(|(other, _)| other == content);
+                let recorded =
+                    known.recorded.is_some_and(|(other, _)| other.differs(content).is_empty());
                 // The key of a recorded order is found before anything is asked of the disk's space,
                 // the queue or the poison; only reading it may fail.
                 let readable = !matches!(error.kind(), ErrorKind::Io { .. });
@@ -183,39 +266,47 @@ impl Model {
     }
 
     /// The ledger has shown that `content` is recorded under `key`.
-    fn shown(&mut self, key: u8, content: Content, receipt: Receipt) {
+    fn shown(&mut self, key: Key, content: C, receipt: Receipt) {
         let known = self.keys.entry(key).or_default();
         match known.recorded {
-            Some(owed) => {
-                assert_eq!(owed, (content, receipt), "the answer for key {key} has changed")
+            Some((other, owed)) => {
+                assert_eq!(owed, receipt, "the receipt for key {key} has changed");
+                assert_eq!(other.differs(content), [], "the order of key {key} has changed");
             }
             None => known.recorded = Some((content, receipt)),
         }
     }
 
+    /// Of several contents that are the same order, this is the one that was recorded.
+    fn is_exactly(&mut self, key: Key, content: C) {
+        if let Some((recorded, _)) = &mut self.keys.entry(key).or_default().recorded {
+            *recorded = content;
+        }
+    }
+
     /// A read of `key` has answered.
-    pub fn read(&mut self, key: u8, order: Option<&Order>) {
+    pub fn read(&mut self, key: Key, order: Option<&Order>) {
         let known = self.keys.entry(key).or_default();
         let Some(order) = order else {
             assert!(known.recorded.is_none(), "the order of key {key} is not found");
             return;
         };
-        assert_eq!(order.key, key_name(key).as_bytes());
-        assert_eq!(order.client, CLIENT.as_bytes());
-        let fits = |content: &Content| {
-            order.account == [content.account] && order.payload == content.bytes()
-        };
+        let scope = C::scope(key);
+        assert_eq!((&order.client, &order.key), (&scope.client, &scope.key));
+        assert_eq!(order.now.state, State::Accepted);
+        assert_eq!(order.refusal, None);
         let recorded = known.recorded.map(|(content, _)| content);
         let content = recorded
             .into_iter()
             .chain(known.maybe.keys().copied())
-            .find(fits)
+            .find(|content| content.is_of(order))
             .unwrap_or_else(|| panic!("key {key} holds what nobody submitted: {order:?}"));
         self.shown(key, content, order.receipt);
+        self.is_exactly(key, content);
     }
 
     /// A read of `key` was answered with "in doubt".
-    pub fn read_in_doubt(&self, key: u8) {
+    pub fn read_in_doubt(&self, key: Key) {
         let known = self.keys.get(&key).expect("a key in doubt was submitted");
         assert!(known.recorded.is_none(), "key {key} is recorded, and called in doubt");
         assert!(!known.maybe.is_empty(), "key {key} is in doubt, and nobody submitted it");
@@ -230,9 +321,8 @@ impl Model {
             assert_eq!(order.id().seq().0, seq, "seqs are dense");
             assert!(last < Some(order.receipt.accepted_at), "time moves forward");
             last = Some(order.receipt.accepted_at);
-            let name = String::from_utf8(order.key.clone()).expect("a key of ours");
-            let key =
-                name.strip_prefix("key-").and_then(|key| key.parse().ok()).expect("a key of ours");
+            let scope = Scope { client: order.client.clone(), key: order.key.clone() };
+            let key = *self.numbers.get(&scope).expect("a key that was submitted");
             assert!(seen.insert(key), "key {key} has two orders");
             self.read(key, Some(order));
         }

@@ -1,0 +1,103 @@
+//! Operations under a schedule of errors, life after life, and at last a sync that lies.
+//!
+//! A life is a schedule, some calls, and an end. The errors hit whatever they hit: the calls, closing, or
+//! the opening of the next life. Oracle: that of [`program`](crate::program): no acknowledgement rests on
+//! something that failed; poison, of everyone, for good; what an error said is on disk is on disk; and
+//! after opening again the answers are those of the disk and not those of the page cache, which shows what
+//! a failed sync has lost.
+
+use arbitrary::Arbitrary;
+
+use crate::program::{Cut, Error, OPS_MAX, Op, Run, Setting, Submit};
+
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Input {
+    pub setting: Setting,
+    pub lives: Vec<Life>,
+    pub lie: Option<Lie>,
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Life {
+    /// After how many calls of the disk which error comes.
+    pub errors: Vec<(u8, Error)>,
+    pub for_ever: Option<(u8, Error)>,
+    pub calls: Vec<Call>,
+    pub end: End,
+}
+
+/// What a caller does; nothing here harms the disk.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Call {
+    Submit(Submit),
+    SubmitMany(Vec<Submit>),
+    Defer(Submit),
+    Wait(u8),
+    Pump,
+    Tick,
+    Read(u8),
+    ReadAll,
+    /// Time passes, and the upkeep has something to do.
+    Idle,
+}
+
+impl Call {
+    fn ops(&self) -> Vec<Op> {
+        match self {
+            Call::Submit(submit) => vec![Op::Submit(*submit)],
+            Call::SubmitMany(submits) => vec![Op::SubmitMany(submits.clone())],
+            Call::Defer(submit) => vec![Op::Defer(*submit)],
+            Call::Wait(index) => vec![Op::Wait(*index)],
+            Call::Pump => vec![Op::Pump],
+            Call::Tick => vec![Op::Tick],
+            Call::Read(key) => vec![Op::Read(*key)],
+            Call::ReadAll => vec![Op::ReadAll],
+            Call::Idle => vec![Op::Advance(600), Op::Tick],
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum End {
+    CloseAndOpen,
+    Kill,
+    Cut(Cut),
+}
+
+/// A write that the device says it has made durable, and has not.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Lie {
+    /// Which of the writes of a sync.
+    pub nth: u8,
+    pub orders: Vec<Submit>,
+}
+
+const LIVES_MAX: usize = 8;
+const ERRORS_MAX: usize = 8;
+
+pub fn run(input: &Input) {
+    let mut run = Run::new(&input.setting);
+    let mut left = OPS_MAX;
+    for life in input.lives.iter().take(LIVES_MAX) {
+        for (calls, error) in life.errors.iter().take(ERRORS_MAX) {
+            run.fail(*calls, *error);
+        }
+        if let Some((calls, error)) = life.for_ever {
+            run.fail_from(calls, error);
+        }
+        for op in life.calls.iter().flat_map(Call::ops).take(left) {
+            run.step(&op);
+            left -= 1;
+        }
+        match life.end {
+            End::CloseAndOpen => run.step(&Op::CloseAndOpen),
+            End::Kill => run.step(&Op::Kill),
+            End::Cut(cut) => run.step(&Op::Cut(cut)),
+        }
+        run.compare_with_disk();
+    }
+    run.end();
+    if let Some(lie) = &input.lie {
+        run.lie(lie.nth, &lie.orders);
+    }
+}
