@@ -14,6 +14,7 @@ mod cli;
 mod crash_sim;
 mod deferred;
 mod derived;
+mod evidence;
 mod fixtures;
 mod keys;
 mod log_rules;
