@@ -3,11 +3,12 @@
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
-//! - [`kills`]: kill -9 in the middle, and the drill
+//! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
 //! - [`northwind`]: 830 real orders
 
 mod broken;
 mod damage;
+mod drill;
 mod failing;
 mod kills;
 mod northwind;

@@ -17,6 +17,7 @@ mod derived;
 mod edges;
 mod error_loops;
 mod false_alarms;
+mod evidence;
 mod fixtures;
 mod keys;
 mod layers;

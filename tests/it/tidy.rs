@@ -116,6 +116,7 @@ fn files() -> Vec<File> {
         "fuzz",
         ".ci",
         "README.md",
+        "EVIDENCE.md",
         "CHANGELOG.md",
         "Cargo.toml",
         "clippy.toml",

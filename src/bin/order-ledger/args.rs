@@ -249,28 +249,59 @@ pub(crate) struct Stats {
     pub(crate) dir: Dir,
 }
 
-/// Proves it on this machine: kills a writer again and again, and looks for everything it acknowledged
+/// Proves it on this machine: kills a writer, cuts a simulated power, and looks for all that was acknowledged
 ///
-/// A child process writes orders into a ledger of the drill's own and is killed with SIGKILL at random
-/// moments, also while it opens the ledger. The next one opens what is left and repeats the orders whose
-/// answer was not heard. At the end every acknowledged order is looked for.
+/// Kills: a child process writes orders into a ledger of the drill's own and is killed with SIGKILL at
+/// random moments, also while it opens the ledger, begins a new file of the log, or rebuilds what is
+/// derived. The next one opens what is left and repeats the orders whose answer was not heard. At the end
+/// every acknowledged order is looked for.
+///
+/// Power cuts: the same code writes orders to a simulated disk, whose power goes off at a random call, also
+/// while the ledger is opened and up to three times in a row. What such a cut leaves (sectors lost, torn and
+/// reordered, names lost) is written to your disk, opened there as your program would open it, and every
+/// acknowledged order is looked for. It follows from the seed; a ledger with something wrong is kept.
+///
+/// A report is written into the directory: what was done on which machine, file system and disk, what was
+/// found, and what a drill can't show; `drill-<time>.txt` for people and `.json` beside it for programs.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  order-ledger drill --dir ./drill --kills 100
+  order-ledger drill --dir ./drill
+  order-ledger drill --dir ./drill --from examples/orders.jsonl --kills 200 --power-cuts 500
+  order-ledger drill --dir ./drill --kills 0 --power-cuts 1 --seed 4711
 
 Exit codes:
   0  nothing was lost, doubled or changed
-  1  something was
-  2  the directory holds something that no drill made; nothing was touched
+  1  something was; the report says what, and which seed shows it again
+  2  wrong usage, or the directory holds something that no drill made; nothing was touched
   4  the drill could not be carried out")]
 pub(crate) struct Drill {
     /// A directory of the drill's own: missing, empty, or of an earlier drill
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// How often the writer is killed: 1 to 1000000
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// How often a writer is killed: 0 to 1000000
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub(crate) kills: u32,
+    /// How often the power of a simulated disk is cut: 0 to 1000000
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub(crate) power_cuts: u32,
+    /// Your own orders instead of made-up ones: JSON lines as `submit` takes them; keys are the drill's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Size of a file of the log, in MiB: 1 to 4095. Without it 1 for kills, and for power cuts sizes from
+    /// 16 KiB to 1 MiB, so that many files begin and end
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=4095))]
+    pub(crate) segment_mib: Option<u64>,
+    /// Where the random choices begin: the same seed makes the same power cuts
+    #[arg(long)]
+    pub(crate) seed: Option<u32>,
+    /// Where the report goes, instead of into the directory; the JSON beside it, as FILE with .json behind it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Counts in one line, as the release run adds them up
+    #[arg(long, hide = true)]
+    pub(crate) result: bool,
 }
 
 /// The child of a drill: writes until it is killed
@@ -287,6 +318,10 @@ pub(crate) struct DrillWriter {
     /// The first order of the child before this one whose answer was not heard
     #[arg(long)]
     pub(crate) unheard: u64,
+    #[arg(long)]
+    pub(crate) from: Option<PathBuf>,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) segment_mib: u64,
 }
 
 /// Writes a completion script for a shell

@@ -1,73 +1,62 @@
-//! `drill`: a child writes and is killed again and again; then everything it acknowledged is looked for.
+//! `drill`: kills a writer and cuts the power of a simulated disk, looks for everything that was
+//! acknowledged, and writes a report.
 //!
-//! - [`writer`]: the child
+//! - [`kills`]: the first half; [`writer`]: its child
+//! - [`cuts`]: the second half; [`history`]: what happens on the simulated disk
+//! - [`content`]: what is submitted, and the place for what happens to an order later
+//! - [`report`]: what is written down; [`machine`]: where it ran
 //!
-//! Always true: the parent is never killed, so what it heard is what was acknowledged; an order counts
-//! as acknowledged when its whole line arrived; a directory that no drill made is not touched.
+//! Always true: a directory that no drill made is not touched; the report is written whatever was found.
 
+mod content;
+mod cuts;
+mod history;
+mod kills;
+mod machine;
+mod report;
 pub(crate) mod writer;
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
-
-use order_ledger::{Ledger, Reader, Soundness, verify};
-use serde_json::json;
+use std::time::Instant;
 
 use crate::args::Drill;
 use crate::errors::{Exit, Failure};
 use crate::output::{GREEN, Out, RED, table};
-use crate::progress::{Progress, Unit};
+use content::Content;
+use kills::KillsFound;
+use report::Report;
 
 /// Says that a directory belongs to drills.
 const MARKER: &str = "DRILL";
-/// The ledger inside it.
+/// The ledger of the kills inside it.
 const LEDGER: &str = "orders.ledger";
 
-/// Longest time that a child lives after its first answer, and, for every third one, after its start.
-const LIFE_MAX: Duration = Duration::from_millis(120);
-const YOUNG_LIFE_MAX: Duration = Duration::from_millis(30);
-
-/// What the parent heard, and what became of it.
-#[derive(Default)]
-struct Heard {
-    /// The receipt of each key, as it was first heard.
-    receipts: HashMap<String, String>,
-    /// Keys that were answered with two different receipts.
-    changed: u64,
-    kills: u32,
-    killed_while_opening: u32,
-}
-
-/// What was found at the end.
-struct Found {
-    found: u64,
-    lost: u64,
-    doubled: u64,
-    changed: u64,
-    orders: u64,
-    soundness: Soundness,
-}
-
 pub(crate) fn run(args: &Drill, out: &mut Out) -> Result<Exit, Failure> {
-    let ledger = prepare(&args.dir)?;
-    let run = format!("{:08x}", rand::random::<u32>());
-    let progress = Progress::new(u64::from(args.kills), Unit::Things, false);
-    let mut heard = Heard::default();
-    let mut unheard = 0;
-    for round in 1..=args.kills {
-        unheard = one_life(&ledger, &run, round, unheard, &mut heard)?;
-        progress.set(u64::from(round));
+    if args.kills == 0 && args.power_cuts == 0 {
+        return Err(Failure::Usage {
+            what: "no kills and no power cuts: nothing to do".into(),
+            advice: "ask for some".into(),
+        });
     }
-    drop(progress);
-    let found = look_for(&ledger, &heard)?;
-    let bad = found.lost + found.doubled + found.changed > 0 || found.soundness != Soundness::Sound;
-    show(&heard, &found, bad, out)?;
-    Ok(if bad { Exit::No } else { Exit::Done })
+    let content = Content::new(args.from.as_deref())?;
+    let ledger = prepare(&args.dir)?;
+    let seed = args.seed.unwrap_or_else(rand::random);
+    let (at, began) = (jiff::Timestamp::now(), Instant::now());
+    let kills = match args.kills {
+        0 => KillsFound::default(),
+        _ => kills::run(args, seed, &ledger, &content)?,
+    };
+    let cuts = cuts::run(args, seed, &content)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let report = Report { args, seed, content: &content, at, seconds, kills: &kills, cuts: &cuts };
+    let path = report.write()?;
+    show(&report, &path, out)?;
+    Ok(match report.violations() {
+        0 => Exit::Done,
+        _ => Exit::No,
+    })
 }
 
 /// Makes sure that the directory is ours; answers where the ledger is.
@@ -92,193 +81,46 @@ fn prepare(dir: &Path) -> Result<PathBuf, Failure> {
     Ok(dir.join(LEDGER))
 }
 
-/// Starts a writer, listens to it, and kills it. Answers its first order whose answer was not heard.
-fn one_life(
-    ledger: &Path,
-    run: &str,
-    round: u32,
-    unheard: u64,
-    heard: &mut Heard,
-) -> Result<u64, Failure> {
-    let mut child = start(ledger, run, round, unheard)?;
-    let lines = listen(&mut child)?;
-    // Every third one dies young, mostly while it opens the ledger; the others after their first answer.
-    let dies_young = round.is_multiple_of(3);
-    let life = match dies_young {
-        true => random_up_to(YOUNG_LIFE_MAX),
-        false => random_up_to(LIFE_MAX),
-    };
-    let mut deadline = dies_young.then(|| Instant::now() + life);
-    let (mut own_acks, mut any, mut ended_itself) = (0, false, false);
-    let mut take = |line: String, any: &mut bool| {
-        *any = true;
-        heard.take(&line, &writer::prefix(run, round), &mut own_acks);
-    };
-    loop {
-        let line = match deadline {
-            // The first answer is waited for however long opening takes.
-            None => lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(deadline) => {
-                lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            }
-        };
-        match line {
-            Ok(line) => {
-                take(line, &mut any);
-                deadline.get_or_insert_with(|| Instant::now() + life);
-            }
-            Err(RecvTimeoutError::Timeout) => break,
-            Err(RecvTimeoutError::Disconnected) => {
-                ended_itself = true;
-                break;
-            }
-        }
+fn show(report: &Report<'_>, path: &Path, out: &mut Out) -> Result<(), Failure> {
+    if report.args.result {
+        return out.line(format!("RESULT {}", report.to_result()));
     }
-    // Already gone, if it ended by itself; that is told below.
-    drop(child.kill());
-    // What it had written to the pipe before is still to be heard.
-    for line in lines {
-        take(line, &mut any);
-    }
-    let mut words = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        // For the message only.
-        drop(stderr.read_to_string(&mut words));
-    }
-    child.wait().map_err(|error| Failure::io("waiting for the writer", error))?;
-    if ended_itself {
-        let words = words.trim().replace('\n', "; ");
-        let error = io::Error::other(words);
-        return Err(Failure::io(format!("the writer of round {round} ended by itself"), error));
-    }
-    heard.kills += 1;
-    heard.killed_while_opening += u32::from(!any);
-    Ok(own_acks)
-}
-
-fn random_up_to(longest: Duration) -> Duration {
-    Duration::from_micros(rand::random_range(0..=u64::try_from(longest.as_micros()).unwrap_or(0)))
-}
-
-fn start(ledger: &Path, run: &str, round: u32, unheard: u64) -> Result<Child, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::io("finding myself", error))?;
-    Command::new(program)
-        .arg("drill-writer")
-        .arg("--dir")
-        .arg(ledger)
-        .args(["--run", run])
-        .args(["--round", &round.to_string()])
-        .args(["--unheard", &unheard.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| Failure::io("starting the writer", error))
-}
-
-/// The whole lines that the child writes, as they come.
-fn listen(child: &mut Child) -> Result<Receiver<String>, Failure> {
-    let failed = |error| Failure::io("listening to the writer", error);
-    let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe).map_err(io::Error::from);
-    let stdout: ChildStdout = stdout.map_err(failed)?;
-    let (sender, receiver) = channel();
-    std::thread::Builder::new()
-        .name("listen".into())
-        .spawn(move || {
-            let mut stdout = BufReader::new(stdout);
-            loop {
-                let mut line = String::new();
-                match stdout.read_line(&mut line) {
-                    // A line without its end was cut off by the kill: it was not heard.
-                    Ok(_) if line.ends_with('\n') && sender.send(line).is_ok() => {}
-                    _ => return,
-                }
-            }
-        })
-        .map_err(failed)?;
-    Ok(receiver)
-}
-
-impl Heard {
-    /// Takes in an acknowledgement: a key and a receipt.
-    fn take(&mut self, line: &str, own_prefix: &str, own_acks: &mut u64) {
-        let Some((key, receipt)) = line.trim_end().split_once(' ') else { return };
-        if let Some(number) =
-            key.strip_prefix(own_prefix).and_then(|number| number.parse::<u64>().ok())
-        {
-            *own_acks = number + 1;
-        }
-        match self.receipts.get(key) {
-            None => {
-                self.receipts.insert(key.to_owned(), receipt.to_owned());
-            }
-            Some(before) if before != receipt => self.changed += 1,
-            Some(_) => {}
-        }
-    }
-}
-
-/// Opens what is left, and looks for everything that was heard: by key, by number, and in the log.
-fn look_for(ledger: &Path, heard: &Heard) -> Result<Found, Failure> {
-    // Once more as a writer would, so that recovery has done all it ever does.
-    Ledger::open(ledger)?.close()?;
-    let reader = Reader::open(ledger)?;
-    let (mut times, mut orders) = (HashMap::new(), 0);
-    for order in reader.orders() {
-        let order = order?;
-        orders += 1;
-        *times.entry(order.key).or_insert(0u64) += 1;
-    }
-    let (mut found, mut lost, mut changed) = (0, 0, heard.changed);
-    for (key, receipt) in &heard.receipts {
-        let in_log = times.contains_key(key.as_bytes());
-        match reader.by_key(writer::CLIENT, key)? {
-            Some(order) if in_log => {
-                found += 1;
-                let by_id = reader.get(order.id())?;
-                let same = order.receipt.to_string() == *receipt
-                    && order.payload == writer::payload(key)
-                    && by_id.as_ref() == Some(&order);
-                changed += u64::from(!same);
-            }
-            _ => lost += 1,
-        }
-    }
-    let doubled = times.values().filter(|times| **times > 1).count() as u64;
-    let soundness = verify(ledger)?.soundness();
-    Ok(Found { found, lost, doubled, changed, orders, soundness })
-}
-
-fn show(heard: &Heard, found: &Found, bad: bool, out: &mut Out) -> Result<(), Failure> {
-    let acknowledged = heard.receipts.len();
     if out.json {
-        return out.json_line(&json!({
-            "kills": heard.kills,
-            "killed_while_opening": heard.killed_while_opening,
-            "acknowledged": acknowledged,
-            "found": found.found,
-            "lost": found.lost,
-            "doubled": found.doubled,
-            "changed": found.changed,
-            "orders": found.orders,
-            "verdict": found.soundness.name(),
-        }));
+        return out.json_line(&report.to_json());
     }
-    let mut rows =
-        table(&["kills", "while opening", "acknowledged", "found", "lost", "doubled", "changed"]);
-    rows.add_row([
-        heard.kills.to_string(),
-        heard.killed_while_opening.to_string(),
-        acknowledged.to_string(),
-        found.found.to_string(),
-        found.lost.to_string(),
-        found.doubled.to_string(),
-        found.changed.to_string(),
+    let Report { kills, cuts, seed, .. } = report;
+    let mut rows = table(&[
+        "what",
+        "how often",
+        "acknowledged",
+        "found",
+        "lost",
+        "doubled",
+        "changed",
+        "other",
     ]);
+    let of_kills = [
+        kills.kills.into(),
+        kills.acknowledged,
+        kills.found,
+        kills.lost,
+        kills.doubled,
+        kills.changed,
+    ];
+    let of_cuts = [cuts.cuts, cuts.acknowledged, cuts.found, cuts.lost, cuts.doubled, cuts.changed];
+    for (what, counts, violations) in
+        [("kills", of_kills, kills.violations()), ("power cuts", of_cuts, cuts.violations())]
+    {
+        let known: u64 = counts.iter().skip(3).sum();
+        let counts = counts.into_iter().chain([violations - known]);
+        let counts = counts.map(|count| count.to_string());
+        rows.add_row([what.to_owned()].into_iter().chain(counts));
+    }
     out.line(rows)?;
-    let (style, words) = match bad {
-        true => (RED, "something acknowledged was lost, doubled or changed"),
-        false => (GREEN, "everything that was acknowledged is there, once, as its receipt says"),
-    };
-    out.line(format!("{style}{words}{style:#} (verify: {})", found.soundness))
+    for complaint in &cuts.complaints {
+        out.line(crate::output::shown(complaint.as_bytes()))?;
+    }
+    let style = if report.violations() == 0 { GREEN } else { RED };
+    out.line(format!("{style}{}{style:#} (seed {seed})", report.words()))?;
+    out.line(format!("report: {}", path.display()))
 }

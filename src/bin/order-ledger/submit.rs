@@ -10,8 +10,8 @@
 //! that waits gets its answer after one sync.
 
 mod answer;
-mod input;
-mod lines;
+pub(crate) mod input;
+pub(crate) mod lines;
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -76,36 +76,3 @@ fn after_kill_9_at_any_point_the_same_command_completes_and_no_receipt_was_a_lie
     let fresh = answers.iter().filter(|answer| answer["outcome"] == "fresh").count();
     assert!((100..3000).contains(&fresh), "{fresh} were left for the last run");
 }
-
-#[test]
-fn the_drill_loses_nothing_and_counts_what_it_did() {
-    let place = Place::new();
-    let drill = |kills: &str| place.run("drill", &["--kills", kills, "--json"]);
-    let ran = drill("6");
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    let report = ran.json();
-    let count = |name: &str| report[name].as_u64().unwrap();
-    assert_eq!((count("kills"), count("lost"), count("doubled"), count("changed")), (6, 0, 0, 0));
-    assert!(count("acknowledged") > 0 && count("acknowledged") == count("found"), "{report}");
-    assert!(count("orders") >= count("found"));
-    // A directory of an earlier drill may be used again.
-    assert_eq!(drill("1").code, 0);
-    let table = place.run("drill", &["--kills", "1"]);
-    assert!(table.out.contains("everything that was acknowledged is there, once"), "{}", table.out);
-}
-
-#[test]
-fn the_drill_does_not_touch_what_it_did_not_make() {
-    let place = Place::new();
-    assert_eq!(place.submit(line(0)).code, 0);
-    let before = super::run::content(&place.ledger());
-    let ran = place.run("drill", &["--kills", "1"]);
-    insta::assert_snapshot!(ran.shown(), @"
-    exit 2
-    --- stderr
-    error: <place>/orders.ledger holds something that no drill made
-    on disk: nothing was changed
-    next: name a directory that is missing or empty
-    ");
-    assert!(before == super::run::content(&place.ledger()));
-}

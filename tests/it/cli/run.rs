@@ -34,6 +34,10 @@ impl Place {
         self.file("orders.ledger")
     }
 
+    pub(crate) fn path(&self) -> String {
+        self.dir.path().display().to_string()
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -68,7 +72,7 @@ impl Place {
     pub(crate) fn finish(&self, command: Command, input: &[u8]) -> Ran {
         let output = assert_cmd::Command::from_std(command).write_stdin(input).output().unwrap();
         let text = |bytes: Vec<u8>| {
-            let place = self.dir.path().display().to_string();
+            let place = self.path();
             String::from_utf8(bytes).unwrap().replace(&place, "<place>")
         };
         let code = output.status.code().unwrap();

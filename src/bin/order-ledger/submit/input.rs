@@ -145,37 +145,51 @@ struct Fields<'a> {
 
 /// What a line says: its key when that can be told, and the order or why there is none.
 fn parse(client: &[u8], text: &[u8]) -> (Option<String>, Said) {
-    let utf8 = match std::str::from_utf8(text) {
-        Ok(utf8) => utf8,
-        Err(error) => {
-            let why = format!("not UTF-8 at byte {} of the line", error.valid_up_to() + 1);
-            return (None, Said::Invalid(why));
+    match fields(text) {
+        Ok(fields) => {
+            let submission = fields.submission(client, fields.key.as_bytes());
+            (printable(&fields.key), Said::Order(Box::new(submission)))
         }
-    };
+        Err((key, why)) => (key, Said::Invalid(why)),
+    }
+}
+
+/// The order of a line as if it stood there for this client and under this key; or why there is none.
+pub(crate) fn parse_under(client: &[u8], key: &[u8], text: &[u8]) -> Result<Submission, String> {
+    fields(text).map(|fields| fields.submission(client, key)).map_err(|(_, why)| why)
+}
+
+fn fields(text: &[u8]) -> Result<Fields<'_>, (Option<String>, String)> {
+    let utf8 = std::str::from_utf8(text).map_err(|error| {
+        (None, format!("not UTF-8 at byte {} of the line", error.valid_up_to() + 1))
+    })?;
     // The parser would take an array of the values as well.
     if !utf8.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(utf8).is_ok() {
-        return (None, Said::Invalid("not an object with key and order".into()));
+        return Err((None, "not an object with key and order".into()));
     }
-    let fields: Fields<'_> = match serde_json::from_str(utf8) {
-        Ok(fields) => fields,
-        Err(error) => return (key_of(utf8), Said::Invalid(explain(&error))),
-    };
-    let key = printable(&fields.key);
-    if fields.order.get() == "null" {
-        return (key, Said::Invalid("order is null".into()));
+    let fields: Fields<'_> =
+        serde_json::from_str(utf8).map_err(|error| (key_of(utf8), explain(&error)))?;
+    match fields.order.get() {
+        "null" => Err((printable(&fields.key), "order is null".into())),
+        _ => Ok(fields),
     }
-    let mut submission = Submission::new(client, fields.key.as_bytes(), fields.order.get())
-        .schema(fields.schema.unwrap_or(0));
-    if let Some(account) = &fields.account {
-        submission = submission.account(account.as_bytes());
+}
+
+impl Fields<'_> {
+    fn submission(&self, client: &[u8], key: &[u8]) -> Submission {
+        let mut submission =
+            Submission::new(client, key, self.order.get()).schema(self.schema.unwrap_or(0));
+        if let Some(account) = &self.account {
+            submission = submission.account(account.as_bytes());
+        }
+        if let Some(external_ref) = &self.external_ref {
+            submission = submission.external_ref(external_ref.as_bytes());
+        }
+        if let Some(kind) = &self.kind {
+            submission = submission.kind(kind.as_bytes());
+        }
+        submission
     }
-    if let Some(external_ref) = &fields.external_ref {
-        submission = submission.external_ref(external_ref.as_bytes());
-    }
-    if let Some(kind) = &fields.kind {
-        submission = submission.kind(kind.as_bytes());
-    }
-    (key, Said::Order(Box::new(submission)))
 }
 
 /// The key of a line that is JSON but not an order.

@@ -1,0 +1,164 @@
+//! The files of a run: `<state>/<code>/<layer>/<number>.json` for each shard that ended, its output beside.
+//!
+//! Always true: a shard is there as a whole or not at all; two runs never work in one directory; what a
+//! run that was killed has left running is ended before the next one starts anything.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::failure::{Doing, Result, broken};
+use crate::schedule::{Layer, Shard};
+use crate::shard::{Done, Verdict};
+
+pub(crate) struct State {
+    dir: PathBuf,
+}
+
+impl State {
+    pub(crate) fn of(base: &Path, code: &str) -> State {
+        State { dir: base.join(code) }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Keeps others out for as long as the answer lives.
+    pub(crate) fn lock(&self) -> Result<File> {
+        std::fs::create_dir_all(&self.dir).doing("making the directory of the run")?;
+        let lock = File::create(self.dir.join("LOCK")).doing("making the lock of the run")?;
+        lock.try_lock().map_err(|_| broken("another release run works on this code"))?;
+        Ok(lock)
+    }
+
+    /// Ends the shards of a run that was itself killed.
+    pub(crate) fn end_orphans(&self) -> Result<()> {
+        let layers = std::fs::read_dir(&self.dir).doing("reading the directory of the run")?;
+        for layer in layers.flatten().filter(|entry| entry.path().is_dir()) {
+            for entry in std::fs::read_dir(layer.path()).doing("reading a layer")?.flatten() {
+                if entry.path().extension().is_some_and(|ending| ending == RUNNING) {
+                    Running { path: entry.path() }.end();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, layer: &str, number: u64, ending: &str) -> PathBuf {
+        self.dir.join(layer).join(format!("{number:05}.{ending}"))
+    }
+
+    pub(crate) fn log(&self, shard: &Shard) -> PathBuf {
+        self.file(&shard.layer, shard.number, "log")
+    }
+
+    /// Keeps what a shard left.
+    pub(crate) fn keep(&self, done: &Done) -> Result<()> {
+        let path = self.file(&done.layer, done.number, "json");
+        let aside = path.with_extension("tmp");
+        std::fs::write(&aside, format!("{}\n", done.to_json())).doing("keeping a shard")?;
+        std::fs::rename(&aside, &path).doing("keeping a shard")
+    }
+
+    /// The shard as it ended, if it did, and if it is still the one that is planned.
+    pub(crate) fn done(&self, shard: &Shard) -> Result<Option<Done>> {
+        let path = self.file(&shard.layer, shard.number, "json");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(broken(format!("{}: {error}", path.display()))),
+        };
+        let done = Done::from_json(text.trim_end())?;
+        Ok((done.command == shard.command).then_some(done))
+    }
+
+    /// All of a layer's that ended.
+    pub(crate) fn all_done(&self, layer: &Layer) -> Result<Vec<Done>> {
+        let done = layer.all_shards().filter_map(|shard| self.done(&shard).transpose());
+        done.collect()
+    }
+
+    /// What is still to do: a shard that was skipped is tried again, one that failed stays failed.
+    pub(crate) fn to_do(&self, layer: &Layer) -> Result<Vec<Shard>> {
+        let mut shards = Vec::new();
+        for shard in layer.all_shards() {
+            let done = self.done(&shard)?;
+            if done.is_none_or(|done| done.verdict() == Verdict::Skipped) {
+                shards.push(shard);
+            }
+        }
+        Ok(shards)
+    }
+}
+
+const RUNNING: &str = "running";
+
+/// A note that a process group works on a shard; gone when this is dropped.
+pub(crate) struct Running {
+    path: PathBuf,
+}
+
+impl Running {
+    /// The note lies beside the log. Without one an orphan would only not be ended.
+    pub(crate) fn note(log: &Path, process: u32) -> Running {
+        let path = log.with_extension(RUNNING);
+        let start = start_of(process).unwrap_or_default();
+        drop(std::fs::write(&path, format!("{process} {start}")));
+        Running { path }
+    }
+
+    /// Ends the process group, if it is still the one that was noted.
+    fn end(self) {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let Some((process, start)) = text.split_once(' ') else { return };
+        let Ok(process) = process.parse::<u32>() else { return };
+        let group = i32::try_from(process).ok().and_then(Pid::from_raw);
+        if let (Some(group), true) = (group, start_of(process).as_deref() == Some(start)) {
+            // Gone already is as good.
+            kill_process_group(group, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+/// When a process began, in ticks since the start of the machine: tells it from another of its number.
+fn start_of(process: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the name, which may hold anything: the 22nd field, the name being the 2nd.
+    let (_, behind) = stat.rsplit_once(')')?;
+    behind.split_whitespace().nth(19).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+
+    #[test]
+    fn what_a_killed_run_left_is_ended_and_another_process_of_that_number_is_not() {
+        let dir = std::env::temp_dir().join(format!("release-run-state-{}", std::process::id()));
+        let state = State::of(&dir, "code");
+        drop(state.lock().unwrap());
+        std::fs::create_dir_all(state.dir().join("L1")).unwrap();
+        let sleeper =
+            || std::process::Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        let (mut orphan, mut other) = (sleeper(), sleeper());
+        std::mem::forget(Running::note(&state.dir().join("L1/1.log"), orphan.id()));
+        std::fs::write(state.dir().join("L1/2.running"), format!("{} 1", other.id())).unwrap();
+        state.end_orphans().unwrap();
+        assert!(!orphan.wait().unwrap().success());
+        assert!(other.try_wait().unwrap().is_none(), "it is somebody else's");
+        other.kill().unwrap();
+        other.wait().unwrap();
+        let left = std::fs::read_dir(state.dir().join("L1")).unwrap().count();
+        assert_eq!(left, 0, "the notes are gone");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
