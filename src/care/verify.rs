@@ -268,6 +268,14 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether there is such a segment, readable or not: one that can't be read is not missing.
+    fn is_there(&self, number: u64) -> bool {
+        match self.disk.open(&segment_path(number), Open::Read) {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(_) => true,
+        }
+    }
+
     /// Looks at all of a segment behind its header.
     fn look(&mut self, opened: &Opened) -> Look {
         let next = peek_header(self.disk, opened.header.number + 1).map(|next| Successor {
@@ -287,7 +295,8 @@ impl Walk<'_> {
             &mut findings,
             &mut |bytes| progress(done.saturating_add(bytes).min(total), total),
         );
-        tail::check(opened, &walked, self.hasher.is_some(), next.is_some(), &mut findings);
+        let has_next = next.is_some() || self.is_there(opened.header.number + 1);
+        tail::check(opened, &walked, self.hasher.is_some(), has_next, &mut findings);
         Look {
             findings,
             groups: walked,

@@ -24,6 +24,15 @@ impl Blocks {
         (self.chunks.len() * CHUNK) as u64
     }
 
+    /// The chunks in which these bytes begin and end.
+    pub fn find(&self, bytes: &[u8]) -> Vec<u64> {
+        let holds = |chunk: &Option<Arc<Chunk>>| {
+            chunk.as_ref().is_some_and(|chunk| chunk.windows(bytes.len()).any(|at| at == bytes))
+        };
+        let found = (0..).zip(&self.chunks).filter(|(_, chunk)| holds(chunk));
+        found.map(|(index, _)| index).collect()
+    }
+
     pub fn read(&self, offset: u64, buffer: &mut [u8]) {
         let mut at = usize::try_from(offset).unwrap_or(usize::MAX);
         let mut rest = buffer;
@@ -64,6 +73,14 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_is_found_in_its_chunk() {
+        let mut disk = Blocks::new(1);
+        disk.write(9_000, b"needle");
+        disk.write(20_000, b"needle");
+        assert_eq!((disk.find(b"needle"), disk.find(b"noodle")), (vec![2, 4], vec![]));
+    }
 
     #[test]
     fn a_clone_keeps_what_the_original_overwrites() {

@@ -30,6 +30,8 @@ pub struct Book {
     open_ended: HashSet<u64>,
     /// The first order of the last round.
     pub last_base: u64,
+    /// The rig has damaged what is derived from the log: a verification may say so.
+    pub derived_damaged: bool,
 }
 
 /// What a check does beside the promise.
@@ -60,6 +62,7 @@ impl Book {
             not_recorded: BTreeSet::new(),
             open_ended: HashSet::new(),
             last_base: 0,
+            derived_damaged: false,
         }
     }
 
@@ -281,7 +284,7 @@ impl Book {
     }
 
     /// A reader shows what the writer shows; on what a crash left, at least what was acknowledged.
-    fn check_reader(
+    pub fn check_reader(
         &self,
         dir: &Path,
         writer: Option<&HashMap<u64, ReceiptBytes>>,

@@ -31,6 +31,8 @@ pub struct Work {
     /// Ends by itself after about this many orders; 0 for never.
     pub limit: u64,
     pub disk_free_min_bytes: u64,
+    /// The views in sled: on, off, or as `seed` says.
+    pub views: Option<bool>,
 }
 
 impl Work {
@@ -39,7 +41,8 @@ impl Work {
         let mut rng = Rng::new(self.seed ^ 0x6f70_7469_6f6e);
         let padding =
             if rng.chance(25) { GroupPadding::Block } else { GroupPadding::PowerSafeOverwrite };
-        let views = if rng.chance(25) { Views::On } else { Views::Off };
+        let on = rng.chance(25);
+        let views = if self.views.unwrap_or(on) { Views::On } else { Views::Off };
         Options::new()
             .segment_bytes(1024 * 1024)
             .group_padding(padding)
@@ -64,6 +67,7 @@ impl Work {
                 u64::from(self.cycles),
                 self.limit,
                 self.disk_free_min_bytes,
+                self.views.map_or(2, u64::from),
             ]
             .map(|number| number.to_string()),
         );
@@ -85,7 +89,8 @@ impl Work {
             cycles: number(6)? != 0,
             limit: number(7)?,
             disk_free_min_bytes: number(8)?,
-            sizes: Sizes::parse(args.get(9)?),
+            views: Some(number(9)?).filter(|views| *views < 2).map(|views| views == 1),
+            sizes: Sizes::parse(args.get(10)?),
         })
     }
 }
@@ -107,13 +112,11 @@ fn run_cycles(work: &Work) -> std::io::Result<()> {
         let ledger = match work.options().open(&work.dir) {
             Ok(ledger) => ledger,
             Err(error) => {
-                let by_the_system =
-                    matches!(error.kind(), ErrorKind::Io { .. } | ErrorKind::DiskLow { .. });
-                let why = format!("{error} / {:?}", error.kind());
-                return Event::Refused { by_the_system, why }.send();
+                return refused("", &error).send();
             }
         };
-        Event::Opened.send()?;
+        let rebuilt = ledger.recovery_report().tables_rebuilt;
+        Event::Opened { tables_rebuilt: u16::try_from(rebuilt).unwrap_or(u16::MAX) }.send()?;
         let budget = if work.cycles { rng.range(0, 70) } else { work.limit };
         let crew = Crew {
             work,
@@ -122,8 +125,12 @@ fn run_cycles(work: &Work) -> std::io::Result<()> {
             left: AtomicU64::new(if budget == 0 && !work.cycles { u64::MAX } else { budget }),
             shared: Mutex::new(None),
             over: AtomicBool::new(false),
+            busy: AtomicU64::new(work.threads),
         };
         std::thread::scope(|scope| {
+            if work.views == Some(true) {
+                scope.spawn(|| crew.tell_when_views_are_ready());
+            }
             for thread in 0..work.threads {
                 let mut rng = Rng::new(rng.next() ^ thread);
                 let crew = &crew;
@@ -132,6 +139,7 @@ fn run_cycles(work: &Work) -> std::io::Result<()> {
                     if crew.submit_until_over(&mut rng).is_err() {
                         crew.over.store(true, Ordering::Relaxed);
                     }
+                    crew.busy.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         });
@@ -145,7 +153,7 @@ fn run_cycles(work: &Work) -> std::io::Result<()> {
         Event::Closing.send()?;
         if rng.chance(80) {
             if let Err(error) = ledger.close() {
-                Event::Wrong(format!("closing: {error}")).send()?;
+                refused("closing: ", &error).send()?;
             }
         } else {
             drop(ledger);
@@ -157,6 +165,14 @@ fn run_cycles(work: &Work) -> std::io::Result<()> {
     }
 }
 
+fn refused(doing: &str, error: &order_ledger::Error) -> Event {
+    let by_the_system = matches!(
+        error.kind(),
+        ErrorKind::Io { .. } | ErrorKind::DiskLow { .. } | ErrorKind::Poisoned { .. }
+    );
+    Event::Refused { by_the_system, why: format!("{doing}{error} / {:?}", error.kind()) }
+}
+
 /// What the submitting threads share.
 struct Crew<'a> {
     work: &'a Work,
@@ -166,9 +182,24 @@ struct Crew<'a> {
     /// An order that one thread has begun and another shall submit as well.
     shared: Mutex<Option<u64>>,
     over: AtomicBool,
+    /// Threads that still submit.
+    busy: AtomicU64,
 }
 
 impl Crew<'_> {
+    /// The parent tells by this whether a kill came while they were built.
+    fn tell_when_views_are_ready(&self) {
+        while self.busy.load(Ordering::Relaxed) > 0 {
+            let views = self.ledger.stats().ok().and_then(|stats| stats.views);
+            if views.is_some_and(|views| views.phase == "feeding" && views.behind == 0) {
+                // A broken pipe is noticed by those who submit.
+                drop(Event::ViewsReady.send());
+                return;
+            }
+            std::thread::park_timeout(Duration::from_micros(300));
+        }
+    }
+
     /// New order numbers, as many of `wanted` as are left.
     fn take(&self, wanted: u64) -> Vec<u64> {
         let before = self

@@ -5,6 +5,7 @@
 //! device arrives here, and what it reads comes from here, so that the content can be exchanged between
 //! two mounts.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,7 +17,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, CHUNK};
 use crate::failure::{Doing, Failure, Result};
 use crate::orders::MARK;
 use crate::wire::ReceiptBytes;
@@ -65,9 +66,24 @@ struct Inside {
     pass_first: u64,
     fail_count: u64,
     failed: u64,
+    /// Chunks that can't be read, and how many reads fail before they can be again.
+    bad: BTreeSet<u64>,
+    bad_count: u64,
 }
 
 impl Inside {
+    /// Whether a read of these bytes meets a bad place now.
+    fn is_bad(&mut self, offset: u64, bytes: u64) -> bool {
+        let chunk = CHUNK as u64;
+        let chunks = offset / chunk..(offset + bytes).div_ceil(chunk);
+        if self.bad_count == 0 || self.bad.range(chunks).next().is_none() {
+            return false;
+        }
+        self.bad_count -= 1;
+        self.failed += 1;
+        true
+    }
+
     /// Whether a request that matches fails now.
     fn fails(&mut self) -> bool {
         if self.pass_first > 0 {
@@ -98,6 +114,8 @@ impl Disk {
             pass_first: 0,
             fail_count: 0,
             failed: 0,
+            bad: BTreeSet::new(),
+            bad_count: 0,
         };
         Disk { inside: Arc::new(Mutex::new(inside)) }
     }
@@ -143,6 +161,21 @@ impl Disk {
     pub fn disarm(&self) -> u64 {
         let mut inside = self.lock();
         inside.fail = Fail::Nothing;
+        inside.failed
+    }
+
+    /// From now on these chunks can't be read: the next `count` reads that touch one fail.
+    pub fn spoil(&self, chunks: impl IntoIterator<Item = u64>, count: u64) {
+        let mut inside = self.lock();
+        inside.bad = chunks.into_iter().collect();
+        inside.bad_count = count;
+        inside.failed = 0;
+    }
+
+    /// Every place can be read again. Answers how many reads failed.
+    pub fn heal(&self) -> u64 {
+        let mut inside = self.lock();
+        inside.bad.clear();
         inside.failed
     }
 
@@ -277,7 +310,10 @@ impl Filesystem for Front {
         reply: ReplyData,
     ) {
         let Some(disk) = self.disk(ino) else { return reply.error(Errno::ENOENT) };
-        let inside = disk.lock();
+        let mut inside = disk.lock();
+        if inside.is_bad(offset, u64::from(size)) {
+            return reply.error(Errno::EIO);
+        }
         let left = inside.blocks.bytes().saturating_sub(offset).min(u64::from(size));
         let mut buffer = vec![0; usize::try_from(left).unwrap_or(0)];
         inside.blocks.read(offset, &mut buffer);

@@ -82,10 +82,25 @@ impl FileSystem {
 
     /// Mounts `device`. The file system's own refusal is an answer, not a failure of the rig.
     pub fn mount(&self, device: &Path, at: &Path) -> Result<std::result::Result<Mounted, Errno>> {
+        self.mount_with(device, at, MountFlags::NOATIME)
+    }
+
+    /// Mounts `device` read-only, which must work.
+    pub fn mount_read_only(&self, device: &Path, at: &Path) -> Result<Mounted> {
+        let flags = MountFlags::NOATIME | MountFlags::RDONLY;
+        self.mount_with(device, at, flags)?.doing(format!("mounting {} read-only", self.name))
+    }
+
+    fn mount_with(
+        &self,
+        device: &Path,
+        at: &Path,
+        flags: MountFlags,
+    ) -> Result<std::result::Result<Mounted, Errno>> {
         std::fs::create_dir_all(at).doing("making a mount point")?;
         let options = std::ffi::CString::new(self.options).doing("mount options")?;
         let data = Some(options.as_c_str()).filter(|data| !data.is_empty());
-        match mount(device, at, self.kind, MountFlags::NOATIME, data) {
+        match mount(device, at, self.kind, flags, data) {
             Ok(()) => Ok(Ok(Mounted { at: at.to_owned(), gone: false })),
             Err(Errno::NODEV) => {
                 Err(Failure::Skipped(format!("this kernel has no file system {}", self.kind)))
@@ -130,6 +145,13 @@ impl Mounted {
             rustix::ioctl::ioctl(root.as_fd(), shutdown)
         };
         cut.doing("the shutdown ioctl")
+    }
+
+    /// What ext4 does on an error of its own with `errors=remount-ro`: the journal is aborted and the
+    /// mount turns read-only under whoever writes.
+    pub fn abort(&self) -> Result<()> {
+        rustix::mount::mount_remount(&self.at, MountFlags::empty(), c"abort")
+            .doing("remounting with abort")
     }
 
     /// Fills the file system with a foreign file until `leave` bytes are left.

@@ -1,13 +1,15 @@
 //! Rigs that need a real kernel. `kernel-rigs <rig> [--rounds N] [--seed S] [--seconds T] [--from R]
 //! [--fs NAME] [--dir D]`; the README beside this says what each sees and does not see.
 //!
-//! One line with counts on stdout; exit 0 passed, 1 a violation, 2 the rig itself broke, 77 skipped.
+//! A verdict with counts on stdout, and as the last line the counts as JSON, to be added up over runs;
+//! exit 0 passed, 1 a violation, 2 the rig itself broke, 77 skipped.
 //! The rig runs in a process of its own: when it dies, whatever way, this one takes down its mounts and
 //! loop devices.
 
 mod blocks;
 mod book;
 mod child;
+mod damage;
 mod failure;
 mod fuse;
 mod image;
@@ -15,6 +17,7 @@ mod orders;
 mod parent;
 mod rigs;
 mod rng;
+mod steady;
 mod tally;
 mod wire;
 
@@ -28,23 +31,48 @@ use tally::Tally;
 /// A rig, as it is called.
 type Run = fn(&Plan) -> Result<Tally>;
 
-/// Name, rounds when none are asked for, and the rig.
-const RIGS: [(&str, u64, Run); 6] = [
-    ("kill", 500, rigs::kill::run),
-    ("rotate", 20, rigs::rotate::run),
-    ("power-cut", 60, rigs::power_cut::run),
-    ("block-log", 100, rigs::block_log::run),
-    ("enospc", 4, rigs::enospc::run),
-    ("eio", 8, rigs::eio::run),
+/// A rig, and what is said about it.
+struct Rig {
+    name: &'static str,
+    /// Its name in the line that is added up, and what it does again and again.
+    layer: &'static str,
+    unit: &'static str,
+    /// Rounds when none are asked for.
+    rounds: u64,
+    run: Run,
+}
+
+const fn rig(
+    name: &'static str,
+    (layer, unit): (&'static str, &'static str),
+    rounds: u64,
+    run: Run,
+) -> Rig {
+    Rig { name, layer, unit, rounds, run }
+}
+
+const RIGS: [Rig; 9] = [
+    rig("kill", ("L7", "kills"), 500, rigs::kill::run),
+    rig("rotate", ("rotate", "ledgers"), 20, rigs::rotate::run),
+    rig("power-cut", ("L8", "cuts"), 60, rigs::power_cut::run),
+    rig("block-log", ("L9", "images"), 100, rigs::block_log::run),
+    rig("enospc", ("enospc", "rounds"), 4, rigs::enospc::run),
+    rig("eio", ("eio", "rounds"), 8, rigs::eio::run),
+    rig("eio-read", ("eio-read", "rounds"), 8, rigs::eio_read::run),
+    rig("erofs", ("erofs", "rounds"), 8, rigs::erofs::run),
+    rig("soak", ("soak", "troubles"), u64::MAX, rigs::soak::run),
 ];
 
 const PREFIX: &str = "order-ledger-kernel-";
 const SKIPPED: u8 = 77;
+/// For what is to be quick, beside the directory that was asked for.
+const TMPFS: &str = "/dev/shm";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let code = match args.first().map(String::as_str) {
         Some("child") => child::Work::parse(&args[1..]).map_or(2, |work| child::run(&work)),
+        Some("steady") => args.get(1).map_or(2, |dir| steady::run(Path::new(dir))),
         Some("inside") => inside(&args[1..]),
         Some(_) => supervise(&args),
         None => usage("which rig?"),
@@ -53,7 +81,7 @@ fn main() -> ExitCode {
 }
 
 fn usage(what: &str) -> u8 {
-    let names: Vec<&str> = RIGS.iter().map(|(name, _, _)| *name).collect();
+    let names: Vec<&str> = RIGS.iter().map(|rig| rig.name).collect();
     eprintln!(
         "{what}\nusage: kernel-rigs <{}> [--rounds N] [--seed S] [--seconds T] [--from R] [--fs NAME] [--dir D]",
         names.join("|")
@@ -65,8 +93,12 @@ fn usage(what: &str) -> u8 {
 fn supervise(args: &[String]) -> u8 {
     let base = option(args, "--dir").map_or_else(std::env::temp_dir, PathBuf::from);
     sweep(&base);
+    sweep(Path::new(TMPFS));
     let dir = base.join(format!("{PREFIX}{}", std::process::id()));
-    let ran = std::fs::create_dir_all(&dir).doing("making a directory").and_then(|()| {
+    let quick = on_tmpfs(&dir);
+    let made = std::fs::create_dir_all(&dir)
+        .and_then(|()| quick.as_ref().map_or(Ok(()), std::fs::create_dir_all));
+    let ran = made.doing("making a directory").and_then(|()| {
         let program = std::env::current_exe().doing("finding this program")?;
         // The pipe to its stdin is never written: its end tells the rig that we are gone.
         let mut rig = Command::new(program)
@@ -83,6 +115,9 @@ fn supervise(args: &[String]) -> u8 {
         status
     });
     image::clean_up(&dir);
+    if let Some(quick) = quick {
+        image::clean_up(&quick);
+    }
     match ran {
         Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
         Err(failure) => {
@@ -90,6 +125,12 @@ fn supervise(args: &[String]) -> u8 {
             2
         }
     }
+}
+
+/// The same directory on tmpfs, where there is one.
+fn on_tmpfs(dir: &Path) -> Option<PathBuf> {
+    let name = dir.file_name()?;
+    Path::new(TMPFS).is_dir().then(|| Path::new(TMPFS).join(name))
 }
 
 /// Takes down what supervisors that were killed have left.
@@ -110,11 +151,10 @@ fn option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
     args.get(at + 1).map(String::as_str)
 }
 
-fn plan(args: &[String]) -> Result<(Run, Plan)> {
+fn plan(args: &[String]) -> Result<(&'static Rig, Plan)> {
     let dir = args.first().ok_or_else(|| broken("no directory"))?;
     let name = args.get(1).ok_or_else(|| broken("no rig"))?;
-    let (_, rounds, run) =
-        RIGS.iter().find(|(known, _, _)| known == name).ok_or_else(|| broken("no such rig"))?;
+    let rig = RIGS.iter().find(|rig| rig.name == name).ok_or_else(|| broken("no such rig"))?;
     let known = ["--rounds", "--seed", "--seconds", "--from", "--fs", "--dir"];
     if let Some(other) = args[2..].chunks(2).find(|pair| !known.contains(&pair[0].as_str())) {
         return Err(broken(format!("no such option: {}", other[0])));
@@ -130,20 +170,22 @@ fn plan(args: &[String]) -> Result<(Run, Plan)> {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |since| since.as_secs()),
     };
-    let mut plan = Plan::new(PathBuf::from(dir), seed, number("--rounds")?.unwrap_or(*rounds));
+    let rounds = number("--rounds")?.unwrap_or(rig.rounds);
+    let mut plan = Plan::new(PathBuf::from(dir), seed, rounds);
+    plan.on_tmpfs = on_tmpfs(Path::new(dir));
     plan.seconds = number("--seconds")?;
     plan.from = number("--from")?.unwrap_or(0);
     if let Some(name) = option(args, "--fs") {
         let fs = image::FileSystem::by_name(name).ok_or_else(|| broken("no such file system"))?;
         plan.only = Some(fs);
     }
-    Ok((*run, plan))
+    Ok((rig, plan))
 }
 
 /// The rig itself.
 fn inside(args: &[String]) -> u8 {
     let name = args.get(1).cloned().unwrap_or_default();
-    let (run, plan) = match plan(args) {
+    let (rig, plan) = match plan(args) {
         Ok(plan) => plan,
         Err(failure) => return usage(&failure.to_string()),
     };
@@ -153,10 +195,11 @@ fn inside(args: &[String]) -> u8 {
         drop(std::io::stdin().read_line(&mut nothing));
         std::process::exit(2);
     });
-    match run(&plan) {
+    match (rig.run)(&plan) {
         Ok(tally) => {
             let verdict = if tally.violations() == 0 { "PASSED" } else { "FAILED" };
             println!("{verdict} {} --seed {} {}", name, plan.seed, tally.line());
+            println!("{}", tally.result(rig.layer, rig.unit));
             u8::from(tally.violations() > 0)
         }
         Err(Failure::Skipped(why)) => {

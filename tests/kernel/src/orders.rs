@@ -19,6 +19,8 @@ pub enum Sizes {
     /// Mostly small, some of several KiB, a few of up to 200 KiB: a segment of 1 MiB is full after
     /// about 200 orders.
     Mixed,
+    /// 8 to 60 KiB: a segment of 1 MiB is full after about 30 orders.
+    Medium,
     /// 50 to 500 KiB: a segment of 1 MiB is full after a few.
     Large,
 }
@@ -28,6 +30,7 @@ impl Sizes {
         match self {
             Sizes::Small => "small",
             Sizes::Mixed => "mixed",
+            Sizes::Medium => "medium",
             Sizes::Large => "large",
         }
     }
@@ -35,6 +38,7 @@ impl Sizes {
     pub fn parse(name: &str) -> Sizes {
         match name {
             "small" => Sizes::Small,
+            "medium" => Sizes::Medium,
             "large" => Sizes::Large,
             _ => Sizes::Mixed,
         }
@@ -43,6 +47,7 @@ impl Sizes {
     fn pick(self, rng: &mut Rng) -> u64 {
         match (self, rng.range(0, 99)) {
             (Sizes::Large, _) => rng.range(50_000, 500_000),
+            (Sizes::Medium, _) => rng.range(8_000, 60_000),
             (Sizes::Small, _) => rng.range(20, 600),
             (Sizes::Mixed, 0..60) => rng.range(0, 300),
             (Sizes::Mixed, 60..90) => rng.range(300, 4_000),

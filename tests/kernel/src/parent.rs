@@ -11,7 +11,7 @@ use crate::failure::{Doing, Result, broken};
 use crate::wire::Event;
 
 /// The longest that a child may be silent before the rig gives up on it. Nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A child at work.
 #[derive(Debug)]
@@ -57,11 +57,29 @@ impl Running {
                 }
                 Err(RecvTimeoutError::Disconnected) => self.ended = true,
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(broken("the child says nothing for 60 s"));
+                    return Err(broken("the child says nothing for 120 s"));
                 }
             }
         }
         Ok(false)
+    }
+
+    /// Hears until something was said, now or before, but no longer than this; false when it was not.
+    pub fn hear_within(&mut self, limit: Duration, said: impl Fn(&Event) -> bool) -> bool {
+        let until = Instant::now() + limit;
+        let mut told = self.heard.iter().any(&said);
+        while !told && !self.ended {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(event) => {
+                    told = said(&event);
+                    self.heard.push(event);
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => self.ended = true,
+            }
+        }
+        told
     }
 
     /// Hears for exactly this long: the random pause that is the experiment.

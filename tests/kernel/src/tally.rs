@@ -25,7 +25,11 @@ pub struct Tally {
     pub wrong: u64,
     /// Loss is what this run is for (the canary): told apart from a violation.
     pub loss_expected: bool,
+    /// Where a further run goes on: its `--from`.
+    pub next: u64,
     extra: BTreeMap<&'static str, u64>,
+    /// What is no count but a high-water mark; the names end in `_max`.
+    most: BTreeMap<&'static str, u64>,
     messages: usize,
     started: Instant,
 }
@@ -45,7 +49,9 @@ impl Tally {
             refused: 0,
             wrong: 0,
             loss_expected: false,
+            next: 0,
             extra: BTreeMap::new(),
+            most: BTreeMap::new(),
             messages: 0,
             started: Instant::now(),
         }
@@ -57,6 +63,38 @@ impl Tally {
 
     pub fn get(&self, what: &str) -> u64 {
         self.extra.get(what).copied().unwrap_or(0)
+    }
+
+    pub fn most(&mut self, what: &'static str, value: u64) {
+        let most = self.most.entry(what).or_default();
+        *most = value.max(*most);
+    }
+
+    /// A tally for a lane of its own, to be taken in by [`Tally::take_in`].
+    pub fn lane(&self) -> Tally {
+        Tally::new(&self.rig, self.seed)
+    }
+
+    /// Adds what a lane has counted.
+    pub fn take_in(&mut self, lane: &Tally) {
+        for (mine, theirs) in [
+            (&mut self.rounds, lane.rounds),
+            (&mut self.checks, lane.checks),
+            (&mut self.acknowledged, lane.acknowledged),
+            (&mut self.kept, lane.kept),
+            (&mut self.lost, lane.lost),
+            (&mut self.doubled, lane.doubled),
+            (&mut self.refused, lane.refused),
+            (&mut self.wrong, lane.wrong),
+        ] {
+            *mine += theirs;
+        }
+        for (what, count) in &lane.extra {
+            self.add(what, *count);
+        }
+        for (what, value) in &lane.most {
+            self.most(what, *value);
+        }
     }
 
     pub fn lost(&mut self, what: String) {
@@ -84,7 +122,11 @@ impl Tally {
     fn say(&mut self, tag: &str, what: &str) {
         self.messages += 1;
         if self.messages <= MESSAGES_MAX {
-            eprintln!("{tag} {} --seed {} round {}: {what}", self.rig, self.seed, self.round);
+            let (rig, seed, round) = (&self.rig, self.seed, self.round);
+            eprintln!("{tag} {rig} --seed {seed} round {round}: {what}");
+            if self.messages == 1 {
+                eprintln!("again: kernel-rigs {rig} --seed {seed} --from {round} --rounds 1");
+            }
         }
     }
 
@@ -103,7 +145,7 @@ impl Tally {
         let seconds = self.seconds();
         let per_second = self.rounds as f64 / seconds.max(0.001);
         let mut line = format!(
-            "{}: rounds {} checks {} acknowledged {} kept {} lost {} doubled {} refused_opens {} wrong {} seconds {seconds:.1} per_second {per_second:.1}",
+            "{}: rounds {} checks {} acknowledged {} kept {} lost {} doubled {} refused_opens {} wrong {} seconds {seconds:.1} per_second {per_second:.1} next_from {}",
             self.rig,
             self.rounds,
             self.checks,
@@ -113,10 +155,58 @@ impl Tally {
             self.doubled,
             self.refused,
             self.wrong,
+            self.next,
         );
-        for (what, count) in &self.extra {
+        for (what, count) in self.extra.iter().chain(&self.most) {
             line += &format!(" {what} {count}");
         }
         line
+    }
+
+    /// The line for whoever adds up many runs: flat JSON, every number a count that may be added, but for
+    /// the names that end in `_max`. `unit`: what this rig calls a round.
+    pub fn result(&self, layer: &str, unit: &str) -> String {
+        let wall_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let counts = [
+            (unit, self.rounds),
+            ("violations", self.violations()),
+            ("checks", self.checks),
+            ("acknowledged", self.acknowledged),
+            ("kept", self.kept),
+            ("lost", self.lost),
+            ("doubled", self.doubled),
+            ("refused_opens", self.refused),
+            ("wrong", self.wrong),
+            ("wall_ms", wall_ms),
+        ];
+        let mut line = format!("RESULT {{\"layer\":\"{layer}\"");
+        let more = self.extra.iter().chain(&self.most).map(|(what, count)| (*what, *count));
+        for (what, count) in counts.into_iter().chain(more) {
+            line += &format!(",\"{what}\":{count}");
+        }
+        line + "}"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_added_and_high_water_marks_are_not() {
+        let mut all = Tally::new("kill", 7);
+        for lost in [1, 2] {
+            let mut lane = all.lane();
+            lane.loss_expected = true;
+            lane.rounds = 10;
+            lane.lost = lost;
+            lane.add("killed_opening", lost);
+            lane.most("fds_max", 20 + lost);
+            all.take_in(&lane);
+        }
+        assert_eq!((all.rounds, all.violations()), (20, 3));
+        let result = all.result("L7", "kills");
+        assert!(result.starts_with("RESULT {\"layer\":\"L7\",\"kills\":20,\"violations\":3,"));
+        assert!(result.ends_with("\"killed_opening\":3,\"fds_max\":22}"), "{result}");
     }
 }

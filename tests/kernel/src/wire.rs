@@ -13,7 +13,12 @@ pub type ReceiptBytes = [u8; Receipt::BYTES];
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     Opening,
-    Opened,
+    /// Open, after so many key tables were built from their segments.
+    Opened {
+        tables_rebuilt: u16,
+    },
+    /// The views have caught up with the log for the first time since the opening.
+    ViewsReady,
     /// An order was acknowledged.
     Acked {
         index: u64,
@@ -100,7 +105,11 @@ impl Event {
         };
         match self {
             Event::Opening => body.push(1),
-            Event::Opened => body.push(2),
+            Event::Opened { tables_rebuilt } => {
+                body.push(2);
+                body.extend(tables_rebuilt.to_le_bytes());
+            }
+            Event::ViewsReady => body.push(11),
             Event::Acked { index, fresh, receipt } => {
                 body.extend([3, u8::from(*fresh)]);
                 body.extend(index.to_le_bytes());
@@ -150,7 +159,11 @@ impl Event {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Some(match tag {
             1 => Event::Opening,
-            2 => Event::Opened,
+            2 => {
+                let tables_rebuilt = u16::from_le_bytes(rest.get(..2)?.try_into().ok()?);
+                Event::Opened { tables_rebuilt }
+            }
+            11 => Event::ViewsReady,
             3 => Event::Acked {
                 fresh: *rest.first()? == 1,
                 index: index(rest.get(1..)?)?,
@@ -191,7 +204,8 @@ mod tests {
     fn every_event_comes_back_from_its_frame() {
         let events = [
             Event::Opening,
-            Event::Opened,
+            Event::Opened { tables_rebuilt: 515 },
+            Event::ViewsReady,
             Event::Acked { index: 7, fresh: true, receipt: [9; Receipt::BYTES] },
             Event::NotRecorded { index: u64::MAX, kind: Kind::Poisoned },
             Event::InDoubt { index: 3 },

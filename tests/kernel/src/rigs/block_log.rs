@@ -11,7 +11,7 @@ use crate::blocks::{Blocks, SECTOR};
 use crate::book::{Book, Look};
 use crate::child::Work;
 use crate::failure::{Doing, Result};
-use crate::fuse::{Disks, Entry};
+use crate::fuse::{Disks, Entry, Fail};
 use crate::image::{BTRFS_4K, FILE_SYSTEMS, FileSystem, Loop, Mounted, need};
 use crate::orders::Sizes;
 use crate::parent::Running;
@@ -70,6 +70,7 @@ pub fn run(plan: &Plan) -> Result<Tally> {
             tally.violations()
         );
         workload += 1;
+        tally.next = workload;
     }
     Ok(tally)
 }
@@ -168,6 +169,7 @@ impl Rig<'_> {
             cycles: false,
             limit: 0,
             disk_free_min_bytes: 1024 * 1024,
+            views: None,
         };
         if !relaxed && rng.chance(40) {
             // Aged: a first life, closed or not, that is on the medium before the recording begins.
@@ -189,6 +191,14 @@ impl Rig<'_> {
         // The child may also open, close and open again: sealing, closing and recovery are in the log.
         work.cycles = !relaxed && rng.chance(30);
         let before = book.clone();
+        // In one workload of four the device also says EIO for a while: what is in the log then is what
+        // was written, and no flush that failed.
+        let errors = !relaxed && rng.chance(25);
+        if errors {
+            let fail = *rng.pick(&[Fail::OrderWrites, Fail::OrderWrites, Fail::Flushes]);
+            disk.arm(fail, rng.range(2, 60), rng.range(1, 4));
+            tally.add("error_windows", 1);
+        }
         let ear = disk.clone();
         let mut running = Running::start(&work, move |event| {
             if let Event::Acked { index, fresh, receipt } = event {
@@ -197,9 +207,10 @@ impl Rig<'_> {
         })?;
         let acks = rng.range(1, 250);
         let mut heard = 0;
+        // After an error the child says that it is done, or can't open any more.
         running.hear_until(|event| {
             heard += u64::from(matches!(event, Event::Acked { .. } | Event::NotRecorded { .. }));
-            heard >= acks
+            heard >= acks || matches!(event, Event::Done | Event::Refused { .. })
         })?;
         if !relaxed && rng.chance(30) {
             for (index, receipt) in before.look_beside_writer(&work.dir, tally) {
@@ -209,9 +220,11 @@ impl Rig<'_> {
         running.hear_for(Duration::from_micros(rng.range(0, 150_000)));
         let heard = running.kill()?;
         let log = disk.take_log();
+        tally.add("errors_injected", disk.disarm());
         mounted.unmount()?;
         for event in &heard {
             match event {
+                Event::Refused { by_the_system: true, .. } if errors => {}
                 Event::Refused { why, .. } => tally.refused(format!("in the child: {why}")),
                 _ => book.enter(event, tally),
             }

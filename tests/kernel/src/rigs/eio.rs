@@ -25,7 +25,7 @@ const SYSTEMS: [&str; 4] = ["ext4-ordered-4k", "xfs-4k", "ext4-writeback-1k", "x
 pub fn run(plan: &Plan) -> Result<Tally> {
     need(&["mkfs.ext4", "mkfs.xfs"])?;
     let mut tally = Tally::new("eio", plan.seed);
-    for number in plan.from..plan.from + plan.rounds {
+    for number in plan.numbers() {
         if plan.is_over() {
             break;
         }
@@ -39,6 +39,7 @@ pub fn run(plan: &Plan) -> Result<Tally> {
         tally.round = number;
         one_round(plan, number, &fs, &mut tally)?;
         tally.rounds += 1;
+        tally.next = number + 1;
     }
     eprintln!(
         "this kernel: after a failed fsync the next one said Ok in {} of {} tries, the page cache lied in {}",
@@ -81,8 +82,8 @@ fn one_round(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
     let fail = *rng.pick(&[Fail::OrderWrites, Fail::OrderWrites, Fail::Writes, Fail::Flushes]);
     let count = *rng.pick(&[1, 2, u64::MAX]);
     let pass_first = rng.range(0, 60);
-    let events =
-        submit_until_it_fails(&ledger, &book, rng.range(1, 4), disk, (fail, pass_first, count));
+    let trouble = || disk.arm(fail, pass_first, count);
+    let events = submit_until_it_fails(&ledger, &book, rng.range(1, 4), &trouble);
     for event in &events {
         book.enter(event, tally);
         if let Event::NotRecorded { kind: Kind::DiskLow | Kind::Overloaded | Kind::Other, .. } =
@@ -155,15 +156,14 @@ fn one_round(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
     mounted.unmount()
 }
 
-/// Submits from some threads; after a while the device fails; ends when every thread has met an error.
-fn submit_until_it_fails(
+/// Submits from some threads; after a while there is trouble; ends when every thread has met an error.
+pub fn submit_until_it_fails(
     ledger: &Ledger,
     book: &Book,
     threads: u64,
-    disk: &Disk,
-    (fail, pass_first, count): (Fail, u64, u64),
+    trouble: &(dyn Fn() + Sync),
 ) -> Vec<Event> {
-    /// Orders that go through before the device begins to fail, and at most after it has.
+    /// Orders that go through before there is trouble, and at most after it has.
     const HEALTHY: u64 = 60;
     const MOST: u64 = 20_000;
     let next = AtomicU64::new(0);
@@ -177,7 +177,7 @@ fn submit_until_it_fails(
                     let take = if thread % 2 == 0 { 1 } else { 7 };
                     let first = next.fetch_add(take, Ordering::Relaxed);
                     if first <= HEALTHY && HEALTHY < first + take {
-                        disk.arm(fail, pass_first, count);
+                        trouble();
                     }
                     let indexes: Vec<u64> = (first..first + take).collect();
                     let made: Vec<_> = indexes
@@ -200,7 +200,7 @@ fn submit_until_it_fails(
 }
 
 /// What a poisoned ledger still does, and what it refuses.
-fn poisoned_ledger(
+pub fn poisoned_ledger(
     ledger: &Ledger,
     book: &mut Book,
     at: &std::path::Path,

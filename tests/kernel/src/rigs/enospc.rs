@@ -22,7 +22,7 @@ const SYSTEMS: [(&str, u64); 4] =
     [("ext4-ordered-4k", 32), ("xfs-4k", 304), ("ext4-ordered-1k", 32), ("ext4-journal-4k", 40)];
 
 /// After this long a ledger with room again must have taken an order.
-const COMES_BACK_WITHIN: Duration = Duration::from_secs(10);
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// Free space with which a ledger can't say that there is none: two segments, and metadata.
 const ROOM_BYTES: u64 = 3 * 1024 * 1024;
@@ -30,7 +30,7 @@ const ROOM_BYTES: u64 = 3 * 1024 * 1024;
 pub fn run(plan: &Plan) -> Result<Tally> {
     need(&["mkfs.ext4", "mkfs.xfs"])?;
     let mut tally = Tally::new("enospc", plan.seed);
-    for number in plan.from..plan.from + plan.rounds {
+    for number in plan.numbers() {
         if plan.is_over() {
             break;
         }
@@ -39,6 +39,7 @@ pub fn run(plan: &Plan) -> Result<Tally> {
         tally.round = number;
         one_round(plan, number, &fs, mib, &mut tally)?;
         tally.rounds += 1;
+        tally.next = number + 1;
     }
     Ok(tally)
 }

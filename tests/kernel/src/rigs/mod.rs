@@ -2,10 +2,13 @@
 
 pub mod block_log;
 pub mod eio;
+pub mod eio_read;
 pub mod enospc;
+pub mod erofs;
 pub mod kill;
 pub mod power_cut;
 pub mod rotate;
+pub mod soak;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,6 +20,8 @@ use crate::image::FileSystem;
 pub struct Plan {
     /// Where everything is made; removed by the supervisor.
     pub dir: PathBuf,
+    /// The same on tmpfs, where there is one.
+    pub on_tmpfs: Option<PathBuf>,
     pub seed: u64,
     pub rounds: u64,
     /// Ends earlier when this time has passed.
@@ -30,7 +35,21 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(dir: PathBuf, seed: u64, rounds: u64) -> Plan {
-        Plan { dir, seed, rounds, seconds: None, only: None, from: 0, started: Instant::now() }
+        Plan {
+            dir,
+            on_tmpfs: None,
+            seed,
+            rounds,
+            seconds: None,
+            only: None,
+            from: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// The numbers of the rounds.
+    pub fn numbers(&self) -> std::ops::Range<u64> {
+        self.from..self.from.saturating_add(self.rounds)
     }
 
     pub fn is_over(&self) -> bool {

@@ -18,8 +18,9 @@ use crate::wire::Event;
 /// Cuts of one image; then a new one is made.
 const CUTS_PER_IMAGE: u64 = 12;
 
-/// Cuts of the canary on each file system. One loss is enough; none in all of them is a blind rig.
-const CANARY_CUTS: u64 = 6;
+/// Most cuts of the canary on each file system. Some cuts come before there is anything to lose; none that
+/// loses in all of them is a blind rig.
+const CANARY_CUTS: u64 = 20;
 
 pub fn run(plan: &Plan) -> Result<Tally> {
     need(&["mkfs.ext4", "mkfs.xfs"])?;
@@ -47,6 +48,7 @@ pub fn run(plan: &Plan) -> Result<Tally> {
             tally.violations()
         );
         image += 1;
+        tally.next = image;
     }
     Ok(tally)
 }
@@ -94,6 +96,9 @@ fn canary(plan: &Plan, fs: &FileSystem, tally: &mut Tally) -> Result<()> {
         let look = Look { reader_first: false, close: true, retry_absent: false };
         book.check(&work.dir, &work.options(), look, &mut rng, &mut seen);
         mounted.unmount()?;
+        if seen.lost > 0 {
+            break;
+        }
     }
     bench.remove()?;
     eprintln!("canary {}: {} of {} relaxed orders lost", fs.name, seen.lost, seen.acknowledged);
@@ -120,6 +125,7 @@ fn work_on(mounted: &Mounted, number: u64, book: &Book, rng: &mut Rng) -> Work {
         cycles: false,
         limit: 0,
         disk_free_min_bytes: 64 * 1024,
+        views: None,
     }
 }
 

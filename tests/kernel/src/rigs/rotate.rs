@@ -16,7 +16,7 @@ const ORDERS: u64 = 240;
 
 pub fn run(plan: &Plan) -> Result<Tally> {
     let mut tally = Tally::new("rotate", plan.seed);
-    for number in plan.from..plan.from + plan.rounds {
+    for number in plan.numbers() {
         if plan.is_over() {
             break;
         }
@@ -35,6 +35,7 @@ pub fn run(plan: &Plan) -> Result<Tally> {
             cycles: false,
             limit: ORDERS,
             disk_free_min_bytes: 1024 * 1024,
+            views: None,
         };
         book.last_base = work.base;
         for event in Running::start(&work, |_| {})?.wait()? {
@@ -48,6 +49,7 @@ pub fn run(plan: &Plan) -> Result<Tally> {
             std::fs::read_dir(work.dir.join("wal")).doing("listing the segments")?.count();
         tally.add("segments", segments as u64);
         tally.rounds += 1;
+        tally.next = number + 1;
         std::fs::remove_dir_all(&dir).doing("removing a ledger")?;
     }
     Ok(tally)
