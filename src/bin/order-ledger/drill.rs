@@ -117,8 +117,8 @@ fn show(report: &Report<'_>, path: &Path, out: &mut Out) -> Result<(), Failure> 
         rows.add_row([what.to_owned()].into_iter().chain(counts));
     }
     out.line(rows)?;
-    for complaint in &cuts.complaints {
-        out.line(crate::output::shown(complaint.as_bytes()))?;
+    for line in cuts.complaints.iter().flat_map(|complaint| complaint.lines()) {
+        out.line(crate::output::shown(line.as_bytes()))?;
     }
     let style = if report.violations() == 0 { GREEN } else { RED };
     out.line(format!("{style}{}{style:#} (seed {seed})", report.words()))?;

@@ -24,6 +24,8 @@ use crate::progress::{Progress, Unit};
 const CHUNK_BYTES: usize = 256 * 1024;
 /// One in so many of the orders that are known to be there is submitted again.
 const REPLAYED_ONE_IN: usize = 4;
+/// What is said about one image; more is counted.
+const COMPLAINTS_SHOWN: usize = 3;
 /// Longest wait for the views of an image to open.
 const VIEWS_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -126,8 +128,15 @@ fn one(args: &Drill, seed: u32, content: &Content, found: &mut CutsFound) -> Res
     // What was opened has been changed by that: the image as the cut left it is the evidence.
     remove(&dir)?;
     write_out(&*history.disk.as_disk(), "", &dir, &mut CutsFound::default())?;
-    let place = dir.display();
-    found.complaints.push(format!("seed {seed}, kept in {place}: {}", complaints.join("; ")));
+    let more = complaints.len().saturating_sub(COMPLAINTS_SHOWN);
+    complaints.truncate(COMPLAINTS_SHOWN);
+    if more > 0 {
+        complaints.push(format!("and {more} more"));
+    }
+    let (place, words) = (dir.display(), complaints.join("; "));
+    found.complaints.push(format!(
+        "{words}\n  kept in {place}; again with --kills 0 --power-cuts 1 --seed {seed}"
+    ));
     Ok(())
 }
 

@@ -188,8 +188,17 @@ impl<'a> History<'a> {
                     continue;
                 }
                 (Fate::Free, Ok(None)) => continue,
-                (fate, found) => {
-                    self.complaints.push(format!("{key}: {fate:?}, and found is {found:?}"));
+                (_, Err(error)) => {
+                    self.complaints.push(format!("{key} can't be looked up: {error}"));
+                    continue;
+                }
+                (Fate::Acknowledged(_), Ok(found)) => {
+                    let what = found.map_or("gone", |_| "not as it was");
+                    self.complaints.push(format!("{key}: acknowledged, and after a cut {what}"));
+                    continue;
+                }
+                (Fate::Free, Ok(Some(_))) => {
+                    self.complaints.push(format!("{key}: told not to be recorded, and there"));
                     continue;
                 }
             };

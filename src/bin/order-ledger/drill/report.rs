@@ -122,8 +122,8 @@ impl Report<'_> {
         let mut text = String::new();
         writeln!(text, "order-ledger drill, {:.0}\n", self.at)?;
         writeln!(text, "{}: {}", self.verdict().to_uppercase(), self.words())?;
-        for complaint in &self.cuts.complaints {
-            writeln!(text, "  {}", shown(complaint.as_bytes()))?;
+        for line in self.cuts.complaints.iter().flat_map(|complaint| complaint.lines()) {
+            writeln!(text, "  {}", shown(line.as_bytes()))?;
         }
         let mut part = |title: &str, rows: &[(&str, String)]| {
             writeln!(text, "\n{title}")?;
