@@ -25,11 +25,11 @@ pub(crate) mod round;
 pub(crate) mod ticket;
 pub(crate) mod upkeep;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Count, Mutex, OnceLock, SetOnce};
 
 use crate::admission::dedupe::Lookup;
 use crate::admission::gate::{Gate, GateLimits};
@@ -88,7 +88,8 @@ pub(crate) struct Committer {
     pub(crate) core: Mutex<Core>,
     poison: OnceLock<String>,
     pub(crate) upkeep: upkeep::Upkeep,
-    pub(crate) on_publish: OnceLock<OnPublish>,
+    /// Set before anybody else has the committer.
+    pub(crate) on_publish: SetOnce<OnPublish>,
     pub(crate) counters: Counters,
     /// The last attempt to get space for the next segment failed.
     pub(crate) disk_low: AtomicBool,
@@ -100,16 +101,16 @@ pub(crate) struct Committer {
 /// What has been answered since the ledger was opened, and with how many groups.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) fresh: AtomicU64,
-    pub(crate) replayed: AtomicU64,
-    pub(crate) joined: AtomicU64,
-    pub(crate) conflicts: AtomicU64,
-    pub(crate) groups: AtomicU64,
-    pub(crate) group_ns: AtomicU64,
+    pub(crate) fresh: Count,
+    pub(crate) replayed: Count,
+    pub(crate) joined: Count,
+    pub(crate) conflicts: Count,
+    pub(crate) groups: Count,
+    pub(crate) group_ns: Count,
 }
 
 impl Counters {
-    pub(crate) fn add(counter: &AtomicU64) {
+    pub(crate) fn add(counter: &Count) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -142,7 +143,7 @@ impl Committer {
             core: Mutex::new(Core { writer, closed }),
             poison: OnceLock::new(),
             upkeep: upkeep::Upkeep::new(needs_seal, now_ns),
-            on_publish: OnceLock::new(),
+            on_publish: SetOnce::new(),
             counters: Counters::default(),
             disk_low: AtomicBool::new(false),
             room_bytes: AtomicU64::new(room_bytes),

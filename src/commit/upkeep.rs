@@ -4,10 +4,10 @@
 //! One thread in production; the simulator calls [`Committer::tick`] itself. Always true: nothing here
 //! is needed for an acknowledgement, so all of it may be late; whatever writes to the log leads first.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex};
 
 use super::lead::Unwinding;
 use super::round::Round;

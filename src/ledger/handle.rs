@@ -291,7 +291,7 @@ impl Ledger {
     }
 
     /// Writes what is deferred until the ledger is closed: the body of the commit thread.
-    #[cfg(order_ledger_shuttle)]
+    #[cfg(any(order_ledger_shuttle, order_ledger_loom))]
     pub fn run_commit_thread(&self) {
         self.inner.committer.run_commit_thread();
     }

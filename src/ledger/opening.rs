@@ -87,7 +87,7 @@ impl Options {
     ///
     /// # Errors
     /// Those of [`Options::open`].
-    #[cfg(order_ledger_shuttle)]
+    #[cfg(any(order_ledger_shuttle, order_ledger_loom))]
     pub fn open_scheduled(&self, disk: Arc<dyn Disk>, host: Arc<dyn Host>) -> Result<Ledger> {
         let options = Options { segment_bytes_min: 16 * 1024, ..self.clone() };
         options.check()?;
@@ -218,7 +218,7 @@ fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Vec<Box<dyn DiskLock>>> {
 }
 
 fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
-    if !committer.settings.threads || cfg!(order_ledger_shuttle) {
+    if !committer.settings.threads || cfg!(any(order_ledger_shuttle, order_ledger_loom)) {
         return Ok(Vec::new());
     }
     let spawn = |name: &str, run: fn(&Committer)| {

@@ -4,9 +4,9 @@
 //! border only after the sync (I3). Any number of threads may read while one writes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use crate::sync::RwLock;
+use crate::sync::{AtomicU64, RwLock};
 
 use super::format::{FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};

@@ -61,6 +61,13 @@ impl SimDisk {
         Arc::new(Mount::new(self.clone(), life))
     }
 
+    /// Locks the state for one call of the program. A real call takes long, so that others may do much
+    /// before it: under a scheduler, threads may change here.
+    pub(super) fn call(&self) -> MutexGuard<'_, State> {
+        crate::sync::step();
+        self.lock_state()
+    }
+
     pub(super) fn lock_state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

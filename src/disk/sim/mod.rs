@@ -65,7 +65,8 @@
 //! # Always true
 //!
 //! Everything follows from the seeds and the order of the calls: the same seeds and the same calls give the
-//! same disk. (Threads that call at the same time make their order random, and so the outcome.) A failing
+//! same disk. (Threads that call at the same time make their order random, and so the outcome, unless a scheduler
+//! orders them: each call is a point at which it may, see `crate::sync`.) A failing
 //! seed is a bug report.
 
 mod crash;

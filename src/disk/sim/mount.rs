@@ -22,42 +22,42 @@ impl Mount {
 
 impl Disk for Mount {
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        let inode = self.disk.lock_state().open(self.life, path, how)?;
+        let inode = self.disk.call().open(self.life, path, how)?;
         let disk = self.disk.clone();
         Ok(Arc::new(Handle { disk, life: self.life, inode, may_write: how != Open::Read }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.disk.lock_state().list(self.life, dir)
+        self.disk.call().list(self.life, dir)
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.lock_state().create_dir(self.life, dir)
+        self.disk.call().create_dir(self.life, dir)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.lock_state().rename(self.life, from, to)
+        self.disk.call().rename(self.life, from, to)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        self.disk.lock_state().remove(self.life, path)
+        self.disk.call().remove(self.life, path)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.lock_state().sync_dir(self.life, dir)
+        self.disk.call().sync_dir(self.life, dir)
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>> {
-        let inode = self.disk.lock_state().lock(self.life, path)?;
+        let inode = self.disk.call().lock(self.life, path)?;
         Ok(Box::new(Lock { disk: self.disk.clone(), life: self.life, inode }))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.lock_state().free_bytes(self.life)
+        self.disk.call().free_bytes(self.life)
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
-        self.disk.lock_state().is_in_place(self.life)
+        self.disk.call().is_in_place(self.life)
     }
 
     fn display_path(&self) -> String {
@@ -83,29 +83,29 @@ impl Handle {
 
 impl DiskFile for Handle {
     fn bytes(&self) -> io::Result<u64> {
-        self.disk.lock_state().bytes(self.life, self.inode)
+        self.disk.call().bytes(self.life, self.inode)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk.lock_state().read(self.life, self.inode, buffer, offset)
+        self.disk.call().read(self.life, self.inode, buffer, offset)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
         self.check_may_write()?;
-        self.disk.lock_state().write(self.life, self.inode, data, offset)
+        self.disk.call().write(self.life, self.inode, data, offset)
     }
 
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         self.check_may_write()?;
-        self.disk.lock_state().set_bytes(self.life, self.inode, bytes)
+        self.disk.call().set_bytes(self.life, self.inode, bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.lock_state().sync(self.life, self.inode)
+        self.disk.call().sync(self.life, self.inode)
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        self.disk.lock_state().drop_cache(self.life, self.inode)
+        self.disk.call().drop_cache(self.life, self.inode)
     }
 }
 
@@ -125,7 +125,7 @@ struct Lock {
 
 impl DiskLock for Lock {
     fn write_content(&self, content: &[u8]) -> io::Result<()> {
-        self.disk.lock_state().write_content(self.life, self.inode, content)
+        self.disk.call().write_content(self.life, self.inode, content)
     }
 }
 
