@@ -24,6 +24,8 @@ mod edges;
 mod error_loops;
 mod evidence;
 #[cfg(not(order_ledger_shuttle))]
+mod exhaustive;
+#[cfg(not(order_ledger_shuttle))]
 mod false_alarms;
 #[cfg(not(order_ledger_shuttle))]
 mod fixtures;
@@ -47,3 +49,4 @@ mod tidy;
 mod time;
 mod typed;
 mod validator;
+mod watched;

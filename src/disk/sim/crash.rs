@@ -42,19 +42,29 @@ pub struct Crash {
     /// The device does not promise power-safe overwrite: a sector that was being written (any pending
     /// one, one in four) may hold anything afterwards, also outside the bytes that were written.
     pub garbage: bool,
+    /// The file system does not write data before the metadata that shows it (ext4 with
+    /// `data=writeback`): where space was given to a file and the bytes did not arrive, one sector in two
+    /// shows what somebody else once wrote there.
+    pub stale: bool,
 }
 
 impl Crash {
     /// A power cut on a device with power-safe overwrite.
     #[must_use]
     pub fn new(mode: CrashMode, seed: u64) -> Crash {
-        Crash { mode, seed, garbage: false }
+        Crash { mode, seed, garbage: false, stale: false }
     }
 
     /// The same on a device without power-safe overwrite.
     #[must_use]
     pub fn with_garbage(self) -> Crash {
         Crash { garbage: true, ..self }
+    }
+
+    /// The same on a file system that may show stale blocks.
+    #[must_use]
+    pub fn with_stale_blocks(self) -> Crash {
+        Crash { stale: true, ..self }
     }
 }
 
@@ -69,6 +79,12 @@ pub struct CrashReport {
     pub sectors_torn: u64,
     /// Sectors full of garbage.
     pub sectors_garbage: u64,
+    /// Sectors that show what was in their blocks before the file got them.
+    pub sectors_stale: u64,
+    /// Pieces of new space that survived.
+    pub extents_kept: u64,
+    /// Pieces of new space that vanished, and with them whatever was written there.
+    pub extents_dropped: u64,
     /// Changes of a file's size that survived.
     pub sizes_kept: u64,
     /// Changes of a file's size that vanished.
@@ -98,6 +114,11 @@ pub(super) struct Fate {
     pub(super) torn: bool,
     /// Whether the sector ends up as garbage after all.
     pub(super) garbage: bool,
+}
+
+impl Fate {
+    /// Of writes whose space did not survive.
+    pub(super) const LOST: Fate = Fate { kept: 0, torn: false, garbage: false };
 }
 
 /// Decides about the pending changes, one unit after the other.
@@ -164,6 +185,36 @@ impl Dice {
         });
         let garbage = self.crash.garbage && self.random.chance(1, 4);
         Fate { kept, torn, garbage }
+    }
+
+    /// The fate of writes that leave a sector as it is: nobody sees it, so it is no unit.
+    pub(super) fn unseen(&mut self, orders: &[u64]) -> Fate {
+        let arrived = match self.crash.mode {
+            CrashMode::DropAll => false,
+            CrashMode::KeepAll | CrashMode::Subset(_) => true,
+            _ => self.random.chance(1, 2),
+        };
+        let garbage = self.crash.garbage && self.random.chance(1, 4);
+        Fate { kept: if arrived { orders.len() } else { 0 }, torn: false, garbage }
+    }
+
+    /// How many pieces of new space of one file survive: the first ones, for they are journaled in order.
+    /// No unit of a `Subset`: without its space the bytes are lost, and that is tried there anyway.
+    pub(super) fn extents(&mut self, orders: &[u64]) -> usize {
+        match self.crash.mode {
+            CrashMode::DropAll => 0,
+            CrashMode::KeepAll | CrashMode::Subset(_) | CrashMode::Adversarial => orders.len(),
+            CrashMode::Prefix => orders.iter().filter(|order| **order < self.cut).count(),
+            CrashMode::Random | CrashMode::Ext4Like => match self.random.chance(3, 4) {
+                true => orders.len(),
+                false => self.random.index(orders.len() + 1),
+            },
+        }
+    }
+
+    /// Whether a sector of new space, whose bytes did not arrive, shows what was there before.
+    pub(super) fn stale(&mut self) -> bool {
+        self.crash.stale && self.random.chance(1, 2)
     }
 
     /// The part of a write that a torn sector got: up to a byte or from it on, never outside the write.

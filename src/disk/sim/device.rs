@@ -4,11 +4,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::crash::{Crash, CrashReport};
 use super::faults::{Fault, Lie};
+use super::host::SimHost;
 use super::mount::Mount;
 use super::state::State;
 use crate::disk::Disk;
@@ -114,11 +116,17 @@ impl SimDisk {
     }
 
     /// How many units the next power cut would decide about, in this order: for each file (in the order
-    /// of their creation) its sectors with pending writes, then its size if that is pending; then the
-    /// pending changes of names, one by one. See [`CrashMode::Subset`](super::CrashMode::Subset).
+    /// of their creation) its sectors that pending writes would change, then its size if that is pending;
+    /// then the pending changes of names, one by one. See [`CrashMode::Subset`](super::CrashMode::Subset).
     #[must_use]
     pub fn pending_units(&self) -> usize {
         self.lock_state().pending_units()
+    }
+
+    /// How many files and locks the living process holds.
+    #[must_use]
+    pub fn open_handles(&self) -> u64 {
+        self.lock_state().files.values().map(|node| node.open).sum()
     }
 
     /// The disk at this moment.
@@ -165,6 +173,15 @@ impl SimDisk {
         self.lock_state().plan.lies.push(Lie { nth, instead: Some((path.to_owned(), offset)) });
     }
 
+    /// Lets the `n`-th call from now take `duration` on the clock of `host`; 1 is the next one. What is due
+    /// by time (a seal, a file for the next segment) then falls between other orders, and groups begin
+    /// elsewhere.
+    pub fn slow_call(&self, n: u64, duration: Duration, host: &SimHost) {
+        let mut state = self.lock_state();
+        let at = state.plan.calls.saturating_add(n.max(1));
+        state.plan.slow_at.insert(at, (duration, host.clone()));
+    }
+
     /// Takes back all scheduled faults, lies and power cuts, and makes everything readable again.
     pub fn clear_faults(&self) {
         let mut state = self.lock_state();
@@ -172,6 +189,7 @@ impl SimDisk {
         state.plan.fail_at.clear();
         state.plan.fail_from = None;
         state.plan.lies.clear();
+        state.plan.slow_at.clear();
         for node in state.files.values_mut() {
             node.unreadable.clear();
         }

@@ -8,21 +8,23 @@ use super::faults::Call;
 use super::file::File;
 use super::image::SECTOR_BYTES;
 use super::names::{Entry, Inode, Side};
-use super::state::State;
+use super::state::{State, power_is_off};
 use crate::disk::Open;
 
 impl State {
-    pub(super) fn open(&mut self, life: u64, path: &str, how: Open) -> io::Result<Inode> {
+    /// Answers also how many syncs of the file have failed: those are none of the new handle's.
+    pub(super) fn open(&mut self, life: u64, path: &str, how: Open) -> io::Result<(Inode, u64)> {
         let call = match how {
             Open::Read => Call::Ask,
             Open::Write => Call::OpenToWrite,
             Open::CreateNew => Call::Change,
         };
         let inode = self.call(life, call, |state| state.find_or_create(path, how))?;
-        if let Some(node) = self.files.get_mut(&inode) {
-            node.open += 1;
-        }
-        Ok(inode)
+        let Some(node) = self.files.get_mut(&inode) else {
+            return Err(power_is_off());
+        };
+        node.open += 1;
+        Ok((inode, node.failed_syncs))
     }
 
     fn find_or_create(&mut self, path: &str, how: Open) -> io::Result<Inode> {

@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
+
+use super::host::SimHost;
 
 /// An error of one call. A call that cannot have it (a short write of a read) goes well, see
 /// [`faults_hit`](super::SimDisk::faults_hit).
@@ -108,6 +111,8 @@ pub(super) struct Plan {
     pub(super) fail_at: BTreeMap<u64, Fault>,
     /// The error of every call from this number on.
     pub(super) fail_from: Option<(u64, Fault)>,
+    /// Calls that take long, by their number: how long, and on whose clock.
+    pub(super) slow_at: BTreeMap<u64, (Duration, SimHost)>,
     /// The next syncs that lie, in order.
     pub(super) lies: Vec<Lie>,
     /// Faults and lies that have come true.
@@ -117,6 +122,9 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn next_call(&mut self, call: Call) -> Verdict {
         self.calls += 1;
+        if let Some((duration, host)) = self.slow_at.remove(&self.calls) {
+            host.advance(duration);
+        }
         if self.power_off_at.is_some_and(|at| self.calls >= at) {
             return Verdict::PowerOff;
         }

@@ -161,19 +161,36 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self, life: u64, inode: Inode) -> io::Result<()> {
-        match self.judge(life, Call::Sync)? {
+    /// `errors_seen` is how many failed syncs the handle knows of. One that somebody else's handle met is
+    /// told now, as Linux does (errseq_t, since 4.13): after the work, and once.
+    pub(super) fn sync(
+        &mut self,
+        life: u64,
+        inode: Inode,
+        errors_seen: &mut u64,
+    ) -> io::Result<()> {
+        let verdict = self.judge(life, Call::Sync)?;
+        let result = self.sync_as_told(inode, verdict);
+        let failed_syncs = self.node(inode)?.failed_syncs;
+        if std::mem::replace(errors_seen, failed_syncs) < failed_syncs && result.is_ok() {
+            return Err(Fault::Eio.error());
+        }
+        result
+    }
+
+    fn sync_as_told(&mut self, inode: Inode, verdict: Verdict) -> io::Result<()> {
+        match verdict {
             Verdict::Pass => self.sync_now(inode),
             Verdict::PowerOff => Err(power_is_off()),
             Verdict::Fail(fault) => {
-                match fault {
-                    Fault::EioLate => self.sync_now(inode)?,
-                    Fault::Interrupted => {}
-                    _ => {
-                        if let Some(node) = self.files.get_mut(&inode) {
-                            node.file.fail_sync();
-                        }
-                    }
+                if fault == Fault::EioLate {
+                    self.sync_now(inode)?;
+                }
+                if let Some(node) = self.files.get_mut(&inode)
+                    && fault != Fault::Interrupted
+                {
+                    node.failed_syncs += 1;
+                    node.file.fail_sync();
                 }
                 Err(fault.error())
             }

@@ -161,6 +161,32 @@ impl Image {
         });
     }
 
+    /// Whether a write would leave other bytes in its sector than there are.
+    pub(super) fn would_change(&self, patch: &Patch) -> bool {
+        let sector = self.sectors.get(to_usize(patch.sector)).unwrap_or(&Sector::Hole);
+        if let (Sector::Hole | Sector::Zeros, Sector::Zeros) = (sector, &patch.data) {
+            return false;
+        }
+        sector.bytes().get(patch.range.clone()) != Some(patch.bytes())
+    }
+
+    /// Gives space to sectors that have none; they go on reading as zeros.
+    pub(super) fn allocate(&mut self, sectors: Range<u64>) {
+        for sector in sectors {
+            if !self.is_allocated(sector) {
+                self.change(sector, |sector| *sector = Sector::Zeros);
+            }
+        }
+    }
+
+    /// The sectors that hold something else than zeros, with their numbers.
+    pub(super) fn written(&self) -> impl Iterator<Item = (u64, &[u8; SECTOR_BYTES])> {
+        (0..).zip(self.sectors.iter()).filter_map(|(index, sector)| match sector {
+            Sector::Data(bytes) if bytes.iter().any(|byte| *byte != 0) => Some((index, &**bytes)),
+            _ => None,
+        })
+    }
+
     /// Makes the file this long. Cutting forgets what was after the cut.
     pub(super) fn set_bytes(&mut self, bytes: u64) {
         if bytes < self.bytes {

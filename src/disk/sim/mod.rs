@@ -36,6 +36,11 @@
 //! without having grown (they are gone). What a cut of the file removed comes back only if the cut itself
 //! did not survive.
 //!
+//! **Space** is metadata of its own, too: the blocks that a write needs for the first time are given to the
+//! file in order, and bytes whose block was not are gone, whether they were written or not. Space without
+//! its bytes reads as zeros and is taken; on a file system that does not write data before metadata
+//! ([`Crash::stale`]) it shows what somebody else once wrote there.
+//!
 //! **Names** are not files. Creating, renaming or removing is pending until *the directory* was synced;
 //! syncing the file changes nothing about that. Of one name's changes the first ones survive, any number;
 //! changes of different names are independent; a rename is seen whole or not at all, and between two
@@ -46,7 +51,8 @@
 //! that no sync ever covered, and must not believe that they are durable.
 //!
 //! **Failed syncs** ([`Fault::Eio`] and others). Linux marks the pages clean: the bytes will never reach
-//! the disk, the cache goes on showing them, and the next sync answers Ok. Only dropping the cache shows
+//! the disk, the cache goes on showing them, and the next sync answers Ok. Each handle that was open is told once, so another one's next sync fails as
+//! well; a handle that is opened later is told nothing. Only dropping the cache shows
 //! the truth, hence the rules never to retry a sync and to read the unproven tail past the cache. The size
 //! stays pending. Names stay pending too when the sync of a directory fails: a file system whose
 //! journal fails goes read-only, it does not lie.
@@ -56,6 +62,9 @@
 //! one says how much; [`Fault::EioLate`] is the error of a call that did its work. **A full disk**
 //! ([`SimDisk::set_capacity`]) takes the part of a write that fits; sectors that were ever written,
 //! with zeros too, can always be written again, which is why segments are zero-filled ahead.
+//!
+//! **Time.** A call may take as long as it likes ([`SimDisk::slow_call`]); what is due by the clock then
+//! falls between other orders.
 //!
 //! **Lies and rot.** A sync may answer Ok although one write did not arrive
 //! ([`SimDisk::lose_write`]) or went somewhere else ([`SimDisk::misdirect_write`]); durable bytes change

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::device::SimDisk;
 use super::names::Inode;
@@ -22,9 +23,10 @@ impl Mount {
 
 impl Disk for Mount {
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        let inode = self.disk.call().open(self.life, path, how)?;
-        let disk = self.disk.clone();
-        Ok(Arc::new(Handle { disk, life: self.life, inode, may_write: how != Open::Read }))
+        let (inode, failed_syncs) = self.disk.call().open(self.life, path, how)?;
+        let (disk, errors_seen) = (self.disk.clone(), AtomicU64::new(failed_syncs));
+        let may_write = how != Open::Read;
+        Ok(Arc::new(Handle { disk, life: self.life, inode, may_write, errors_seen }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -72,6 +74,8 @@ struct Handle {
     life: u64,
     inode: Inode,
     may_write: bool,
+    /// How many failed syncs of the file it knows of: each is told once to every handle.
+    errors_seen: AtomicU64,
 }
 
 impl Handle {
@@ -101,7 +105,11 @@ impl DiskFile for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.call().sync(self.life, self.inode)
+        let mut state = self.disk.call();
+        let mut seen = self.errors_seen.load(Ordering::Relaxed);
+        let answer = state.sync(self.life, self.inode, &mut seen);
+        self.errors_seen.store(seen, Ordering::Relaxed);
+        answer
     }
 
     fn drop_cache(&self) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! gives the current ones. A rename is one change: it is seen whole or not at all. Knows no content.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::io;
 
 use super::crash::{CrashMode, CrashReport, Dice};
@@ -187,6 +188,13 @@ impl Names {
         if let Some(directory) = self.directories.get_mut(dir) {
             set(&mut directory.durable, name, inode);
             set(&mut directory.current, name, inode);
+        }
+    }
+
+    /// What is pending, but for when it was done.
+    pub(super) fn hash_pending(&self, hasher: &mut impl Hasher) {
+        for pending in &self.pending {
+            (&pending.unsynced, pending.journaled, &pending.effects).hash(hasher);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) file: File,
     /// Handles of this life: a removed file that is open keeps working and keeps its space.
     pub(super) open: u64,
+    /// Syncs that have failed.
+    pub(super) failed_syncs: u64,
     /// Ranges of bytes that the device cannot read.
     pub(super) unreadable: Vec<Range<u64>>,
 }

@@ -1,0 +1,118 @@
+//! Who does something between two calls of somebody else: the second submitter, a reader, an opener.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use order_ledger::disk::Disk;
+use order_ledger::disk::sim::{SimDisk, SimHost};
+use order_ledger::{Error, Ledger, Options, Order, Reader, Result, Submission, Ticket};
+
+use super::plan::Key;
+use crate::watched::{Watch, watched};
+
+/// What is to be done.
+pub(super) enum Errand {
+    Defer(Key, Submission),
+    Look(Key, Submission),
+    Reader,
+    Opener(Options),
+}
+
+/// What came of it.
+pub(super) enum Heard {
+    Ticket(Key, Ticket),
+    Looked(Key, Result<Option<Order>>),
+    Read(Result<Vec<Order>>),
+    /// The second opener; it held the ledger for a moment, or was refused.
+    Opened(Option<Error>),
+}
+
+/// Sees every call of the ledger, and does its errands when their time has come.
+pub(super) struct Beside {
+    disk: SimDisk,
+    host: SimHost,
+    calls: AtomicU64,
+    busy: AtomicBool,
+    errands: Mutex<Vec<(u64, Errand)>>,
+    heard: Mutex<Vec<Heard>>,
+    pub(super) ledger: Mutex<Option<Ledger>>,
+}
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Beside")
+    }
+}
+
+impl Beside {
+    pub(super) fn new(disk: &SimDisk, host: &SimHost) -> Arc<Beside> {
+        Arc::new(Beside {
+            disk: disk.clone(),
+            host: host.clone(),
+            calls: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+            errands: Mutex::default(),
+            heard: Mutex::default(),
+            ledger: Mutex::default(),
+        })
+    }
+
+    pub(super) fn mount(self: &Arc<Beside>, disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
+        watched(disk, Arc::clone(self) as Arc<dyn Watch>)
+    }
+
+    /// Before the `n`-th call from now.
+    pub(super) fn send(&self, n: u64, errand: Errand) {
+        let at = self.calls.load(Ordering::Relaxed) + n;
+        self.errands.lock().unwrap().push((at, errand));
+    }
+
+    /// Nobody does anything any more.
+    pub(super) fn call_off(&self) {
+        self.errands.lock().unwrap().clear();
+    }
+
+    pub(super) fn take_heard(&self) -> Vec<Heard> {
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+
+    fn run(&self, errand: Errand) -> Option<Heard> {
+        let ledger = self.ledger.lock().unwrap().clone();
+        Some(match errand {
+            Errand::Defer(key, order) => Heard::Ticket(key, ledger?.submit_deferred(&order)),
+            Errand::Look(key, order) => {
+                Heard::Looked(key, ledger?.by_key(order.client(), order.key()))
+            }
+            Errand::Reader => {
+                let reader = Reader::open_on(self.disk.as_disk(), &self.host);
+                Heard::Read(reader.and_then(|reader| reader.orders().collect()))
+            }
+            Errand::Opener(options) => {
+                let opened = options.open_simulated(self.disk.as_disk(), self.host.as_host());
+                Heard::Opened(opened.err())
+            }
+        })
+    }
+}
+
+impl Watch for Beside {
+    fn before(&self) {
+        // What is done beside makes calls as well, and nobody does anything between those.
+        if self.busy.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        loop {
+            let due = {
+                let mut errands = self.errands.lock().unwrap();
+                let due = errands.iter().position(|(at, _)| *at <= call);
+                due.map(|index| errands.remove(index).1)
+            };
+            let Some(errand) = due else { break };
+            if let Some(heard) = self.run(errand) {
+                self.heard.lock().unwrap().push(heard);
+            }
+        }
+        self.busy.store(false, Ordering::Relaxed);
+    }
+}

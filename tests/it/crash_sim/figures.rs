@@ -1,0 +1,74 @@
+//! What a run came to: a crash test in which nothing is lost proves nothing.
+
+/// Counts, by name.
+macro_rules! figures {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        #[derive(Clone, Debug, Default)]
+        pub(super) struct Figures {
+            $($(#[$doc])* pub(super) $name: u64,)*
+        }
+
+        impl Figures {
+            pub(super) fn add(&mut self, other: &Figures) {
+                $(self.$name += other.$name;)*
+            }
+
+            pub(super) fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
+        }
+    };
+}
+
+figures! {
+    seeds,
+    steps,
+    acknowledged,
+    power_cuts,
+    kills,
+    opens,
+    opens_cut_off,
+    cut_off_three_in_a_row,
+    sectors_dropped,
+    sectors_torn,
+    sectors_garbage,
+    sectors_stale,
+    extents_dropped,
+    names_dropped,
+    torn_tails,
+    resealed,
+    runs_rebuilt,
+    segments,
+    in_doubt_there,
+    in_doubt_gone,
+    io_errors,
+    full_disks,
+    relaxed_lost,
+    slow_calls,
+    /// Orders of a second submitter, handed in while a call of the first one was on its way.
+    handed_in_between,
+    looked_at_between,
+    read_between,
+    second_openers,
+    /// Ledgers that rotted or whose disk lied: refused, or read with an error, or the same as before.
+    rotten_refused,
+    rotten_partly,
+    rotten_harmless,
+}
+
+impl Figures {
+    pub(super) fn result(&self, violations: u64) -> String {
+        let counts: Vec<_> =
+            self.named().iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!(
+            "RESULT {{\"layer\":\"random-histories\",{},\"violations\":{violations}}}",
+            counts.join(",")
+        )
+    }
+
+    pub(super) fn assert_that_something_of_each_kind_happened(&self) {
+        for (name, value) in self.named() {
+            assert!(value > 0, "{name} is 0: this kind of thing never happened");
+        }
+    }
+}

@@ -1,0 +1,642 @@
+//! Runs a plan, and holds every answer against what is known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use std::{future::Future, pin::Pin};
+
+use order_ledger::disk::Disk;
+use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
+use order_ledger::{
+    Certainty, Durability, Error, ErrorKind, Field, GroupPadding, How, Ledger, Options, Order,
+    Reader, Result, Submission, Ticket, Views,
+};
+
+use super::beside::{Beside, Errand, Heard};
+use super::figures::Figures;
+use super::known::{Book, Fate, Fussy, Trouble};
+use super::plan::{Aside, Key, Plan, Rot, Step};
+use crate::rig::Random;
+
+/// What stands between the ledger and the simulated disk: nothing, or a bug that a test has planted.
+pub(super) type Mount = fn(Arc<dyn Disk>) -> Arc<dyn Disk>;
+
+pub(super) fn honest(disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
+    disk
+}
+
+/// How many keys that nobody used are looked for at the end.
+const ABSENT_KEYS: u64 = 20;
+
+/// Runs a plan; panics where a promise is broken.
+pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
+    let disk = SimDisk::new(plan.seed);
+    let host = SimHost::new(plan.seed ^ 0x5eed);
+    let mut history = History {
+        beside: Beside::new(&disk, &host),
+        disk,
+        host,
+        mount,
+        plan,
+        options: options(plan),
+        random: Random::new(plan.seed),
+        book: Book::new(plan),
+        figures: Figures { seeds: 1, ..Figures::default() },
+        ledger: None,
+        tickets: Vec::new(),
+        armed: false,
+        full: false,
+        hits_before: 0,
+        may_lose: false,
+        made: false,
+        cut_off: 0,
+    };
+    for step in &plan.steps {
+        history.figures.steps += 1;
+        history.step(step);
+    }
+    match plan.rots() {
+        true => history.finish_rotten(),
+        false => history.finish(),
+    }
+    history.figures
+}
+
+fn options(plan: &Plan) -> Options {
+    let setup = &plan.setup;
+    let options = Options::new()
+        .segment_bytes(setup.segment_kib * 1024)
+        .group_padding(match setup.padded {
+            true => GroupPadding::Block,
+            false => GroupPadding::PowerSafeOverwrite,
+        })
+        .durability(match setup.relaxed {
+            true => Durability::Relaxed,
+            false => Durability::Durable,
+        })
+        .seal_after(Duration::from_millis(setup.seal_after_ms))
+        .disk_reserve_bytes(0)
+        .disk_free_min_bytes(0)
+        .views(Views::Off);
+    match setup.validator {
+        true => options.validator(Fussy),
+        false => options,
+    }
+}
+
+struct History<'a> {
+    plan: &'a Plan,
+    options: Options,
+    mount: Mount,
+    disk: SimDisk,
+    host: SimHost,
+    random: Random,
+    book: Book,
+    figures: Figures,
+    beside: Arc<Beside>,
+    ledger: Option<Ledger>,
+    tickets: Vec<(Key, Ticket)>,
+    /// A fault is scheduled in this life.
+    armed: bool,
+    full: bool,
+    hits_before: u64,
+    /// Orders of a relaxed ledger may be gone after a power cut.
+    may_lose: bool,
+    /// An opening has succeeded.
+    made: bool,
+    /// Openings that were cut off in a row.
+    cut_off: u32,
+}
+
+impl History<'_> {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Open => self.open(),
+            Step::Cut(crash) => self.cut_power(*crash),
+            Step::Kill => self.kill(),
+            Step::PowerOff(call) => {
+                self.armed = true;
+                self.disk.power_off_after((*call).max(1));
+            }
+            Step::Fail(call, fault) => {
+                self.armed = true;
+                self.disk.fail_call(*call, *fault);
+            }
+            Step::Slow(call, ms) => {
+                self.figures.slow_calls += 1;
+                self.disk.slow_call(*call, Duration::from_millis(*ms), &self.host);
+            }
+            Step::Fill(sectors) if !self.disk.is_off() => {
+                self.disk.set_capacity(1 << 40);
+                let free_bytes = self.disk.as_disk().free_bytes().unwrap_or(0);
+                self.disk.set_capacity((1 << 40) - free_bytes + sectors * 512);
+                self.full = true;
+            }
+            Step::MakeRoom => self.disk.set_capacity(1 << 40),
+            Step::During(call, aside) => self.send(*call, *aside),
+            Step::Lose(nth) => self.disk.lose_write(*nth),
+            Step::Misdirect(nth, file, at) => {
+                if let Some((path, bytes)) = self.file(*file) {
+                    self.disk.misdirect_write(*nth, &path, at % bytes / 512 * 512);
+                }
+            }
+            Step::Rot(rot) if self.ledger.is_none() => self.rot(*rot),
+            Step::Reader if self.ledger.is_none() => self.look_beside(),
+            Step::Fill(_) | Step::Rot(_) => {}
+            _ => self.operation(step),
+        }
+    }
+
+    fn send(&self, call: u64, aside: Aside) {
+        let order = |key: Key| self.book.known[key].submission.clone();
+        let errand = match aside {
+            Aside::Defer(key) => Errand::Defer(key, order(key)),
+            Aside::Look(key) => Errand::Look(key, order(key)),
+            Aside::Reader => Errand::Reader,
+            Aside::Opener => Errand::Opener(self.options.clone()),
+        };
+        self.beside.send(call, errand);
+    }
+
+    // Ends of a life, and openings.
+
+    fn cut_power(&mut self, crash: Crash) {
+        self.take_what_was_answered();
+        self.disk.clear_faults();
+        let report = self.disk.crash(crash);
+        self.figures.power_cuts += 1;
+        self.figures.sectors_dropped += report.sectors_dropped;
+        self.figures.sectors_torn += report.sectors_torn;
+        self.figures.sectors_garbage += report.sectors_garbage;
+        self.figures.sectors_stale += report.sectors_stale;
+        self.figures.extents_dropped += report.extents_dropped;
+        self.figures.names_dropped += report.names_dropped;
+        self.may_lose |= self.plan.setup.relaxed;
+        self.end_life();
+    }
+
+    fn kill(&mut self) {
+        self.take_what_was_answered();
+        self.disk.clear_faults();
+        self.disk.kill();
+        self.figures.kills += 1;
+        self.end_life();
+    }
+
+    fn end_life(&mut self) {
+        // A failed sync loses what a power cut loses.
+        self.may_lose |= self.plan.setup.relaxed && self.armed;
+        self.beside.call_off();
+        *self.beside.ledger.lock().unwrap() = None;
+        self.tickets.clear();
+        self.book.life_has_ended();
+        self.ledger = None;
+        self.armed = false;
+        self.hits_before = self.disk.faults_hit();
+    }
+
+    fn mount(&self) -> Arc<dyn Disk> {
+        self.beside.mount((self.mount)(self.disk.as_disk()))
+    }
+
+    fn open(&mut self) {
+        if self.ledger.is_some() || self.disk.is_off() {
+            return;
+        }
+        let opened = self.options.open_simulated(self.mount(), self.host.as_host());
+        self.listen();
+        let ledger = match opened {
+            Ok(ledger) => ledger,
+            Err(_) if self.disk.is_off() => {
+                self.figures.opens_cut_off += 1;
+                self.cut_off += 1;
+                self.figures.cut_off_three_in_a_row += u64::from(self.cut_off == 3);
+                return;
+            }
+            Err(_) if self.disk.faults_hit() > self.hits_before => {
+                self.figures.io_errors += 1;
+                return;
+            }
+            Err(error) if self.full && !self.made => {
+                assert!(matches!(error.kind(), ErrorKind::DiskLow { .. }), "{error}");
+                return;
+            }
+            Err(error) => panic!("opening refused after a crash: {error}"),
+        };
+        self.cut_off = 0;
+        if self.armed {
+            // It went well before the fault came: whatever is looked at now may still meet it.
+            let end = self.random.chance(1, 2);
+            drop(ledger);
+            if end {
+                self.kill()
+            } else {
+                self.cut_power(Crash::new(CrashMode::DropAll, 0))
+            }
+            return;
+        }
+        self.made = true;
+        let report = ledger.recovery_report();
+        self.figures.opens += 1;
+        self.figures.torn_tails += u64::from(report.torn_bytes > 0);
+        self.figures.resealed += report.segments_resealed;
+        self.figures.runs_rebuilt += report.tables_rebuilt;
+        self.check(&ledger);
+        *self.beside.ledger.lock().unwrap() = Some(ledger.clone());
+        self.ledger = Some(ledger);
+    }
+
+    /// Looks with a reader before anybody repairs anything.
+    fn look_beside(&mut self) {
+        let has_ledger = self.disk.files().iter().any(|(path, _)| path == "LEDGER");
+        if !has_ledger || self.disk.is_off() || self.armed {
+            return;
+        }
+        // After a kill a reader makes the tail durable before it believes it; else no byte changes.
+        let settled = self.disk.pending_units() == 0;
+        let before = self.disk.digest("");
+        let read = Reader::open_on(self.disk.as_disk(), &self.host)
+            .and_then(|reader| reader.orders().collect::<Result<Vec<_>>>());
+        match read {
+            Ok(orders) => {
+                if settled {
+                    assert_eq!(before, self.disk.digest(""), "a reader changed a byte");
+                }
+                let may_lose = self.may_lose || self.plan.setup.relaxed;
+                self.book.check(&orders, may_lose, &mut self.figures);
+            }
+            Err(error) => panic!("reading refused after a crash: {error}"),
+        }
+    }
+
+    fn check(&mut self, ledger: &Ledger) {
+        let orders: Vec<Order> = ledger.orders().map(std::result::Result::unwrap).collect();
+        self.book.check(&orders, self.may_lose, &mut self.figures);
+        self.may_lose = false;
+        assert_eq!(ledger.stats().unwrap().orders, orders.len() as u64);
+        let full = self.random.chance(1, 4);
+        for known in &self.book.known {
+            if !full && !self.random.chance(1, 8) {
+                continue;
+            }
+            let (client, key) = (known.submission.client(), known.submission.key());
+            let by_key = ledger.by_key(client, key).unwrap();
+            let there = match &known.fate {
+                Fate::Acknowledged(receipt) | Fate::Refused(receipt, _) => {
+                    let there = ledger.get(receipt.order).unwrap();
+                    assert!(there.is_some(), "get and orders disagree");
+                    there
+                }
+                _ => None,
+            };
+            assert_eq!(by_key, there, "by_key and orders disagree");
+        }
+    }
+
+    // What is done.
+
+    fn operation(&mut self, step: &Step) {
+        let Some(ledger) = self.ledger.clone().filter(|_| !self.disk.is_off()) else { return };
+        match step {
+            Step::Submit(key) => {
+                self.book.on_the_way.insert(*key);
+                let answer = ledger.submit(&self.book.known[*key].submission);
+                self.settle(&ledger, vec![(*key, answer)]);
+            }
+            Step::SubmitMany(keys) => {
+                self.book.on_the_way.extend(keys);
+                let batch: Vec<Submission> =
+                    keys.iter().map(|key| self.book.known[*key].submission.clone()).collect();
+                let answers = ledger.submit_many(&batch);
+                self.settle(&ledger, keys.iter().copied().zip(answers).collect());
+            }
+            Step::Defer(key) => {
+                self.book.on_the_way.insert(*key);
+                let ticket = ledger.submit_deferred(&self.book.known[*key].submission);
+                self.tickets.push((*key, ticket));
+                self.listen();
+            }
+            Step::Pump => {
+                ledger.pump();
+                self.settle(&ledger, Vec::new());
+            }
+            Step::Conflict(key) => {
+                self.listen();
+                self.conflict(&ledger, *key);
+                self.settle(&ledger, Vec::new());
+            }
+            Step::Look(key) => {
+                let submission = &self.book.known[*key].submission;
+                let found = ledger.by_key(submission.client(), submission.key());
+                self.listen();
+                self.looked(*key, found);
+            }
+            Step::SetClock(ns) => self.host.set_wall_ns(*ns),
+            Step::Tick(ms) => {
+                self.host.advance(Duration::from_millis(*ms));
+                ledger.tick();
+                self.listen();
+            }
+            Step::Reader => {
+                let read = Reader::open_on(self.disk.as_disk(), &self.host)
+                    .and_then(|reader| reader.orders().collect());
+                self.read(read);
+            }
+            Step::Close => self.close(ledger),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, ledger: Ledger) {
+        let poisoned = ledger.poisoned().is_some();
+        let hits = self.hits_before;
+        let closed = ledger.clone().close();
+        // Deferred orders were written by closing.
+        self.settle(&ledger, Vec::new());
+        drop(ledger);
+        if let Err(error) = closed {
+            let faulted = self.disk.is_off() || self.disk.faults_hit() > hits;
+            assert!(poisoned || faulted, "{error}");
+        }
+        self.beside.call_off();
+        *self.beside.ledger.lock().unwrap() = None;
+        self.ledger = None;
+        if !self.disk.is_off() {
+            self.disk.clear_faults();
+            assert_eq!(self.disk.open_handles(), 0, "handles are left");
+            self.end_life();
+        }
+    }
+
+    /// Takes in the answers of a call, and those of everybody who waits.
+    fn settle(&mut self, ledger: &Ledger, answers: Vec<(Key, Result<order_ledger::Outcome>)>) {
+        self.listen();
+        let mut all = Vec::new();
+        while !self.tickets.is_empty() {
+            for (key, mut ticket) in std::mem::take(&mut self.tickets) {
+                all.push((key, ticket.wait(None)));
+            }
+            self.listen();
+        }
+        all.extend(answers);
+        let trouble = Trouble {
+            poisoned: ledger.poisoned().is_some(),
+            disk: self.disk.is_off() || self.disk.faults_hit() > self.hits_before,
+            full: self.full,
+        };
+        // Two submitters: who was told `Fresh` may be answered after who was told `Replayed`.
+        all.sort_by_key(|(_, answer)| {
+            !answer.as_ref().is_ok_and(|outcome| outcome.how == How::Fresh)
+        });
+        let is_ok = |key: Key| all.iter().any(|(other, answer)| *other == key && answer.is_ok());
+        let taken: BTreeSet<Key> =
+            all.iter().map(|(key, _)| *key).filter(|key| is_ok(*key)).collect();
+        for (key, answer) in all {
+            if let Err(error) = &answer
+                && matches!(error.kind(), ErrorKind::DiskLow { .. })
+            {
+                self.figures.full_disks += 1;
+                if taken.contains(&key) {
+                    // Refused while the other submitter's was not yet taken.
+                    continue;
+                }
+            }
+            self.book.answered(key, answer, trouble);
+        }
+        self.book.nothing_on_the_way();
+    }
+
+    /// At the end of a life: tickets that have their answer are not in doubt.
+    fn take_what_was_answered(&mut self) {
+        self.listen();
+        let Some(ledger) = self.ledger.clone() else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut answers = Vec::new();
+        for (key, mut ticket) in std::mem::take(&mut self.tickets) {
+            if let Poll::Ready(answer) = Pin::new(&mut ticket).poll(&mut context) {
+                answers.push((key, answer));
+            }
+        }
+        self.settle(&ledger, answers);
+    }
+
+    /// Takes in what was done beside.
+    fn listen(&mut self) {
+        for heard in self.beside.take_heard() {
+            match heard {
+                Heard::Ticket(key, ticket) => {
+                    self.figures.handed_in_between += 1;
+                    self.book.on_the_way.insert(key);
+                    self.tickets.push((key, ticket));
+                }
+                Heard::Looked(key, found) => {
+                    self.figures.looked_at_between += 1;
+                    self.looked(key, found);
+                }
+                Heard::Read(read) => {
+                    self.figures.read_between += 1;
+                    self.read(read);
+                }
+                Heard::Opened(error) => {
+                    self.figures.second_openers += 1;
+                    self.opened_beside(error);
+                }
+            }
+        }
+    }
+
+    fn is_troubled(&self) -> bool {
+        self.disk.is_off() || self.disk.faults_hit() > self.hits_before
+    }
+
+    fn opened_beside(&mut self, error: Option<Error>) {
+        match error {
+            Some(error) if matches!(error.kind(), ErrorKind::Locked { .. }) => {}
+            // Before the first one had the lock: a whole opening.
+            None => assert!(self.ledger.is_none(), "two at a time"),
+            Some(error) => {
+                let low = matches!(error.kind(), ErrorKind::DiskLow { .. }) && self.full;
+                assert!(self.is_troubled() || low, "a second opener was told {error}");
+            }
+        }
+    }
+
+    /// What a reader saw while something was going on.
+    fn read(&mut self, read: Result<Vec<Order>>) {
+        match read {
+            Ok(orders) => {
+                for (order, seq) in orders.iter().zip(1..) {
+                    assert_eq!(order.id().seq().0, seq, "seqs are not dense");
+                    self.book.shown(order);
+                }
+                if self.may_lose || self.plan.setup.relaxed {
+                    return;
+                }
+                let is_owed =
+                    |fate: &Fate| matches!(fate, Fate::Acknowledged(_) | Fate::Refused(..));
+                let owed = self.book.known.iter().filter(|known| is_owed(&known.fate)).count();
+                assert_eq!(owed, orders.len(), "a reader misses what was acknowledged");
+            }
+            Err(error) => {
+                let unmade = matches!(error.kind(), ErrorKind::NotALedger { .. }) && !self.made;
+                assert!(self.is_troubled() || unmade, "a reader was told {error}");
+            }
+        }
+    }
+
+    fn looked(&mut self, key: Key, found: Result<Option<Order>>) {
+        match found {
+            Ok(Some(order)) => self.book.shown(&order),
+            Ok(None) => self.book.not_there(key),
+            Err(error) => {
+                assert_eq!(error.certainty(), Certainty::Unknown, "{error}");
+                let in_doubt = matches!(error.kind(), ErrorKind::InDoubt { .. })
+                    && self.book.may_be_in_doubt(key);
+                assert!(self.is_troubled() || in_doubt, "{error}");
+            }
+        }
+    }
+
+    /// Other content under a known key.
+    fn conflict(&mut self, ledger: &Ledger, key: Key) {
+        let known = &self.book.known[key];
+        let (Fate::Acknowledged(receipt) | Fate::Refused(receipt, _)) = &known.fate else { return };
+        let (receipt, submission) = (*receipt, &known.submission);
+        let mut payload = submission.payload().to_vec();
+        payload.push(b'!');
+        let other = Submission::new(submission.client(), submission.key(), payload)
+            .account(b"account 9".to_vec());
+        match ledger.submit(&other).map_err(|error| error.kind().clone()) {
+            Err(ErrorKind::Conflict { receipt: found, differs }) => {
+                assert_eq!(found, receipt);
+                assert_eq!(differs, [Field::Account, Field::Payload]);
+            }
+            Err(ErrorKind::Io { .. }) if self.is_troubled() => {}
+            // Only a reader has seen it; the ledger's own sync has failed.
+            Err(ErrorKind::InDoubt { .. }) if self.book.may_be_in_doubt(key) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // The end.
+
+    /// Once more, and once again: the log and the identity have the same bytes.
+    fn finish(&mut self) {
+        self.kill();
+        self.disk.set_capacity(1 << 40);
+        self.open();
+        let ledger = self.ledger.take().expect("nothing is in the way");
+        let acknowledged = |fate: &Fate| matches!(fate, Fate::Acknowledged(_));
+        self.figures.acknowledged +=
+            self.book.known.iter().filter(|known| acknowledged(&known.fate)).count() as u64;
+        self.figures.segments += ledger.stats().unwrap().segments;
+        for number in 0..ABSENT_KEYS {
+            let absent = format!("absent-{}", self.random.next() ^ number);
+            assert_eq!(ledger.by_key("web", absent).unwrap(), None);
+        }
+        ledger.close().unwrap();
+        self.end_life();
+        assert_eq!(self.disk.open_handles(), 0, "handles are left");
+        let log = |disk: &SimDisk| (disk.digest("wal/0"), disk.digest("LEDGER"));
+        let before = log(&self.disk);
+        let ledger = self.options.open_simulated(self.disk.as_disk(), self.host.as_host()).unwrap();
+        assert_eq!(ledger.recovery_report().torn_bytes, 0);
+        self.disk.kill();
+        drop(ledger);
+        assert!(before == log(&self.disk), "opening again changed the log");
+    }
+
+    /// A durable file, by its number, that is not empty.
+    fn file(&self, number: u64) -> Option<(String, u64)> {
+        let mut files = self.disk.files();
+        files.retain(|(_, bytes)| *bytes > 0);
+        let index = usize::try_from(number.checked_rem(files.len() as u64)?).unwrap();
+        files.into_iter().nth(index)
+    }
+
+    fn rot(&mut self, rot: Rot) {
+        let (Rot::Flip(file, at)
+        | Rot::Zeros(file, at)
+        | Rot::Garbage(file, at)
+        | Rot::Unreadable(file, at)) = rot;
+        let Some((path, bytes)) = self.file(file) else { return };
+        let sector = at % bytes / 512 * 512;
+        let length = usize::try_from((bytes - sector).min(512)).unwrap();
+        let done = match rot {
+            Rot::Flip(..) => self.disk.flip_bit(&path, at % (bytes * 8)),
+            Rot::Zeros(..) => self.disk.overwrite(&path, sector, &vec![0; length]),
+            Rot::Garbage(..) => self.disk.overwrite(&path, sector, &Random::new(at).bytes(length)),
+            Rot::Unreadable(..) => self.disk.fail_reads(&path, sector..sector + 512),
+        };
+        done.unwrap();
+    }
+
+    /// A ledger that was closed cleanly and rotted, or whose disk lied: an error, or what was there.
+    fn finish_rotten(&mut self) {
+        if self.ledger.is_some() || self.armed || self.full || self.disk.is_off() {
+            // A smaller plan than the one that was made up: it proves nothing of this.
+            return;
+        }
+        // What the cache still shows is gone.
+        self.disk.crash(Crash::new(CrashMode::DropAll, 0));
+        let reader = Reader::open_on(self.disk.as_disk(), &self.host);
+        if let Ok(reader) = &reader {
+            self.compare(reader.orders(), |client, key| reader.by_key(client, key));
+        }
+        let before = (self.disk.digest("wal"), self.disk.digest("LEDGER"));
+        let opened = self.options.open_simulated(self.disk.as_disk(), self.host.as_host());
+        match opened {
+            Ok(ledger) => {
+                let whole = self.compare(ledger.orders(), |client, key| ledger.by_key(client, key));
+                self.figures.rotten_harmless += u64::from(whole);
+                self.figures.rotten_partly += u64::from(!whole);
+                self.figures.runs_rebuilt += ledger.recovery_report().tables_rebuilt;
+                self.disk.kill();
+            }
+            Err(_) => {
+                self.figures.rotten_refused += 1;
+                self.disk.crash(Crash::new(CrashMode::KeepAll, 0));
+                let after = (self.disk.digest("wal"), self.disk.digest("LEDGER"));
+                assert!(before == after, "a refusal changed a byte");
+            }
+        }
+    }
+
+    /// Holds what a rotten ledger says against what is owed; answers whether it is all there.
+    fn compare(
+        &self,
+        orders: impl Iterator<Item = Result<Order>>,
+        by_key: impl Fn(&[u8], &[u8]) -> Result<Option<Order>>,
+    ) -> bool {
+        let mut whole = true;
+        let mut seen = 0;
+        for order in orders {
+            let Ok(order) = order else {
+                whole = false;
+                break;
+            };
+            seen += 1;
+            let mut owed = self.book.known.iter();
+            let known = owed.find(|known| known.submission.key() == order.key).unwrap();
+            let (Fate::Acknowledged(receipt) | Fate::Refused(receipt, _)) = &known.fate else {
+                panic!("{order:?} is there, and was {:?}", known.fate);
+            };
+            assert_eq!(order.receipt, *receipt);
+            assert!(order.payload == known.submission.payload(), "other bytes");
+        }
+        let is_owed = |fate: &Fate| matches!(fate, Fate::Acknowledged(_) | Fate::Refused(..));
+        let owed = self.book.known.iter().filter(|known| is_owed(&known.fate)).count();
+        assert!(!whole || seen == owed, "silently {seen} of {owed}");
+        for known in &self.book.known {
+            match by_key(known.submission.client(), known.submission.key()) {
+                Ok(Some(order)) => {
+                    assert!(is_owed(&known.fate) && order.payload == known.submission.payload());
+                }
+                Ok(None) => assert!(!is_owed(&known.fate), "silently gone: {known:?}"),
+                Err(_) => whole = false,
+            }
+        }
+        whole
+    }
+}

@@ -1,0 +1,163 @@
+//! Random histories on a disk that loses what was not synced: what was acknowledged is there, once.
+//!
+//! One seed is one history, and a history is a value ([`plan::Plan`]): a ledger with random options, the
+//! calls of two submitters, readers and second openers between any two calls of the disk, power cuts and
+//! kills at random calls, also inside of opening, up to three in a row, errors, slow calls, full disks.
+//! The oracle stands outside of the ledger and knows only what callers were told or shown. After every
+//! opening:
+//!
+//! - an acknowledged order is there once, with the same receipt and the same bytes, and so is one that
+//!   anybody was shown;
+//! - one that was told `NotRecorded` is not there;
+//! - orders in doubt of one group are all there or all not, and a retry of each gives one order;
+//! - `orders`, `get`, `by_key`, `stats` and a reader beside them say the same; seqs are dense, times rise;
+//! - opening never refuses, and opening once more changes no byte of the log; no handle is left.
+//!
+//! One history in ten ends with rot or with a disk that lied: there the answer is an error, or it is the
+//! same as before, and a refusal changes no byte.
+//!
+//! A history that fails is made as small as it gets and printed, for a regression test of its own.
+//!
+//! `ORDER_LEDGER_SEEDS=100000` runs more seeds, `ORDER_LEDGER_SEED_FIRST=n` others, `ORDER_LEDGER_SEED=7`
+//! one.
+
+mod beside;
+mod figures;
+mod history;
+mod known;
+mod plan;
+mod planted;
+mod shrink;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
+
+use figures::Figures;
+use history::{Mount, honest};
+use plan::Plan;
+use shrink::shrink;
+
+const SEEDS: u64 = 4_000;
+
+#[test]
+fn whatever_was_acknowledged_is_there_once_after_any_crash() {
+    let variable = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let one = variable("ORDER_LEDGER_SEED");
+    let seeds = match one {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = variable("ORDER_LEDGER_SEED_FIRST").unwrap_or(0);
+            first..first + variable("ORDER_LEDGER_SEEDS").unwrap_or(SEEDS)
+        }
+    };
+    let started = std::time::Instant::now();
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let total = Mutex::new(Figures::default());
+    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut own = Figures::default();
+                while !failed.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    let plan = Plan::of(seed);
+                    match failure(&plan, honest) {
+                        Ok(figures) => own.add(&figures),
+                        Err(why) => {
+                            if !failed.swap(true, Ordering::Relaxed) {
+                                report(seed, &plan, &why);
+                            }
+                        }
+                    }
+                }
+                total.lock().unwrap().add(&own);
+            });
+        }
+    });
+    let failed = failed.load(Ordering::Relaxed);
+    let total = total.into_inner().unwrap();
+    println!("in {:.1} s", started.elapsed().as_secs_f64());
+    println!("{}", total.result(u64::from(failed)));
+    assert!(!failed, "a seed failed, see above");
+    if seeds.end - seeds.start >= SEEDS {
+        total.assert_that_something_of_each_kind_happened();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "how the test says what failed")]
+fn report(seed: u64, plan: &Plan, why: &Failure) {
+    eprintln!("seed {seed} failed: {why:?}");
+    let small = shrink(plan, |plan| failure(plan, honest).is_err_and(|other| other.at == why.at));
+    eprintln!("the smallest history that fails in the same place:\n{}", as_rust(&small));
+    eprintln!(
+        "again: ORDER_LEDGER_SEED={seed} cargo test --no-default-features --test it crash_sim"
+    );
+}
+
+/// A plan as one would write it down in a test.
+fn as_rust(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut step_after_step = false;
+    for line in format!("{plan:#?}").lines() {
+        // Steps and orders on a line each.
+        let inner = line.starts_with("        ");
+        step_after_step &= inner;
+        if step_after_step && !line.starts_with("         ") && !line.trim().starts_with(['}', ')'])
+        {
+            text.push('\n');
+            text.push_str(line);
+        } else if step_after_step && inner {
+            text.push_str(line.trim());
+        } else {
+            text.push('\n');
+            text.push_str(line);
+            step_after_step = line.ends_with('[');
+        }
+    }
+    text.replace('[', "vec![")
+}
+
+/// Where and why a history failed.
+#[derive(Clone, PartialEq, Debug)]
+struct Failure {
+    at: String,
+    why: String,
+}
+
+thread_local! {
+    /// While a plan runs: what the panic that ended it had to say.
+    static LISTENING: RefCell<Option<Option<Failure>>> = const { RefCell::new(None) };
+}
+
+/// Runs a plan; what panics in it is an answer and no noise.
+fn failure(plan: &Plan, mount: Mount) -> Result<Figures, Failure> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let heard = LISTENING.with_borrow_mut(|listening| {
+                let Some(said) = listening else { return false };
+                let at = info.location().map(ToString::to_string).unwrap_or_default();
+                let said_as = info.payload();
+                let text = said_as.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| said_as.downcast_ref::<String>().map(String::as_str));
+                let why = text.unwrap_or_default().to_owned();
+                said.get_or_insert(Failure { at, why });
+                true
+            });
+            if !heard {
+                before(info);
+            }
+        }));
+    });
+    LISTENING.set(Some(None));
+    let result = catch_unwind(AssertUnwindSafe(|| history::run(plan, mount)));
+    let said = LISTENING.take().flatten();
+    result.map_err(|_| said.expect("the hook has heard it"))
+}

@@ -1,0 +1,372 @@
+//! A history as a value: everything that will be done and will go wrong, so that it can be printed, run
+//! again, and made smaller.
+
+use order_ledger::disk::sim::{Crash, CrashMode, Fault};
+
+use crate::rig::Random;
+
+/// The number of a key; its order is the one of that place in [`Plan::orders`].
+pub(super) type Key = usize;
+
+/// A history.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Plan {
+    /// Of the disk's and the host's own dice.
+    pub(super) seed: u64,
+    pub(super) setup: Setup,
+    pub(super) orders: Vec<Content>,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What does not change in the life of a ledger.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Setup {
+    /// Groups are padded to blocks.
+    pub(super) padded: bool,
+    pub(super) relaxed: bool,
+    /// Refuses for good what begins with `no`, and for now what begins with `later`.
+    pub(super) validator: bool,
+    pub(super) segment_kib: u64,
+    pub(super) seal_after_ms: u64,
+}
+
+/// An order: how its payload begins, and how long it goes on.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Content {
+    pub(super) word: Word,
+    pub(super) bytes: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Word {
+    Good,
+    No,
+    Later,
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Step {
+    Open,
+    Submit(Key),
+    SubmitMany(Vec<Key>),
+    /// Hands an order in and does not wait.
+    Defer(Key),
+    /// Writes what was deferred; everybody takes his answer.
+    Pump,
+    /// Other content under the key.
+    Conflict(Key),
+    Look(Key),
+    /// A reader beside the ledger, or before it is opened.
+    Reader,
+    SetClock(u64),
+    /// Time passes, then the upkeep runs.
+    Tick(u64),
+    Close,
+    /// Somebody else does something in the middle of what follows: before the call of this number.
+    During(u64, Aside),
+    /// What follows is slow: the call of this number takes so many milliseconds.
+    Slow(u64, u64),
+    /// The power goes off at the call of this number.
+    PowerOff(u64),
+    Fail(u64, Fault),
+    /// The disk has this many sectors left.
+    Fill(u64),
+    MakeRoom,
+    Cut(Crash),
+    Kill,
+    /// The next sync of a file with this many pending writes loses one of them.
+    Lose(u64),
+    /// As `Lose`, and the bytes arrive at this place of this file.
+    Misdirect(u64, u64, u64),
+    /// A closed ledger rots.
+    Rot(Rot),
+}
+
+/// What the second submitter, or another process, does between two calls of the first one.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Aside {
+    Defer(Key),
+    Look(Key),
+    Reader,
+    Opener,
+}
+
+/// Damage to a file, by its number among those that count, at a place modulo its size.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Rot {
+    Flip(u64, u64),
+    Zeros(u64, u64),
+    Garbage(u64, u64),
+    Unreadable(u64, u64),
+}
+
+impl Step {
+    /// Whether it is something going wrong, rather than something that is done.
+    pub(super) fn is_fault(&self) -> bool {
+        matches!(
+            self,
+            Step::Slow(..)
+                | Step::PowerOff(_)
+                | Step::Fail(..)
+                | Step::Fill(_)
+                | Step::MakeRoom
+                | Step::Cut(_)
+                | Step::Kill
+                | Step::Lose(_)
+                | Step::Misdirect(..)
+                | Step::Rot(_)
+        )
+    }
+}
+
+impl Plan {
+    /// Whether damage is done: then a refusal is an answer, and a silent difference is not.
+    pub(super) fn rots(&self) -> bool {
+        let is_damage =
+            |step: &Step| matches!(step, Step::Lose(_) | Step::Misdirect(..) | Step::Rot(_));
+        self.steps.iter().any(is_damage)
+    }
+
+    /// The history of a seed.
+    pub(super) fn of(seed: u64) -> Plan {
+        let mut random = Random::new(seed);
+        let rots = random.chance(1, 10);
+        let setup = Setup {
+            padded: random.chance(1, 2),
+            relaxed: !rots && random.chance(1, 12),
+            validator: random.chance(1, 4),
+            segment_kib: random.pick(&[16, 16, 20, 24, 40, 64]),
+            seal_after_ms: random.pick(&[1, 500, 10_000]),
+        };
+        let mut maker = Maker {
+            garbage: setup.padded && random.chance(1, 2),
+            stale: random.chance(1, 4),
+            errors: !rots && random.chance(1, 4),
+            fills: !rots && random.chance(1, 10),
+            beside: random.chance(1, 2),
+            orders: Vec::new(),
+            steps: Vec::new(),
+            random,
+        };
+        let lives = 2 + maker.random.below(4);
+        for _ in 0..lives {
+            maker.openings();
+            maker.life();
+        }
+        if rots {
+            maker.rot();
+        }
+        let Maker { orders, steps, .. } = maker;
+        Plan { seed, setup, orders, steps }
+    }
+}
+
+/// Makes the steps of a plan up.
+struct Maker {
+    random: Random,
+    garbage: bool,
+    stale: bool,
+    errors: bool,
+    fills: bool,
+    /// Whether anybody does something in the middle of a call.
+    beside: bool,
+    orders: Vec<Content>,
+    steps: Vec<Step>,
+}
+
+impl Maker {
+    /// Openings: up to three that are cut off, perhaps one that fails, and one that is not disturbed.
+    fn openings(&mut self) {
+        let nested = if self.random.chance(1, 2) { self.random.below(4) } else { 0 };
+        for _ in 0..nested {
+            let call = 1 + self.random.below(70);
+            self.steps.push(Step::PowerOff(call));
+            self.aside(70, true);
+            self.steps.push(Step::Open);
+            self.end();
+        }
+        if self.errors && self.random.chance(1, 3) {
+            let call = 1 + self.random.below(60);
+            let fault = self.fault();
+            self.steps.extend([Step::Fail(call, fault), Step::Open, Step::Kill]);
+        }
+        if self.random.chance(1, 2) {
+            self.steps.push(Step::Reader);
+        }
+        self.aside(70, true);
+        self.steps.push(Step::Open);
+    }
+
+    /// Somebody in the middle of what follows.
+    fn aside(&mut self, calls: u64, opening: bool) {
+        if !self.beside || self.random.chance(1, 2) {
+            return;
+        }
+        let call = 1 + self.random.below(calls);
+        let aside = match self.random.below(if opening { 2 } else { 24 }) {
+            0 => Aside::Reader,
+            1 => Aside::Opener,
+            2..=6 => Aside::Look(self.key()),
+            _ => Aside::Defer(self.key()),
+        };
+        self.steps.push(Step::During(call, aside));
+    }
+
+    fn end(&mut self) {
+        let step = match self.random.chance(3, 4) {
+            true => Step::Cut(self.crash()),
+            false => Step::Kill,
+        };
+        self.steps.push(step);
+    }
+
+    fn crash(&mut self) -> Crash {
+        let modes = [
+            CrashMode::DropAll,
+            CrashMode::KeepAll,
+            CrashMode::Prefix,
+            CrashMode::Random,
+            CrashMode::Random,
+            CrashMode::Adversarial,
+            CrashMode::Ext4Like,
+            CrashMode::Subset(self.random.next()),
+        ];
+        let crash = Crash::new(self.random.pick(&modes), self.random.next());
+        let crash = if self.garbage { crash.with_garbage() } else { crash };
+        if self.stale { crash.with_stale_blocks() } else { crash }
+    }
+
+    fn fault(&mut self) -> Fault {
+        self.random.pick(&[
+            Fault::Eio,
+            Fault::Eio,
+            Fault::EioLate,
+            Fault::Enospc,
+            Fault::Edquot,
+            Fault::Erofs,
+            Fault::ShortWrite,
+            Fault::ShortRead,
+            Fault::Interrupted,
+        ])
+    }
+
+    /// A key that was used before, or a new one.
+    fn key(&mut self) -> Key {
+        if !self.orders.is_empty() && self.random.chance(1, 3) {
+            return self.random.index(self.orders.len());
+        }
+        let bytes = match self.random.below(40) {
+            0 => 20_000,
+            1..=3 => 5_000,
+            4..=12 => self.random.index(700),
+            _ => self.random.index(120),
+        };
+        let word = match self.random.below(12) {
+            0 => Word::No,
+            1 => Word::Later,
+            _ => Word::Good,
+        };
+        self.orders.push(Content { word, bytes });
+        self.orders.len() - 1
+    }
+
+    fn life(&mut self) {
+        // Close to what it hits, so that a smaller plan still hits the same.
+        let power_off = if self.random.chance(1, 2) { self.random.below(50) } else { u64::MAX };
+        let fail = if self.errors { self.random.below(50) } else { u64::MAX };
+        if self.fills && self.random.chance(1, 2) {
+            let sectors = self.random.below(80);
+            self.steps.push(Step::Fill(sectors));
+        }
+        for index in 0..self.random.below(40) {
+            if index == power_off {
+                let call = 1 + self.random.below(7);
+                self.steps.push(Step::PowerOff(call));
+            }
+            if index == fail {
+                let call = 1 + self.random.below(7);
+                let fault = self.fault();
+                self.steps.push(Step::Fail(call, fault));
+            }
+            self.operation();
+        }
+        if self.fills {
+            self.steps.push(Step::MakeRoom);
+        }
+        if self.random.chance(1, 3) {
+            self.steps.push(Step::Close);
+            if self.random.chance(1, 2) {
+                self.end();
+            }
+        } else {
+            // What was deferred and never written is not there; nobody was told anything.
+            self.end();
+        }
+    }
+
+    fn operation(&mut self) {
+        self.aside(6, false);
+        if self.random.chance(1, 30) {
+            let call = 1 + self.random.below(6);
+            let ms = self.random.pick(&[1, 20, 600, 12_000]);
+            self.steps.push(Step::Slow(call, ms));
+        }
+        let step = match self.random.below(20) {
+            0..=5 => Step::Submit(self.key()),
+            6..=8 => {
+                let count = 1 + self.random.below(9);
+                Step::SubmitMany((0..count).map(|_| self.key()).collect())
+            }
+            9..=11 => {
+                for _ in 0..self.random.below(6) {
+                    let key = self.key();
+                    self.steps.push(Step::Defer(key));
+                }
+                Step::Defer(self.key())
+            }
+            12..=13 => Step::Pump,
+            14 => Step::Conflict(self.key()),
+            15 => Step::Look(self.key()),
+            16 => Step::SetClock(self.random.below(2_000_000_000_000_000_000)),
+            _ => Step::Tick(self.random.below(3000)),
+        };
+        self.steps.push(step);
+    }
+
+    /// A last life that nothing disturbs but one lie of the disk, a clean end, and rot.
+    fn rot(&mut self) {
+        self.end();
+        self.steps.push(Step::Open);
+        let at = self.random.next();
+        let file = self.random.next();
+        let damage = match self.random.below(8) {
+            0 | 1 => vec![Step::Lose(1 + self.random.below(2))],
+            2 => vec![Step::Misdirect(1, file, self.random.next())],
+            3 => vec![Step::Rot(Rot::Zeros(file, at))],
+            4 => vec![Step::Rot(Rot::Garbage(file, at))],
+            5 => vec![Step::Rot(Rot::Unreadable(file, at))],
+            6 => vec![Step::Rot(Rot::Flip(file, at))],
+            _ => vec![
+                Step::Rot(Rot::Flip(file, at)),
+                Step::Rot(Rot::Flip(self.random.next(), self.random.next())),
+            ],
+        };
+        let lies = matches!(damage[0], Step::Lose(_) | Step::Misdirect(..));
+        let lie_at = self.random.below(6);
+        for index in 0..6 {
+            if lies && index == lie_at {
+                self.steps.extend(damage.iter().cloned());
+            }
+            let key = self.key();
+            self.steps.push(match self.random.below(3) {
+                0 => Step::Tick(self.random.below(3000)),
+                _ => Step::Submit(key),
+            });
+        }
+        self.steps.push(Step::Close);
+        if !lies {
+            self.steps.extend(damage);
+        }
+    }
+}
