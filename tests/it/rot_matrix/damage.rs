@@ -121,9 +121,9 @@ impl Kind {
                 }
             }
             (Depth::Gate, _) => 1,
-            (Depth::Sample, Bit) => 500,
-            (Depth::Sample, Shorter | RestZeroed | SectorsSwapped | SectorCopied) => 100,
-            (Depth::Sample, TwoBits | ThreeBits) => 2_000,
+            (Depth::Sample, Bit) => 2_000,
+            (Depth::Sample, Shorter | RestZeroed | SectorsSwapped | SectorCopied) => 400,
+            (Depth::Sample, TwoBits | ThreeBits) => 10_000,
             (Depth::Sample, _) => 10,
         }
     }

@@ -58,6 +58,7 @@ fn every_damage_to_the_log_is_noticed_or_harmless() {
     };
     let mut counts = on_all_cores(range, 512, || sim(28), work, again);
     print_tables(&specimens, &counts);
+    println!("{depth:?}, of {} cases in all", matrix.cases());
     for name in ["silent", "panics"] {
         counts.add(name, 0);
     }
