@@ -145,6 +145,10 @@ impl Log {
         }
         bytes.truncate(read.map_err(io)?);
         if let Some(wanted) = frame::record_bytes(&bytes).filter(|wanted| *wanted > bytes.len()) {
+            // A length that rotted must not cost more memory than there are bytes to read (rule 20).
+            if offset.saturating_add(wanted as u64) > segment.header.file_bytes {
+                return Err(damaged_record(&segment, seq, offset));
+            }
             let have = bytes.len();
             bytes.resize(wanted, 0);
             let rest = bytes.get_mut(have..).unwrap_or_default();

@@ -47,6 +47,7 @@
 //! | 20 | lengths are bounded before they are used | `rule_20_a_length_is_bounded_before_it_is_used` |
 //! |  |  | `rule_20_a_forged_length_inside_a_body_is_an_error_and_allocates_nothing` |
 //! |  |  | `rule_19_and_20_a_length_that_no_group_can_have_is_a_torn_tail_and_allocates_nothing` |
+//! |  |  | `damage_never_costs_twice_the_memory_of_the_largest_file` |
 //! | 21 | each group links to the one before | `rule_21_a_group_that_does_not_link_to_the_one_before_is_not_part_of_the_log` |
 //! | 22 | also across segments | `rule_22_a_missing_segment_is_noticed_wherever_it_was` |
 //! |  |  | `rule_22_a_sealed_segment_of_its_first_size_is_not_taken_for_the_last_one` |

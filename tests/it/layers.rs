@@ -40,6 +40,11 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
+/// Whether this is one case or one shard: then not every kind of thing need happen in it.
+pub(crate) fn is_part() -> bool {
+    ["ORDER_LEDGER_SHARD", "ORDER_LEDGER_CASE"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
 /// Which cases of a fixed matrix this process runs, of those that its depth asks for.
 pub(crate) fn is_mine(case: u64) -> bool {
     // Read once: it is asked for every case of millions.

@@ -95,7 +95,10 @@ impl Kind {
     /// Of how many cases one is run at this depth. In the gate the closed specimen comes first: every
     /// length and every sector of it, and every second bit.
     fn one_in(self, depth: Depth, closed: bool) -> u64 {
-        use Kind::{Bit, RestZeroed, SectorCopied, SectorsSwapped, Shorter, ThreeBits, TwoBits};
+        use Kind::{
+            Bit, FilesRemoved, RestZeroed, SectorCopied, SectorNoise, SectorOlder, SectorZeroed,
+            SectorsSwapped, Shorter, ThreeBits, TwoBits,
+        };
         match (depth, self) {
             (Depth::Full, _) => 1,
             (Depth::Gate, Bit) => {
@@ -121,10 +124,11 @@ impl Kind {
                 }
             }
             (Depth::Gate, _) => 1,
-            (Depth::Sample, Bit) => 500,
-            (Depth::Sample, Shorter | RestZeroed | SectorsSwapped | SectorCopied) => 100,
-            (Depth::Sample, TwoBits | ThreeBits) => 2_000,
-            (Depth::Sample, _) => 10,
+            (Depth::Sample, Bit) => 2_000,
+            (Depth::Sample, Shorter | RestZeroed | SectorsSwapped | SectorCopied) => 400,
+            (Depth::Sample, TwoBits | ThreeBits) => 10_000,
+            (Depth::Sample, SectorZeroed | SectorNoise | SectorOlder | FilesRemoved) => 10,
+            (Depth::Sample, _) => 1,
         }
     }
 }

@@ -63,6 +63,8 @@ impl Specimen {
         let mut submissions = Vec::new();
         let mut past = Past::default();
         let segments = if rest == Rest::Unsealed { 4 } else { 3 };
+        // Groups in the last segment: several, so that some lie between the witness and the last one.
+        let mut groups_in_last = 0;
         for number in 0.. {
             let before = ledger.stats().unwrap().segments;
             if number % 3 == 2 {
@@ -70,16 +72,15 @@ impl Specimen {
                 assert!(ledger.submit_many(&batch).iter().all(Result::is_ok));
                 submissions.extend(batch);
             } else {
-                let one = large(number, 2600 + 100 * usize::try_from(number).unwrap());
+                let one = large(number, 2000 + 50 * usize::try_from(number).unwrap());
                 ledger.submit(&one).unwrap();
                 submissions.push(one);
             }
             past.look(&disk);
             let now = ledger.stats().unwrap().segments;
-            if rest == Rest::Unsealed && now == segments && before < now {
-                break;
-            }
-            if rest != Rest::Unsealed && now == segments && number % 3 == 2 {
+            groups_in_last = if before < now { 1 } else { groups_in_last + 1 };
+            let wanted = if rest == Rest::Unsealed { 1 } else { 3 };
+            if now == segments && groups_in_last == wanted {
                 break;
             }
             ledger.tick();
