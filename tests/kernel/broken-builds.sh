@@ -102,7 +102,7 @@ try skip-sync blind kill --rounds 100
 try ack-early red kill --rounds 200
 try forget-damaged-tables red kill --rounds 200
 try swallow-sync red eio --rounds 2
-try swallow-sync red erofs --rounds 1
+try swallow-sync blind erofs --rounds 1
 try retry-sync red eio --rounds 2
 try read-error-is-end red eio-read --rounds 4
 try full-disk-is-io red enospc --rounds 6
