@@ -292,20 +292,32 @@ pub fn need(tools: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What is mounted under `dir`, last first: FUSE, or everything else.
+fn mounts_under(dir: &Path, fuse: bool) -> Vec<PathBuf> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut found: Vec<PathBuf> = table
+        .lines()
+        .filter(|line| line.contains(" - fuse") == fuse)
+        .filter_map(|line| line.split(' ').nth(4).map(PathBuf::from))
+        .filter(|at| at.starts_with(dir))
+        .collect();
+    found.reverse();
+    found
+}
+
+/// Ends the FUSE connections under `dir`: every request that waits fails now. A rig that is to exit while
+/// one of its own threads waits for its own disks would otherwise wait for ever, and can't be killed.
+pub fn abort_fuse(dir: &Path) {
+    for at in mounts_under(dir, true) {
+        // Busy as a mount, and aborted as a connection.
+        unmount(&at, UnmountFlags::FORCE).ok();
+    }
+}
+
 /// Takes down whatever a dead rig left under `dir`: mounts, loop devices, the FUSE mount, the files.
 pub fn clean_up(dir: &Path) {
-    let under = |fuse: bool| {
-        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mut found: Vec<PathBuf> = table
-            .lines()
-            .filter(|line| line.contains(" - fuse") == fuse)
-            .filter_map(|line| line.split(' ').nth(4).map(PathBuf::from))
-            .filter(|at| at.starts_with(dir))
-            .collect();
-        found.reverse();
-        found
-    };
-    for at in under(false) {
+    abort_fuse(dir);
+    for at in mounts_under(dir, false) {
         if unmount_patiently(&at).is_err() {
             detach(&at);
         }
@@ -319,7 +331,7 @@ pub fn clean_up(dir: &Path) {
             }
         }
     }
-    for at in under(true) {
+    for at in mounts_under(dir, true) {
         detach(&at);
     }
     if let Err(error) = std::fs::remove_dir_all(dir)

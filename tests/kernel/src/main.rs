@@ -21,6 +21,7 @@ mod steady;
 mod tally;
 mod wire;
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -74,6 +75,10 @@ fn main() -> ExitCode {
         Some("child") => child::Work::parse(&args[1..]).map_or(2, |work| child::run(&work)),
         Some("steady") => args.get(1).map_or(2, |dir| steady::run(Path::new(dir))),
         Some("inside") => inside(&args[1..]),
+        Some("clean") => {
+            args[1..].iter().for_each(|dir| image::clean_up(Path::new(dir)));
+            0
+        }
         Some(_) => supervise(&args),
         None => usage("which rig?"),
     };
@@ -100,12 +105,15 @@ fn supervise(args: &[String]) -> u8 {
         .and_then(|()| quick.as_ref().map_or(Ok(()), std::fs::create_dir_all));
     let ran = made.doing("making a directory").and_then(|()| {
         let program = std::env::current_exe().doing("finding this program")?;
+        // A signal to our group (Ctrl-C, timeout) must not reach it: a rig that dies while one of its
+        // threads waits for a disk that another of its threads serves can't be killed any more.
         // The pipe to its stdin is never written: its end tells the rig that we are gone.
         let mut rig = Command::new(program)
             .arg("inside")
             .arg(&dir)
             .args(args)
             .stdin(Stdio::piped())
+            .process_group(0)
             .spawn()
             .doing("starting the rig")?;
         // Held while we wait: `wait` would close it first.
@@ -189,10 +197,20 @@ fn inside(args: &[String]) -> u8 {
         Ok(plan) => plan,
         Err(failure) => return usage(&failure.to_string()),
     };
-    std::thread::spawn(|| {
+    let dir = plan.dir.clone();
+    std::thread::spawn(move || {
         // Ends with the supervisor: nobody would be left to clean up.
         let mut nothing = String::new();
         drop(std::io::stdin().read_line(&mut nothing));
+        image::abort_fuse(&dir);
+        // And then somebody is, when we are gone as well.
+        for left in std::iter::once(dir.clone()).chain(on_tmpfs(&dir)) {
+            let cleaner = std::env::current_exe()
+                .and_then(|program| Command::new(program).arg("clean").arg(left).spawn());
+            if let Err(error) = cleaner {
+                eprintln!("note: nobody cleans up: {error}");
+            }
+        }
         std::process::exit(2);
     });
     match (rig.run)(&plan) {

@@ -67,7 +67,7 @@ pub fn run(plan: &Plan) -> Result<Tally> {
 /// The program that nothing happens to.
 struct Steady {
     child: Child,
-    ear: JoinHandle<Vec<Life>>,
+    ear: JoinHandle<(Vec<Life>, Vec<String>)>,
     enough: std::sync::Arc<AtomicBool>,
 }
 
@@ -83,23 +83,28 @@ impl Steady {
         let over = enough.clone();
         // Ends, and closes the pipe, with the first life after `enough`.
         let ear = std::thread::spawn(move || {
-            let mut lives = Vec::new();
+            let (mut lives, mut wrong) = (Vec::new(), Vec::new());
             for line in BufReader::new(pipe).lines().map_while(|line| line.ok()) {
                 lives.extend(Life::parse(&line));
+                wrong.extend(line.strip_prefix("wrong ").map(str::to_owned));
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
             }
-            lives
+            (lives, wrong)
         });
         Ok(Steady { child, ear, enough })
     }
 
     fn end(mut self, tally: &mut Tally) -> Result<()> {
         self.enough.store(true, Ordering::Relaxed);
-        let lives = self.ear.join().map_err(|_| broken("the thread that listens panicked"))?;
+        let (lives, wrong) =
+            self.ear.join().map_err(|_| broken("the thread that listens panicked"))?;
         let status = self.child.wait().doing("waiting for the steady program")?;
-        if !status.success() {
+        for what in &wrong {
+            tally.wrong(format!("the program that nothing happens to: {what}"));
+        }
+        if !status.success() && wrong.is_empty() {
             tally.wrong(format!("the program that nothing happens to ended with {status}"));
         }
         for life in &lives {
