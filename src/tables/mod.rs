@@ -237,3 +237,6 @@ impl Tables {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
