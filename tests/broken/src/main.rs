@@ -23,7 +23,7 @@ use results::{Found, Results};
 use round::{Round, Subject, number_of};
 
 const USAGE: &str = "broken-builds [--check] [--list] [--table] [--only NAME] [--sample K] [--seed S] \
-                     [--shard I/N] [--results FILE] [--target DIR] [--again] [--mutants LIST]";
+                     [--shard I/N] [--results FILE] [--target DIR] [--again] [--first] [--mutants LIST]";
 
 #[derive(Default)]
 struct Options {
@@ -42,6 +42,8 @@ struct Options {
     target: Option<PathBuf>,
     /// Also what has a result already.
     again: bool,
+    /// Only the layer that should notice, and no other if it does not.
+    first: bool,
     /// Mutants instead of the catalogue.
     mutants: Option<PathBuf>,
 }
@@ -67,6 +69,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--list" => options.list = true,
             "--table" => options.table = true,
             "--again" => options.again = true,
+            "--first" => options.first = true,
             "--only" => options.only.push(value()?),
             "--sample" => options.sample = Some(number(value()?)?),
             "--seed" => options.seed = number(value()?)? as u64,
@@ -183,11 +186,14 @@ fn run_builds(
     results: Results,
 ) -> Result<bool, String> {
     let subjects = catalogue.builds.iter().enumerate();
-    let subjects: Vec<_> = subjects
+    let mut subjects: Vec<_> = subjects
         .map(|(index, build)| subject(catalogue, root, index, build))
         .collect::<Result<_, _>>()?;
     let layer = catalogue.layers.first().ok_or("no layers")?;
-    let prepared = round::prepare(root, &subjects, BTreeMap::new(), &mut asking, layer)?;
+    if options.first {
+        subjects.iter_mut().for_each(|subject| subject.steps.truncate(1));
+    }
+    let prepared = round::prepare(root, &subjects, BTreeMap::new(), &mut asking, layer, "broken")?;
     let number = tree::number(root).map_err(|error| error.to_string())?;
     let mut round = Round::new(number, asking, results, prepared.left_out, options.again);
     let (mut caught, mut survived, mut errors) = (0, 0, 0);
@@ -256,7 +262,7 @@ fn run_mutants(
     });
     let known: BTreeMap<_, _> = known.collect();
     let layer = catalogue.stages.first().ok_or("no stages")?;
-    let prepared = round::prepare(root, &subjects, known, &mut asking, layer)?;
+    let prepared = round::prepare(root, &subjects, known, &mut asking, layer, "mutants")?;
     println!("{:.1} s of CPU to build", asking.build_cpu_s);
     let mut round = Round::new(tree, asking, results, prepared.left_out, options.again);
     // A random order that is always the same: the first so many are a sample.

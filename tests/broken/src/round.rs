@@ -41,13 +41,15 @@ pub(crate) struct Prepared {
     pub(crate) left_out: BTreeMap<u32, String>,
 }
 
-/// Builds the tree at `asking.root` with all subjects in it; what does not compile is left out.
+/// Builds the tree at `asking.root` with all subjects in it; what does not compile is left out. `kind`
+/// says whose build it is, `broken` or `mutants`.
 pub(crate) fn prepare(
     root: &Path,
     subjects: &[Subject<'_>],
     mut left_out: BTreeMap<u32, String>,
     asking: &mut Asking,
     layer: &Layer,
+    kind: &str,
 ) -> Result<Prepared, String> {
     loop {
         let mut changes: BTreeMap<&str, Vec<Change>> = BTreeMap::new();
@@ -78,6 +80,14 @@ pub(crate) fn prepare(
         let head = texts.get("src/lib.rs").map(|text| format!("{}{text}", switch::ALLOW));
         texts.extend(head.map(|text| ("src/lib.rs".to_owned(), text)));
         texts.insert("src/broken.rs".into(), switch::MODULE.into());
+        // Another version: for cargo two copies of one package are the same thing wherever they are, and
+        // a broken artifact must never be taken for a sound one, nor one list's for another's.
+        let manifest =
+            std::fs::read_to_string(root.join("Cargo.toml")).map_err(|it| it.to_string())?;
+        let version = manifest.lines().find(|line| line.starts_with("version = "));
+        let version = version.ok_or("Cargo.toml has no version")?;
+        let other = version.trim_end_matches('"').to_owned() + "-" + kind + "\"";
+        texts.insert("Cargo.toml".into(), manifest.replacen(version, &other, 1));
         tree::copy(root, &asking.root, &texts).map_err(|error| error.to_string())?;
         match asking.program(layer).map_err(|error| error.to_string())? {
             Ok(_) => return Ok(Prepared { left_out }),
