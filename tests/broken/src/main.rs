@@ -265,6 +265,7 @@ fn run_mutants(
     let prepared = round::prepare(root, &subjects, known, &mut asking, layer, "mutants")?;
     println!("{:.1} s of CPU to build", asking.build_cpu_s);
     let mut round = Round::new(tree, asking, results, prepared.left_out, options.again);
+    round.keep_left_out(&subjects).map_err(|error| error.to_string())?;
     // A random order that is always the same: the first so many are a sample.
     subjects.sort_by_cached_key(|subject| number_of(&(options.seed, &subject.name)));
     let (part, parts) = options.shard.unwrap_or((1, 1));

@@ -165,6 +165,24 @@ impl<'a> Round<'a> {
         Ok(found)
     }
 
+    /// Keeps what does not build: the next run need not find it out again.
+    pub(crate) fn keep_left_out(&mut self, subjects: &[Subject<'_>]) -> io::Result<()> {
+        for subject in subjects {
+            let Some(why) = self.left_out.get(&subject.number) else { continue };
+            let found = Found {
+                build: subject.name.clone(),
+                tree: subject.key(self.tree),
+                layer: None,
+                by: why.clone(),
+                more: 0,
+                cpu_s: 0.0,
+                error: true,
+            };
+            self.results.add(found)?;
+        }
+        Ok(())
+    }
+
     fn find(&mut self, subject: &Subject<'a>, tree: u64) -> io::Result<Found> {
         let mut found = Found {
             build: subject.name.clone(),

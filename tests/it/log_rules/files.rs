@@ -96,8 +96,6 @@ fn rule_48_a_reader_takes_no_lock_and_changes_no_byte() {
     disk.kill();
     drop(ledger);
     disk.write_durably("wal/next.tmp", b"half made").unwrap();
-    disk.overwrite(FIRST, 5000, &[1]).unwrap();
-    disk.flip_bit(FIRST, 5000 * 8).unwrap();
     let before = durable(&disk, "");
     // A torn tail, leftovers, segments that are not sealed: seen, and left as they are.
     let (_, groups) = forge::end(&disk, "wal/0000000003.seg");
@@ -105,7 +103,9 @@ fn rule_48_a_reader_takes_no_lock_and_changes_no_byte() {
     disk.overwrite("wal/0000000003.seg", (end.offset + end.padded) as u64, b"OLGR torn").unwrap();
     let torn = durable(&disk, "");
     let (hooked, calls) = Hooked::recording(&disk);
-    let reader = Reader::open_on(hooked, &host);
+    // It comes as far as the torn tail: a reader that refuses earlier leaves it alone for another reason.
+    let reader = Reader::open_on(hooked, &host).unwrap();
+    assert_eq!(reader.orders().count(), 9);
     drop(reader);
     assert!(torn == durable(&disk, "") && torn != before);
     for line in crate::rig::lines(&calls) {
