@@ -1,3 +1,5 @@
+//! The tables without a disk: candidates, the second look, and where keys go.
+
 use super::*;
 use crate::order::{Durability, LedgerId};
 use crate::wal::format::{SECTION_FILTER, SECTION_KEYS};

@@ -91,6 +91,7 @@
 //! |  |  | `all_descriptors_close_on_exec` |
 //! |  |  | `a_low_descriptor_is_raised_and_stays_the_same_file` |
 //! | 48 | reading changes nothing, also beside a writer | `rule_48_a_reader_takes_no_lock_and_changes_no_byte` |
+//! |  |  | `rule_48_a_reader_shows_nothing_that_a_power_cut_can_take_back` |
 //! |  |  | `rule_48_a_reader_works_where_nothing_can_be_synced` |
 //! |  |  | `rule_48_a_reader_is_not_led_astray_by_a_writer_that_is_faster` |
 //! |  |  | `rule_48_groups_that_come_while_a_reader_looks_for_the_end_are_not_damage` |

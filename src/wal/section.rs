@@ -102,7 +102,9 @@ mod tests {
     /// A section with these numbers, at `START` of a file.
     fn section(numbers: u32) -> Section {
         let mut content = Vec::new();
-        (0..numbers).for_each(|number| drop(content.put_u32(number * 3)));
+        for number in 0..numbers {
+            content.put_u32(number * 3);
+        }
         let file = SimDisk::new(1).as_disk().open("section", Open::CreateNew).unwrap();
         let bytes = encode(5, 9, &content);
         assert_eq!(

@@ -1,3 +1,5 @@
+//! Headers and footers: they come back, and nothing that is bent, newer or out of bounds does.
+
 use super::*;
 
 fn segment() -> SegmentHeader {

@@ -1,3 +1,5 @@
+//! One segment from its first record to its footer, and back from there.
+
 use super::*;
 use crate::disk::Open;
 use crate::disk::sim::SimDisk;

@@ -120,7 +120,7 @@ fn rule_22_a_segment_of_another_history_does_not_continue_this_one() {
 #[test]
 fn rule_22_a_sealed_segment_of_its_first_size_is_not_taken_for_the_last_one() {
     let (disk, host) = sim(221);
-    let options = crate::rig::small().segment_bytes(32 * 1024);
+    let options = small().segment_bytes(32 * 1024);
     let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
     let mut number = 0;
     loop {
@@ -174,7 +174,7 @@ fn rule_23_a_group_of_another_segment_or_of_another_ledger_does_not_join() {
 #[test]
 fn rule_24_what_was_cut_is_zeroed_before_anything_is_appended() {
     let (disk, host) = sim(24);
-    let options = crate::rig::small().segment_bytes(64 * 1024);
+    let options = small().segment_bytes(64 * 1024);
     let open = |disk: &SimDisk| options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
     let ledger = open(&disk);
     fill(&ledger, 2);
