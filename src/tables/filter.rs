@@ -79,4 +79,16 @@ mod tests {
             hashes(20_000..40_000).into_iter().filter(|key| may_hold(&bytes, *key)).count();
         assert!(alarms < 600, "{alarms} false alarms in 20,000");
     }
+
+    /// Stored on disk: the bits of a key may never change. Ten bits a key, in lines of 64 bytes.
+    /// The checksum is that of an implementation of its own, in another language.
+    #[test]
+    fn the_mapping_is_the_one_that_old_segments_hold() {
+        let bytes = |count| build(hashes(0..count).into_iter());
+        let sizes: Vec<usize> =
+            [0, 1, 51, 52, 102, 103, 1000].map(|count| bytes(count).len()).into();
+        assert_eq!(sizes, [64, 64, 64, 128, 128, 192, 1280]);
+        assert_eq!(crc32fast::hash(&bytes(1000)), 0x19c3_9d96);
+        assert_eq!(bytes(1).iter().map(|byte| byte.count_ones()).sum::<u32>(), 6, "six probes");
+    }
 }

@@ -75,4 +75,18 @@ mod tests {
         let hasher = KeyHasher::new([7; 16]);
         assert_eq!(hasher.hash(b"web", b"cart-17"), KeyHash(15_883_892_292_257_072_551));
     }
+
+    /// The hasher of the maps: a hash is taken as it is, and other bytes are not lost.
+    #[test]
+    fn a_hash_is_taken_as_it_is() {
+        let hash = |write: &dyn Fn(&mut AsIs)| {
+            let mut hasher = AsIs::default();
+            write(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(&|hasher| hasher.write_u64(0x1234_5678_9abc_def0)), 0x1234_5678_9abc_def0);
+        assert_eq!(hash(&|hasher| hasher.write(&[0x12, 0x34, 0xff])), 0x0012_34ff);
+        // The ninth byte meets the first one again.
+        assert_eq!(hash(&|hasher| hasher.write(&[1, 0, 0, 0, 0, 0, 0, 0, 3])), 2);
+    }
 }

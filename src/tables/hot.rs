@@ -42,3 +42,20 @@ impl Hot {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_share_a_hash_are_all_found_and_sorted() {
+        let mut hot = Hot::default();
+        for (hash, seq) in [(9, 1), (5, 2), (9, 3), (7, 4), (9, 5)] {
+            hot.insert(KeyHash(hash), Seq(seq));
+        }
+        let get = |hash| hot.get(KeyHash(hash)).map(|seq| seq.0).collect::<Vec<_>>();
+        assert_eq!((get(9), get(5), get(6)), (vec![1, 3, 5], vec![2], vec![]));
+        let sorted: Vec<_> = hot.sorted().iter().map(|(hash, seq)| (hash.0, seq.0)).collect();
+        assert_eq!(sorted, [(5, 2), (7, 4), (9, 1), (9, 3), (9, 5)]);
+    }
+}

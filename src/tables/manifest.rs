@@ -75,3 +75,44 @@ impl Manifest {
         disk::replace_file(disk, TABLES_DIR, NAME, &self.encode())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_comes_back_and_a_bent_one_does_not() {
+        let manifest = Manifest { ledger: LedgerId([7; 16]), next_seq: Seq(300), next_group: 41 };
+        let bytes = manifest.encode();
+        assert_eq!(bytes.len(), BYTES);
+        assert_eq!(Manifest::decode(&bytes), Some(manifest));
+        for bit in 0..bytes.len() * 8 {
+            let mut bent = bytes.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Manifest::decode(&bent), None, "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert_eq!(Manifest::decode(&bytes[..length]), None, "{length} bytes");
+        }
+    }
+
+    /// Magic, version and length count even under a checksum that holds.
+    #[test]
+    fn what_another_program_wrote_is_no_manifest() {
+        let close = |mut bytes: Vec<u8>| {
+            let crc = crc32fast::hash(&bytes);
+            bytes.put_u32(crc);
+            bytes
+        };
+        let manifest = Manifest { ledger: LedgerId([7; 16]), next_seq: Seq(300), next_group: 41 };
+        let content = manifest.encode()[..BYTES - 4].to_vec();
+        assert_eq!(Manifest::decode(&close(content.clone())), Some(manifest));
+        for byte in [0, 8] {
+            let mut other = content.clone();
+            other[byte] ^= 2;
+            assert_eq!(Manifest::decode(&close(other)), None, "byte {byte}");
+        }
+        let longer = [content.as_slice(), &[0; 4]].concat();
+        assert_eq!(Manifest::decode(&close(longer)), None);
+    }
+}

@@ -125,3 +125,87 @@ impl Run {
 fn to_u64(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{self, Open};
+    use crate::wal::format::SectionAt;
+    use crate::wal::section;
+
+    const FIRST: u64 = 100;
+
+    /// A run with these hashes, sorted; the seqs count up from the first.
+    fn run(hashes: &[u64]) -> Run {
+        let sorted: Vec<_> =
+            (FIRST..).zip(hashes).map(|(seq, hash)| (KeyHash(*hash), Seq(seq))).collect();
+        let sections = encode(&sorted, Seq(FIRST));
+        let [(SECTION_KEYS, keys), (SECTION_FILTER, filter)] = &sections[..] else {
+            panic!("{sections:?}")
+        };
+        let file = SimDisk::new(1).as_disk().open("run", Open::CreateNew).unwrap();
+        disk::write_all_at(&*file, &section::encode(7, SECTION_KEYS, keys), 4096).unwrap();
+        let at = SectionAt { kind: SECTION_KEYS, offset: 4096, content_bytes: keys.len() as u64 };
+        let keys = Section { file, nonce: 7, at };
+        Run { keys, filter: filter.clone(), first_seq: Seq(FIRST) }
+    }
+
+    fn get(run: &Run, hash: u64) -> Vec<u64> {
+        let mut seqs: Vec<_> = run.get(KeyHash(hash)).unwrap().iter().map(|seq| seq.0).collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    /// The first and the last of each block, and some in between.
+    fn is_asked(seq: u64) -> bool {
+        [0, 1, 100, 340].contains(&((seq - FIRST) % 341))
+    }
+
+    /// Sizes around those of one, two and many blocks; hashes that are spread evenly, and hashes of which
+    /// all are at one end, so that the first guess is as wrong as it can be.
+    #[test]
+    fn every_hash_is_found_in_whatever_block_it_is_and_no_other_is() {
+        for count in [0u64, 1, 2, 341, 342, 683, 1100] {
+            let step = u64::MAX / (count + 1);
+            for spread in [
+                (1..=count).map(|n| n * step).collect::<Vec<_>>(),
+                (1..=count).map(|n| n * 3).collect(),
+                (1..=count).rev().map(|n| u64::MAX - n * 3).collect(),
+            ] {
+                let run = run(&spread);
+                for (seq, hash) in (FIRST..).zip(&spread).filter(|(seq, _)| is_asked(*seq)) {
+                    assert!(run.may_hold(KeyHash(*hash)));
+                    assert_eq!(get(&run, *hash), [seq], "{count} hashes, {hash}");
+                    assert_eq!(get(&run, hash - 1), [0u64; 0]);
+                    assert_eq!(get(&run, hash + 1), [0u64; 0]);
+                }
+                assert_eq!((get(&run, 0), get(&run, u64::MAX)), (Vec::new(), Vec::new()));
+            }
+        }
+    }
+
+    /// Two keys may share a hash, and the border between two blocks may fall between them.
+    #[test]
+    fn equal_hashes_are_found_on_both_sides_of_a_border() {
+        for before in 338..=342u64 {
+            for equal in 1..=4u64 {
+                let hashes: Vec<u64> = (1..=before)
+                    .chain(std::iter::repeat_n(1 << 40, usize::try_from(equal).unwrap()))
+                    .chain((1..=700).map(|n| (1 << 41) + n))
+                    .collect();
+                let expected: Vec<u64> = (FIRST + before..FIRST + before + equal).collect();
+                assert_eq!(get(&run(&hashes), 1 << 40), expected, "{equal} behind {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_block_is_an_error_and_never_an_absence() {
+        let hashes: Vec<u64> = (1..=700).collect();
+        let run = run(&hashes);
+        run.keys.file.write_at(&[0xff], 4096 + 4096 + 5).unwrap();
+        assert_eq!(get(&run, 300), [FIRST + 299], "another block");
+        assert!(matches!(run.get(KeyHash(400)), Err(SectionError::Damaged { block: 1, .. })));
+    }
+}

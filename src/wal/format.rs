@@ -494,3 +494,6 @@ pub(crate) fn section_block_crc(nonce: u64, kind: u32, block: u64, content: &[u8
     crc.update(content);
     crc.finalize()
 }
+
+#[cfg(test)]
+mod tests;

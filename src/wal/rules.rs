@@ -51,6 +51,7 @@
 //! | 21 | each group links to the one before | `rule_21_a_group_that_does_not_link_to_the_one_before_is_not_part_of_the_log` |
 //! | 22 | also across segments | `rule_22_a_missing_segment_is_noticed_wherever_it_was` |
 //! |  |  | `rule_22_a_sealed_segment_of_its_first_size_is_not_taken_for_the_last_one` |
+//! |  |  | `rule_22_a_segment_of_another_history_does_not_continue_this_one` |
 //! | 23 | nothing old joins again | `rule_23_a_group_of_another_segment_or_of_another_ledger_does_not_join` |
 //! | 24 | zeros behind the cut before the first append | `rule_24_what_was_cut_is_zeroed_before_anything_is_appended` |
 //! | 25 | a file says whose it is | `rule_25_a_segment_of_another_ledger_with_another_number_or_a_bent_header_is_refused` |
@@ -105,6 +106,7 @@
 //! |  |  | `all_descriptors_close_on_exec` |
 //! |  |  | `a_low_descriptor_is_raised_and_stays_the_same_file` |
 //! | 48 | reading changes nothing, also beside a writer | `rule_48_a_reader_takes_no_lock_and_changes_no_byte` |
+//! |  |  | `rule_48_a_reader_shows_nothing_that_a_power_cut_can_take_back` |
 //! |  |  | `rule_48_a_reader_works_where_nothing_can_be_synced` |
 //! |  |  | `rule_48_a_reader_is_not_led_astray_by_a_writer_that_is_faster` |
 //! |  |  | `rule_48_groups_that_come_while_a_reader_looks_for_the_end_are_not_damage` |

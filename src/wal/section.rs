@@ -90,3 +90,79 @@ impl Section {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{self, Open};
+
+    const START: u64 = 8192;
+
+    /// A section with these numbers, at `START` of a file.
+    fn section(numbers: u32) -> Section {
+        let mut content = Vec::new();
+        for number in 0..numbers {
+            content.put_u32(number * 3);
+        }
+        let file = SimDisk::new(1).as_disk().open("section", Open::CreateNew).unwrap();
+        let bytes = encode(5, 9, &content);
+        assert_eq!(
+            bytes.len() as u64,
+            content.len().div_ceil(SECTION_BLOCK_CONTENT) as u64 * BLOCK_BYTES
+        );
+        disk::write_all_at(&*file, &bytes, START).unwrap();
+        let at = SectionAt { kind: 9, offset: START, content_bytes: content.len() as u64 };
+        Section { file, nonce: 5, at }
+    }
+
+    #[test]
+    fn what_was_put_in_comes_out_over_one_block_and_many() {
+        for numbers in [0u32, 1, 1022, 1023, 1024, 2046, 2047, 5000] {
+            let section = section(numbers);
+            let bytes = u64::from(numbers) * 4;
+            assert_eq!(section.content(bytes).unwrap().len() as u64, bytes);
+            for number in 0..numbers {
+                assert_eq!(section.u32_at(u64::from(number)).unwrap(), number * 3);
+            }
+            assert!(section.u32_at(u64::from(numbers)).is_err(), "there is no number {numbers}");
+            assert!(bytes == 0 || section.content(bytes - 1).is_err(), "more than was allowed");
+        }
+    }
+
+    #[test]
+    fn a_block_holds_only_in_its_place() {
+        let damaged = |section: &Section, index: u64| {
+            let block = index / 1023;
+            match section.u32_at(index) {
+                Err(SectionError::Damaged { kind, block: found, offset }) => {
+                    assert_eq!((kind, found), (section.at.kind, block));
+                    assert!(offset >= section.at.offset);
+                    true
+                }
+                other => other.map(|_| false).unwrap(),
+            }
+        };
+        let sound = section(3000);
+        assert!(!damaged(&sound, 2000));
+        for other in [
+            Section { nonce: 6, ..sound.clone() },
+            Section { at: SectionAt { kind: 8, ..sound.at }, ..sound.clone() },
+            Section { at: SectionAt { offset: START + BLOCK_BYTES, ..sound.at }, ..sound.clone() },
+        ] {
+            assert!(damaged(&other, 5) && damaged(&other, 2000));
+        }
+        for byte in [START + 5, START + BLOCK_BYTES - 1, START + BLOCK_BYTES + 4000] {
+            let bent = section(3000);
+            let mut old = [0];
+            read_up_to(&*bent.file, &mut old, byte).unwrap();
+            bent.file.write_at(&[old[0] ^ 4], byte).unwrap();
+            let block = (byte - START) / BLOCK_BYTES;
+            assert!(damaged(&bent, block * 1023));
+            assert!(!damaged(&bent, (1 - block) * 1023), "the other block is sound");
+        }
+        let cut = section(3000);
+        cut.file.set_bytes(START + BLOCK_BYTES + 100).unwrap();
+        assert!(!damaged(&cut, 0) && damaged(&cut, 1023) && damaged(&cut, 2999));
+    }
+}

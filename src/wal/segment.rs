@@ -259,3 +259,6 @@ pub(crate) fn tail(
     bytes.extend(footer.encode());
     Tail { start, bytes, footer }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,8 @@ use order_ledger::{ErrorKind, How};
 
 use super::forge::{self, GROUPS_START, Record, append, close_block, groups, u64_at};
 use crate::rig::{
-    all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, settle, sim, tear,
+    Hooked, all_orders, copy, durable, fill, fill_and_kill, kind, large, open, order, settle, sim,
+    small, tear,
 };
 
 const FIRST: &str = "wal/0000000001.seg";
@@ -25,7 +26,11 @@ fn rule_19_and_20_a_length_that_no_group_can_have_is_a_torn_tail_and_allocates_n
         let crc = crc32fast::hash(&group[..60]);
         group[60..64].copy_from_slice(&crc.to_le_bytes());
         copy.overwrite(FIRST, end, &group).unwrap();
-        let ledger = open(&copy, &host).unwrap();
+        let (hooked, calls) = Hooked::recording(&copy);
+        let ledger = small().open_simulated(hooked, host.as_host()).unwrap();
+        // The length is not believed: no buffer was made for it.
+        let largest = calls.lock().unwrap().iter().map(|call| call.bytes).max().unwrap();
+        assert!(largest <= 1024 * 1024, "{body_bytes}: a buffer of {largest} bytes");
         assert!(ledger.recovery_report().torn_bytes > 0);
         assert_eq!(all_orders(&ledger).unwrap().len(), 3);
     }
@@ -82,12 +87,40 @@ fn rule_22_a_missing_segment_is_noticed_wherever_it_was() {
     }
 }
 
+/// Two histories from one beginning: the same ledger, numbers and seqs, so that only the link tells that
+/// the second segment of one does not continue the first of the other.
+#[test]
+fn rule_22_a_segment_of_another_history_does_not_continue_this_one() {
+    let (disk, host) = sim(222);
+    let ledger = open(&disk, &host).unwrap();
+    fill(&ledger, 1);
+    ledger.close().unwrap();
+    let beginning = disk.snapshot();
+    let history = |first: u64| {
+        disk.restore(&beginning);
+        let ledger = open(&disk, &host).unwrap();
+        for number in first..first + 5 {
+            ledger.submit(&large(number, 3000)).unwrap();
+            ledger.tick();
+        }
+        ledger.close().unwrap();
+        disk.read_durable(SECOND).unwrap()
+    };
+    let (other, own) = (history(100), history(200));
+    // Number, first seq and first group are the same.
+    assert_eq!((&other[32..40], &other[48..64]), (&own[32..40], &own[48..64]));
+    disk.overwrite(SECOND, 0, &other).unwrap();
+    drop(disk.remove_durably("derived/tables/MANIFEST"));
+    let ErrorKind::Corrupt(damage) = kind(open(&disk, &host)) else { panic!() };
+    assert!(damage.what.contains("does not continue"), "{damage}");
+}
+
 /// The groups end early, because a large order did not fit, and the sections then fill the file to
 /// exactly its first size: the size alone does not tell that the segment is sealed.
 #[test]
 fn rule_22_a_sealed_segment_of_its_first_size_is_not_taken_for_the_last_one() {
     let (disk, host) = sim(221);
-    let options = crate::rig::small().segment_bytes(32 * 1024);
+    let options = small().segment_bytes(32 * 1024);
     let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
     let mut number = 0;
     loop {
@@ -141,7 +174,7 @@ fn rule_23_a_group_of_another_segment_or_of_another_ledger_does_not_join() {
 #[test]
 fn rule_24_what_was_cut_is_zeroed_before_anything_is_appended() {
     let (disk, host) = sim(24);
-    let options = crate::rig::small().segment_bytes(64 * 1024);
+    let options = small().segment_bytes(64 * 1024);
     let open = |disk: &SimDisk| options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
     let ledger = open(&disk);
     fill(&ledger, 2);

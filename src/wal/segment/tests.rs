@@ -1,0 +1,98 @@
+//! One segment from its first record to its footer, and back from there.
+
+use super::*;
+use crate::disk::Open;
+use crate::disk::sim::SimDisk;
+use crate::order::{Durability, LedgerId, Timestamp};
+
+fn header() -> SegmentHeader {
+    SegmentHeader {
+        durability: Durability::Durable,
+        ledger: LedgerId([9; 16]),
+        number: 3,
+        nonce: 5,
+        first_seq: Seq(70),
+        first_group: 11,
+        file_bytes: 64 * 1024,
+        created_at: Timestamp::from_unix_ns(5),
+        link: 77,
+        group_align: 8,
+    }
+}
+
+/// A segment with three records, and where its groups end.
+fn segment() -> (SimDisk, Segment, Position) {
+    let disk = SimDisk::new(1);
+    let file = disk.as_disk().open("segment", Open::CreateNew).unwrap();
+    file.set_bytes(header().file_bytes).unwrap();
+    let segment = Segment::open(header(), 44, file, OpenIndex::default());
+    segment.add_records([(4160, 2), (4200, 1)].into_iter());
+    segment.add_records([(4300, 2)].into_iter());
+    let mut end = Position::start(&header(), 44, Timestamp::from_unix_ns(9));
+    (end.offset, end.next_seq, end.next_group) = (4400, Seq(73), 13);
+    (disk, segment, end)
+}
+
+fn offsets(segment: &Segment) -> Vec<Option<u64>> {
+    (69..75).map(|seq| segment.offset_of(Seq(seq)).unwrap()).collect()
+}
+
+const OFFSETS: [Option<u64>; 6] = [None, Some(4160), Some(4200), Some(4300), None, None];
+
+#[test]
+fn records_are_where_they_were_before_and_after_sealing() {
+    let (disk, segment, end) = segment();
+    assert_eq!(segment.path(), "wal/0000000003.seg");
+    assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
+    assert!(segment.footer().is_none() && segment.section(SECTION_OFFSETS).is_none());
+    segment.seal(&end, &[(2, vec![1, 2, 3])]).unwrap();
+    // The groups, a block of offsets, one of the other section, the footer.
+    assert_eq!(segment.file.bytes().unwrap(), 8192 + 3 * BLOCK_BYTES);
+    assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
+    assert_eq!(segment.section(2).unwrap().content(10).unwrap(), [1, 2, 3]);
+    assert!(segment.section(3).is_none());
+    let footer = segment.footer().unwrap();
+    assert_eq!((footer.next_seq, footer.next_group, footer.groups_end), (Seq(73), 13, 4400));
+
+    // A sealed segment gets no more records, and is not sealed twice.
+    segment.add_records([(4400, 1)].into_iter());
+    segment.seal(&end, &[]).unwrap();
+    assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
+
+    // As the next open finds it.
+    let file = disk.as_disk().open("segment", Open::Read).unwrap();
+    let again = Segment::sealed(header(), 44, file, (*footer).clone()).unwrap();
+    assert_eq!(offsets(&again), OFFSETS);
+}
+
+#[test]
+fn a_footer_that_does_not_fit_its_segment_is_none() {
+    let (_, segment, end) = segment();
+    segment.seal(&end, &[]).unwrap();
+    let footer = (*segment.footer().unwrap()).clone();
+    for other in [
+        Footer { next_seq: Seq(74), ..footer.clone() },
+        Footer { next_seq: Seq(72), ..footer.clone() },
+        Footer { next_seq: Seq(69), ..footer.clone() },
+        Footer { sections: Vec::new(), ..footer.clone() },
+    ] {
+        let file = Arc::clone(&segment.file);
+        assert!(Segment::sealed(header(), 44, file, other).is_none());
+    }
+}
+
+#[test]
+fn offsets_that_were_found_again_replace_those_on_disk() {
+    let (_, segment, end) = segment();
+    let mut found = OpenIndex::default();
+    [(4160, 2), (4208, 1), (4300, 2)].into_iter().for_each(|(at, kind)| found.add_record(at, kind));
+    // No effect on an open segment: its offsets are in memory already.
+    segment.reindex(found.clone());
+    assert_eq!(offsets(&segment), OFFSETS);
+    segment.seal(&end, &[]).unwrap();
+    segment.file.write_at(&[0xff; 8], 8192).unwrap();
+    assert!(matches!(segment.offset_of(Seq(71)), Err(SectionError::Damaged { .. })));
+    segment.reindex(found);
+    assert_eq!(offsets(&segment), [None, Some(4160), Some(4208), Some(4300), None, None]);
+    assert!(segment.footer().is_some(), "it stays sealed");
+}
