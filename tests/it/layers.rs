@@ -48,17 +48,28 @@ pub(crate) fn is_part() -> bool {
 /// Which cases of a fixed matrix this process runs, of those that its depth asks for.
 pub(crate) fn is_mine(case: u64) -> bool {
     // Read once: it is asked for every case of millions.
-    static SHARD: std::sync::LazyLock<(u64, u64)> = std::sync::LazyLock::new(|| {
-        let Ok(text) = std::env::var("ORDER_LEDGER_SHARD") else { return (0, 1) };
-        let parsed = text.split_once('/').and_then(|(index, count)| {
-            let (index, count): (u64, u64) = (index.parse().ok()?, count.parse().ok()?);
-            (1..=count).contains(&index).then(|| (index - 1, count))
-        });
-        parsed.unwrap_or_else(|| panic!("ORDER_LEDGER_SHARD={text}"))
-    });
+    static SHARD: std::sync::LazyLock<(u64, u64)> = std::sync::LazyLock::new(shard);
     // Mixed, so that no shard gets all the cheap ones of a matrix with a period.
     let (index, count) = *SHARD;
     crate::rig::Random::new(case).below(count) == index
+}
+
+/// Which part this process runs, counted from 0, and of how many.
+fn shard() -> (u64, u64) {
+    let Ok(text) = std::env::var("ORDER_LEDGER_SHARD") else { return (0, 1) };
+    let parsed = text.split_once('/').and_then(|(index, count)| {
+        let (index, count): (u64, u64) = (index.parse().ok()?, count.parse().ok()?);
+        (1..=count).contains(&index).then(|| (index - 1, count))
+    });
+    parsed.unwrap_or_else(|| panic!("ORDER_LEDGER_SHARD={text}"))
+}
+
+/// The line that the release run adds up: integers add, names that end in `_max` take the largest.
+#[expect(clippy::print_stdout, reason = "the figures are the result")]
+pub(crate) fn print_result<'a>(layer: &str, counts: impl IntoIterator<Item = (&'a str, u64)>) {
+    let fields = counts.into_iter().map(|(name, count)| format!(",\"{name}\":{count}"));
+    // On a line of its own, whatever the harness has begun.
+    println!("\nRESULT {{\"layer\":\"{layer}\"{}}}", fields.collect::<String>());
 }
 
 /// Says what went wrong, and how to see it again.
@@ -93,12 +104,9 @@ impl Counts {
         self.0.iter().map(|(name, count)| (name.as_str(), *count))
     }
 
-    /// The line that the release script adds up. Names with a space or a slash are for people only.
-    #[expect(clippy::print_stdout, reason = "the figures are the result")]
+    /// The line that the release run adds up. Names with a space or a slash are for people only.
     pub(crate) fn print_result(&self, layer: &str) {
-        let fields = self.iter().filter(|(name, _)| !name.contains([' ', '/']));
-        let fields: String = fields.map(|(name, count)| format!(",\"{name}\":{count}")).collect();
-        println!("RESULT {{\"layer\":\"{layer}\"{fields}}}");
+        print_result(layer, self.iter().filter(|(name, _)| !name.contains([' ', '/'])));
     }
 }
 

@@ -15,17 +15,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::layers::{number, print_result};
+
 /// Seeds of a piece. A scheduler learns from the schedules before how long one is, so that a seed's
 /// schedule is the same again only together with those before it in its piece.
 pub(crate) const PIECE: u64 = 64;
 
 /// Figures of a run, by name, in the order in which they are printed.
 pub(crate) type Figures = Vec<(&'static str, u64)>;
-
-fn variable(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
-}
 
 /// Runs the pieces of `count` seeds, or of as many as the environment asks for, and prints the line that a
 /// release adds up. `again` is the rest of the command for a piece that failed.
@@ -37,8 +34,8 @@ pub(crate) fn run(
     again: &str,
     piece: impl Fn(Range<u64>) -> Figures + Sync,
 ) -> Figures {
-    let first = variable("ORDER_LEDGER_SEED_FIRST").unwrap_or(0) / PIECE * PIECE;
-    let count = variable("ORDER_LEDGER_SEEDS").unwrap_or(count).next_multiple_of(PIECE);
+    let first = number("ORDER_LEDGER_SEED_FIRST").unwrap_or(0) / PIECE * PIECE;
+    let count = number("ORDER_LEDGER_SEEDS").unwrap_or(count).next_multiple_of(PIECE);
     let (next, failed) = (AtomicU64::new(first), AtomicU64::new(0));
     let total: Mutex<Figures> = Mutex::default();
     let began = Instant::now();
@@ -68,13 +65,8 @@ pub(crate) fn run(
         }
     });
     let (total, failed) = (total.into_inner().unwrap(), failed.into_inner());
-    let figures: String =
-        total.iter().map(|(name, count)| format!(",\"{name}\":{count}")).collect();
-    println!(
-        "\nRESULT {{\"layer\":\"{layer}\",\"seeds\":{count}{figures},\"violations\":{failed},\
-         \"seconds_max\":{}}}",
-        began.elapsed().as_secs()
-    );
+    let own = [("violations", failed), ("seconds_max", began.elapsed().as_secs())];
+    print_result(layer, [("seeds", count)].into_iter().chain(total.iter().copied()).chain(own));
     assert_eq!(failed, 0, "a piece failed, see above");
     total
 }

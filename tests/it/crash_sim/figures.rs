@@ -57,15 +57,6 @@ figures! {
 }
 
 impl Figures {
-    pub(super) fn result(&self, violations: u64) -> String {
-        let counts: Vec<_> =
-            self.named().iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-        format!(
-            "RESULT {{\"layer\":\"random-histories\",{},\"violations\":{violations}}}",
-            counts.join(",")
-        )
-    }
-
     pub(super) fn assert_that_something_of_each_kind_happened(&self) {
         for (name, value) in self.named() {
             assert!(value > 0, "{name} is 0: this kind of thing never happened");

@@ -34,6 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 
+use crate::layers::{number, print_result};
 use figures::Figures;
 use history::{Mount, honest};
 use plan::Plan;
@@ -43,13 +44,12 @@ const SEEDS: u64 = 4_000;
 
 #[test]
 fn whatever_was_acknowledged_is_there_once_after_any_crash() {
-    let variable = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let one = variable("ORDER_LEDGER_SEED");
+    let one = number("ORDER_LEDGER_SEED");
     let seeds = match one {
         Some(seed) => seed..seed + 1,
         None => {
-            let first = variable("ORDER_LEDGER_SEED_FIRST").unwrap_or(0);
-            first..first + variable("ORDER_LEDGER_SEEDS").unwrap_or(SEEDS)
+            let first = number("ORDER_LEDGER_SEED_FIRST").unwrap_or(0);
+            first..first + number("ORDER_LEDGER_SEEDS").unwrap_or(SEEDS)
         }
     };
     let started = std::time::Instant::now();
@@ -83,7 +83,8 @@ fn whatever_was_acknowledged_is_there_once_after_any_crash() {
     let failed = failed.load(Ordering::Relaxed);
     let total = total.into_inner().unwrap();
     println!("in {:.1} s", started.elapsed().as_secs_f64());
-    println!("{}", total.result(u64::from(failed)));
+    let violations = [("violations", u64::from(failed))];
+    print_result("L2", total.named().into_iter().chain(violations));
     assert!(!failed, "a seed failed, see above");
     if seeds.end - seeds.start >= SEEDS {
         total.assert_that_something_of_each_kind_happened();

@@ -27,6 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::layers::{is_mine, number, print_result};
 use images::Limits;
 use scenario::{Kind, OPS_MAX, Scenario};
 
@@ -69,53 +70,35 @@ impl Figures {
         self.units_max = self.units_max.max(other.units_max);
     }
 
-    fn result(&self, violations: u64) -> String {
-        format!(
-            "RESULT {{\"layer\":\"exhaustive\",\"scenarios\":{},\"moments\":{},\
-             \"moments_distinct\":{},\"moments_complete\":{},\"images\":{},\"distinct\":{},\"kills\":{},\
-             \"cuts_in_recovery\":{},\"opens\":{},\"torn\":{},\"torn_tails\":{},\"units_max\":{},\
-             \"violations\":{violations}}}",
-            self.scenarios,
-            self.moments,
-            self.moments_distinct,
-            self.moments_complete,
-            self.images,
-            self.distinct,
-            self.kills,
-            self.cuts_in_recovery,
-            self.opens,
-            self.torn,
-            self.torn_tails,
-            self.units_max,
-        )
+    fn named(&self) -> [(&'static str, u64); 12] {
+        [
+            ("scenarios", self.scenarios),
+            ("moments", self.moments),
+            ("moments_distinct", self.moments_distinct),
+            ("moments_complete", self.moments_complete),
+            ("images", self.images),
+            ("distinct", self.distinct),
+            ("kills", self.kills),
+            ("cuts_in_recovery", self.cuts_in_recovery),
+            ("opens", self.opens),
+            ("torn", self.torn),
+            ("torn_tails", self.torn_tails),
+            ("units_max", self.units_max),
+        ]
     }
-}
-
-fn variable(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
-}
-
-/// Part `i` of `n`, as `i/n`; `i` counts from 1.
-fn shard() -> (u64, u64) {
-    let Ok(text) = std::env::var("ORDER_LEDGER_SHARD") else { return (1, 1) };
-    let (part, parts) = text.split_once('/').expect("ORDER_LEDGER_SHARD is i/n");
-    let (part, parts) = (part.parse().unwrap(), parts.parse().unwrap());
-    assert!((1..=parts).contains(&part), "ORDER_LEDGER_SHARD is i/n with i from 1 to n");
-    (part, parts)
 }
 
 #[test]
 fn whatever_was_acknowledged_in_a_short_history_is_there_once_after_every_crash() {
-    let ops_max = u32::try_from(variable("ORDER_LEDGER_OPS_MAX", 2)).unwrap().min(OPS_MAX);
+    let ops_max = u32::try_from(number("ORDER_LEDGER_OPS_MAX").unwrap_or(2)).unwrap().min(OPS_MAX);
     let limits = Limits {
-        subsets: variable("ORDER_LEDGER_SUBSETS", 8),
-        depth: usize::try_from(variable("ORDER_LEDGER_DEPTH", 1)).unwrap(),
-        deep_one_in: u128::from(variable("ORDER_LEDGER_DEEP_ONE_IN", 16)),
+        subsets: number("ORDER_LEDGER_SUBSETS").unwrap_or(8),
+        depth: usize::try_from(number("ORDER_LEDGER_DEPTH").unwrap_or(1)).unwrap(),
+        deep_one_in: u128::from(number("ORDER_LEDGER_DEEP_ONE_IN").unwrap_or(16)),
     };
-    let (part, parts) = shard();
-    let numbers = match std::env::var("ORDER_LEDGER_SCENARIO") {
-        Ok(number) => vec![number.parse().unwrap()],
-        Err(_) => (0..Scenario::count(ops_max)).filter(|n| n % parts == part - 1).collect(),
+    let numbers = match number("ORDER_LEDGER_SCENARIO") {
+        Some(number) => vec![number],
+        None => (0..Scenario::count(ops_max)).filter(|number| is_mine(*number)).collect(),
     };
     let started = std::time::Instant::now();
     let bases = [Kind::New, Kind::NearlyFull, Kind::Padded].map(|kind| (kind, kind.base()));
@@ -152,7 +135,7 @@ fn whatever_was_acknowledged_in_a_short_history_is_there_once_after_every_crash(
     let violations = u64::from(failed.load(Ordering::Relaxed));
     let total = total.into_inner().unwrap();
     println!("in {:.1} s", started.elapsed().as_secs_f64());
-    println!("{}", total.result(violations));
+    print_result("L1", total.named().into_iter().chain([("violations", violations)]));
     assert_eq!(violations, 0, "a scenario failed, see above");
     // A walk that loses and tears nothing proves nothing.
     if numbers.len() >= 30 {
