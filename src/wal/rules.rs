@@ -27,6 +27,7 @@
 //! | 13 | the tail is read past the page cache | `rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows` |
 //! | 14 | errors of every call | `rules_14_and_15_every_call_may_fail_in_every_way_once_or_for_ever` |
 //! |  |  | `what_callers_were_told_holds_whatever_call_fails_in_whatever_way` |
+//! |  |  | `rule_14_no_descriptor_left_refuses_and_poisons_nothing` |
 //! | 15 | a full disk refuses early and needs no repair | `rule_15_a_full_disk_refuses_before_a_byte_is_written_and_goes_on_by_itself` |
 //! |  |  | `rule_15_a_disk_that_was_full_for_one_large_order_is_not_full_for_ever` |
 //! |  |  | `rule_15_the_reserve_is_kept_for_orders_that_exist` |
@@ -103,6 +104,8 @@
 //! | 47 | no writing after a fork; descriptors | `rule_47_a_forked_child_does_not_write` |
 //! |  |  | `all_descriptors_close_on_exec` |
 //! |  |  | `a_low_descriptor_is_raised_and_stays_the_same_file` |
+//! |  |  | `rule_47_a_ledger_of_many_segments_holds_few_descriptors` |
+//! |  |  | `rule_47_a_process_with_few_descriptors_has_a_ledger_of_any_size` |
 //! | 48 | reading changes nothing, also beside a writer | `rule_48_a_reader_takes_no_lock_and_changes_no_byte` |
 //! |  |  | `rule_48_a_reader_works_where_nothing_can_be_synced` |
 //! |  |  | `rule_48_a_reader_is_not_led_astray_by_a_writer_that_is_faster` |
