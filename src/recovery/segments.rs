@@ -93,7 +93,13 @@ pub(crate) fn find(
             link: next.header.link,
         };
         let (path, header) = (segment_path(candidate.number), candidate.header.clone());
-        match read_footer(&candidate)? {
+        // The footer says again what the groups say, and the next segment where they end: so one that
+        // can't be read is no more than one that is damaged. The groups are read strictly.
+        let (footer, unread) = match read_footer(&candidate) {
+            Err(error) if matches!(error.kind(), ErrorKind::Io { .. }) => (None, Some(error)),
+            other => (other?, None),
+        };
+        match footer {
             Some(footer) => {
                 let reached = Successor {
                     first_seq: footer.next_seq,
@@ -116,11 +122,16 @@ pub(crate) fn find(
                 })?));
             }
             None => {
+                let mut candidate = candidate;
+                if unread.is_some() {
+                    candidate.bytes = candidate.bytes.saturating_sub(BLOCK_BYTES);
+                }
                 let (segment, keys, end) = scan_segment(tables, mode, candidate, last_at)?;
                 if let Decision::Rot { durable_next } =
                     decide(&end, Some(successor), header.durability)
                 {
-                    return Err(rot(&path, &header, &end, durable_next));
+                    // Not a footer, then, but groups that can't be read.
+                    return Err(unread.unwrap_or_else(|| rot(&path, &header, &end, durable_next)));
                 }
                 last_at = end.position.last_at;
                 hot.push((header.number, keys));

@@ -36,6 +36,8 @@
 //! | 16 | a read error is never the end of the log | `rule_16_what_cannot_be_read_is_an_error_and_never_the_end_of_the_log` |
 //! |  |  | `rule_16_a_table_that_cant_be_read_is_rebuilt_from_the_groups` |
 //! |  |  | `rule_16_a_table_that_goes_bad_while_the_ledger_is_open_is_rebuilt_too` |
+//! |  |  | `rule_16_a_footer_that_cant_be_read_is_made_again_from_the_groups` |
+//! |  |  | `rule_16_a_last_block_that_holds_groups_and_cant_be_read_is_no_end` |
 //! |  |  | `a_sector_that_cant_be_read_hides_no_order_in_front_of_it` |
 //! | 17 | a panic poisons and wakes | `rule_17_a_panic_while_a_group_is_written_poisons_and_wakes_everyone` |
 //! |  |  | `rule_17_a_panic_while_the_last_group_is_sealed_poisons_and_nobody_waits_for_ever` |
