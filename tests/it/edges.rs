@@ -630,3 +630,23 @@ fn rule_16_a_last_block_that_holds_groups_and_cant_be_read_is_no_end() {
     assert!(matches!(kind(crate::rig::read(&disk)), ErrorKind::Io { .. }));
     assert_eq!(durable(&disk, "wal"), before);
 }
+
+// Cause: whatever had the name of a file was opened. Effect: a pipe there kept `open` waiting for ever.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what somebody else does to the directory")]
+fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
+    for name in ["LOCK", "LEDGER", "wal/0000000001.seg"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders.ledger");
+        let options = Options::new().segment_bytes(1 << 20);
+        options.open(&path).unwrap().close().unwrap();
+        std::fs::rename(path.join(name), dir.path().join("aside")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path.join(name)).status().unwrap();
+        assert!(made.success());
+        let (sender, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(options.open(&path).map(drop)));
+        let error = answer.recv_timeout(Duration::from_secs(60)).expect(name).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{name}: {error}");
+        assert!(error.to_string().contains("no file"), "{name}: {error}");
+    }
+}
