@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex};
 use super::lead::Unwinding;
 use super::round::Round;
 use super::{Committer, Core, Settings};
-use crate::disk::{Open, is_full, is_missing};
+use crate::disk::{Open, is_full, is_missing, is_out_of_descriptors};
 use crate::tables::manifest::Manifest;
 use crate::wal::writer::{Closed, Writer};
 
@@ -175,20 +175,20 @@ impl Committer {
         core.closed.retain(|closed| !self.seal(closed));
     }
 
-    /// Seals one segment. Answers false when it has to be tried again: the disk is full. Its keys then
-    /// stay in memory, and after a crash the next open seals it.
+    /// Seals one segment. Answers false when it has to be tried again: the disk is full, or no
+    /// descriptor is left to open it. Its keys then stay in memory, and after a crash the next open seals it.
     fn seal(&self, closed: &Closed) -> bool {
         let header = &closed.segment.header;
         let Some(sections) = self.lookup.tables.sections(header.number, header.first_seq) else {
             // The upkeep and the leader met at the same segment; the other one was first.
             return true;
         };
-        match closed.segment.seal(&*self.disk, &closed.end, &sections) {
+        match closed.segment.seal(&self.lookup.log.files, &closed.end, &sections) {
             Ok(()) => {
                 self.lookup.tables.sealed(&closed.segment);
                 true
             }
-            Err(error) if is_full(&error) => false,
+            Err(error) if is_full(&error) || is_out_of_descriptors(&error) => false,
             Err(error) => {
                 self.poison(format!("sealing {}: {error}", closed.segment.path()));
                 false

@@ -1,5 +1,6 @@
 //! The edge: the only place that touches files, the clock, sleep and randomness.
 //!
+//! - `by_path`: many files through few descriptors, on any disk
 //! - `os`: the real thing
 //! - `sim` (feature `sim`): a disk and a clock in memory that forget, tear, reorder and fail
 //!
@@ -16,8 +17,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::error::{Error, ErrorKind};
 
+pub(crate) mod by_path;
 pub(crate) mod os;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -277,6 +281,12 @@ pub(crate) fn read_file(disk: &dyn Disk, path: &str, bytes_max: usize) -> io::Re
 /// Whether the disk said that it is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether a call was refused because the process, or the system, has no descriptor left. It has done
+/// nothing then.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Whether there is nothing under that path.

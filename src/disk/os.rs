@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Advice, AtFlags, CWD, Dir, Mode, OFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{Disk, DiskFile, DiskLock, Host, Open};
@@ -72,6 +72,17 @@ impl OsDisk {
         OsDisk::open_dir(&path)
     }
 
+    /// Opens a file, and nothing else that may have its name: a pipe would keep the caller waiting for
+    /// its other end.
+    fn open_file(&self, path: &str, flags: OFlags) -> io::Result<File> {
+        let fd = self.open_at(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
+            FileType::RegularFile => Ok(fd.into()),
+            FileType::Directory => Err(io::ErrorKind::IsADirectory.into()),
+            _ => Err(io::Error::other("it is a pipe or a device, and no file")),
+        }
+    }
+
     fn open_at(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { "." } else { path };
         let flags = flags | OFlags::CLOEXEC;
@@ -102,7 +113,7 @@ impl Disk for OsDisk {
             Open::Write => OFlags::RDWR,
             Open::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        Ok(Arc::new(OsFile { file: self.open_at(path, flags)?.into() }))
+        Ok(Arc::new(OsFile { file: self.open_file(path, flags)? }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -136,7 +147,7 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn DiskLock>> {
-        let file = File::from(self.open_at(path, OFlags::RDWR | OFlags::CREATE)?);
+        let file = self.open_file(path, OFlags::RDWR | OFlags::CREATE)?;
         // flock(2) belongs to this descriptor: a second one of the same process is refused as well, and
         // closing some other descriptor of the file does not release it, as a POSIX record lock would.
         match file.try_lock() {

@@ -88,7 +88,7 @@ impl Stats {
         for segment in log.segments() {
             segments += 1;
             log_bytes += segment
-                .file
+                .file()
                 .bytes()
                 .map_err(|error| Error::io(format!("measuring {}", segment.path()), error))?;
         }

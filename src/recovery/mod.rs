@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::bytes::to_usize;
-use crate::disk::{self, Disk, Host, disk_low, is_full};
+use crate::disk::{self, Disk, Host, disk_low, is_full, is_out_of_descriptors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Durability, Seq};
 use crate::tables::Tables;
@@ -92,7 +92,7 @@ pub(crate) fn open(
     let leftovers_removed = remove_leftovers(&**disk)?;
     let torn_bytes = cut_torn_tail(&found)?;
     make_derived_dirs(&**disk)?;
-    recovered.unsealed = seal_unsealed(&**disk, &found, &recovered.tables)?;
+    recovered.unsealed = seal_unsealed(&found, &recovered.tables)?;
     let resealed = (found.unsealed.len() - recovered.unsealed.len()) as u64;
     recovered.report.created = created;
     recovered.report.leftovers_removed = leftovers_removed;
@@ -225,30 +225,30 @@ fn remove_leftovers(disk: &dyn Disk) -> Result<u64> {
 /// of a later group in it, and zeros make none.
 fn cut_torn_tail(found: &Found) -> Result<u64> {
     let Some((dirty_end, _)) = &found.torn else { return Ok(0) };
-    let (file, start) = (&found.last.file, found.position.offset);
+    let (file, start) = (found.last.file(), found.position.offset);
     let cut = |error| Error::io(format!("cutting the torn tail of {}", found.last.path()), error);
     let zeros = vec![0; 256 * 1024];
     let end = round_up(*dirty_end, BLOCK_BYTES).min(found.last.header.file_bytes);
     let mut offset = start;
     while offset < end {
         let piece = to_usize(end - offset).min(zeros.len());
-        disk::write_all_at(&**file, zeros.get(..piece).unwrap_or_default(), offset).map_err(cut)?;
+        disk::write_all_at(&*file, zeros.get(..piece).unwrap_or_default(), offset).map_err(cut)?;
         offset += piece as u64;
     }
-    disk::sync(&**file).map_err(cut)?;
+    disk::sync(&*file).map_err(cut)?;
     Ok(dirty_end - start)
 }
 
 /// Seals the segments whose sealing a crash interrupted. Answers those that could not be sealed because
-/// the disk is full: that is no reason not to open, and they are tried again later.
-fn seal_unsealed(disk: &dyn Disk, found: &Found, tables: &Tables) -> Result<Vec<Closed>> {
+/// the disk is full, or no descriptor is left: that is no reason not to open, and they are tried again later.
+fn seal_unsealed(found: &Found, tables: &Tables) -> Result<Vec<Closed>> {
     let mut unsealed = Vec::new();
     for (segment, end) in &found.unsealed {
         let header = &segment.header;
         let Some(sections) = tables.sections(header.number, header.first_seq) else { continue };
-        match segment.seal(disk, end, &sections) {
+        match segment.seal(&found.files, end, &sections) {
             Ok(()) => tables.sealed(segment),
-            Err(error) if is_full(&error) => {
+            Err(error) if is_full(&error) || is_out_of_descriptors(&error) => {
                 unsealed.push(Closed { segment: Arc::clone(segment), end: *end });
             }
             Err(error) => return Err(Error::io(format!("sealing {}", segment.path()), error)),
@@ -316,7 +316,12 @@ fn assemble(identity: Identity, tables: Tables, found: &mut Found) -> Result<Rec
         }
     }
     let position = found.position;
-    let log = Arc::new(Log::new(identity.issuer, found.segments.clone(), position.next_seq));
+    let log = Arc::new(Log::new(
+        identity.issuer,
+        Arc::clone(&found.files),
+        found.segments.clone(),
+        position.next_seq,
+    ));
     let tables = Arc::new(tables);
     let unsealed = Vec::new();
     let active = Arc::clone(&found.last);

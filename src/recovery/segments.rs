@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::decision::{Decision, Successor, decide};
 use super::identity::{self, Identity};
 use crate::bytes::to_usize;
+use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, DiskFile, Open};
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::{Durability, Seq, Timestamp};
@@ -36,6 +37,8 @@ pub(crate) enum Mode {
 /// A log that has been judged sound.
 #[derive(Debug)]
 pub(crate) struct Found {
+    /// Where the files of the segments are opened, but for that of the last one, which is held.
+    pub(crate) files: Arc<Files>,
     /// First to last.
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The keys of the segments that were scanned, by segment number.
@@ -70,9 +73,10 @@ pub(crate) fn find(
     mode: Mode,
 ) -> Result<Found> {
     let numbers = numbers(&**disk)?;
+    let files = Files::new(Arc::clone(disk));
     let mut candidates = Vec::new();
     for number in &numbers {
-        candidates.push(open_candidate(&**disk, identity, *number)?);
+        candidates.push(open_candidate(&files, identity, *number)?);
     }
     check_first(candidates.first())?;
     let mut found = Vec::new();
@@ -81,7 +85,7 @@ pub(crate) fn find(
     let mut rest = candidates.into_iter().peekable();
     while let Some(candidate) = rest.next() {
         let Some(next) = rest.peek() else {
-            return find_last(disk, tables, mode, candidate, last_at, found, hot, unsealed);
+            return find_last(files, tables, mode, candidate, last_at, found, hot, unsealed);
         };
         let successor = Successor {
             first_seq: next.header.first_seq,
@@ -89,7 +93,13 @@ pub(crate) fn find(
             link: next.header.link,
         };
         let (path, header) = (segment_path(candidate.number), candidate.header.clone());
-        match read_footer(&candidate)? {
+        // The footer says again what the groups say, and the next segment where they end: so one that
+        // can't be read is no more than one that is damaged. The groups are read strictly.
+        let (footer, unread) = match read_footer(&candidate) {
+            Err(error) if matches!(error.kind(), ErrorKind::Io { .. }) => (None, Some(error)),
+            other => (other?, None),
+        };
+        match footer {
             Some(footer) => {
                 let reached = Successor {
                     first_seq: footer.next_seq,
@@ -112,11 +122,16 @@ pub(crate) fn find(
                 })?));
             }
             None => {
-                let (segment, keys, end) = scan_segment(disk, tables, mode, candidate, last_at)?;
+                let mut candidate = candidate;
+                if unread.is_some() {
+                    candidate.bytes = candidate.bytes.saturating_sub(BLOCK_BYTES);
+                }
+                let (segment, keys, end) = scan_segment(tables, mode, candidate, last_at)?;
                 if let Decision::Rot { durable_next } =
                     decide(&end, Some(successor), header.durability)
                 {
-                    return Err(rot(&path, &header, &end, durable_next));
+                    // Not a footer, then, but groups that can't be read.
+                    return Err(unread.unwrap_or_else(|| rot(&path, &header, &end, durable_next)));
                 }
                 last_at = end.position.last_at;
                 hot.push((header.number, keys));
@@ -130,10 +145,10 @@ pub(crate) fn find(
 
 #[expect(clippy::too_many_arguments, reason = "the state of the one loop that calls it")]
 fn find_last(
-    disk: &Arc<dyn Disk>,
+    files: Arc<Files>,
     tables: &Tables,
     mode: Mode,
-    candidate: Candidate,
+    mut candidate: Candidate,
     last_at: Timestamp,
     mut segments: Vec<Arc<Segment>>,
     mut hot: Vec<(u64, Hot)>,
@@ -151,17 +166,21 @@ fn find_last(
         let what = format!("the file has {bytes} bytes and was made with {}", header.file_bytes);
         return Err(damage(&path, Some(bytes), (None, None), what));
     }
+    // One descriptor from here to the end: it is the one that has seen what a sync says.
+    candidate.file = files
+        .open(&path, Open::Read)
+        .map_err(|error| Error::io(format!("opening {path}"), error))?;
     if mode == Mode::Write {
         prove(&*candidate.file, &path)?;
     }
-    let (mut segment, mut keys, mut end) = scan_segment(disk, tables, mode, candidate, last_at)?;
+    let (mut segment, mut keys, mut end) = scan_segment(tables, mode, candidate, last_at)?;
     let decision = decide(&end, None, header.durability);
     // In a relaxed ledger a seal is not synced either.
     let proven = end.position.sealed && header.durability == Durability::Durable;
     if mode == Mode::Read && !proven {
         // The last group may be in the page cache only. Make durable what was just seen, look past the
         // cache, and believe no more than both looks agree on.
-        match prove(&*segment.file, &path) {
+        match prove(&*segment.file(), &path) {
             // Where nothing can be written, nothing is waiting to be.
             Err(error) if is_read_only(&error) => {}
             proven => proven?,
@@ -170,11 +189,11 @@ fn find_last(
             number: header.number,
             header: header.clone(),
             header_crc: segment.header_crc,
-            file: Arc::clone(&segment.file),
+            file: segment.file(),
             bytes: end.position.offset,
         };
         let bad = end.bad.take();
-        (segment, keys, end) = scan_segment(disk, tables, mode, again, last_at)?;
+        (segment, keys, end) = scan_segment(tables, mode, again, last_at)?;
         end.bad = bad;
     }
     let torn = match decision {
@@ -185,9 +204,13 @@ fn find_last(
         }
         Decision::Rot { durable_next } => return Err(rot(&path, &header, &end, durable_next)),
     };
+    if mode == Mode::Write {
+        let file = files.open(&path, Open::Write);
+        segment.use_file(file.map_err(|error| Error::io(format!("opening {path}"), error))?);
+    }
     hot.push((header.number, keys));
     segments.push(Arc::clone(&segment));
-    Ok(Found { segments, hot, unsealed, last: segment, position: end.position, torn })
+    Ok(Found { files, segments, hot, unsealed, last: segment, position: end.position, torn })
 }
 
 /// Makes durable what the file shows, and drops the page cache: what is read from now on is what the
@@ -208,7 +231,6 @@ fn is_read_only(error: &Error) -> bool {
 
 /// Scans the groups of a segment for its index and its keys.
 fn scan_segment(
-    disk: &Arc<dyn Disk>,
     tables: &Tables,
     mode: Mode,
     candidate: Candidate,
@@ -244,12 +266,6 @@ fn scan_segment(
         let (found, known) = (format::VERSION + 1, format::VERSION);
         return Err(Error::new(ErrorKind::NewerFormat { found, known }));
     }
-    let file = match mode {
-        Mode::Read => file,
-        Mode::Write => disk
-            .open(&path, Open::Write)
-            .map_err(|error| Error::io(format!("opening {path}"), error))?,
-    };
     Ok((Arc::new(Segment::open(header, header_crc, file, index)), keys, end))
 }
 
@@ -285,10 +301,10 @@ fn no_segment(number: u64) -> Error {
     damage(&segment_path(number), None, (first, None), "the segment is missing".into())
 }
 
-fn open_candidate(disk: &dyn Disk, identity: &Identity, number: u64) -> Result<Candidate> {
+fn open_candidate(files: &Arc<Files>, identity: &Identity, number: u64) -> Result<Candidate> {
     let path = segment_path(number);
     let io = |error| Error::io(format!("reading {path}"), error);
-    let file = disk.open(&path, Open::Read).map_err(io)?;
+    let file = files.file(path.clone());
     let bytes = file.bytes().map_err(io)?;
     let mut block = vec![0; to_usize(BLOCK_BYTES)];
     let read = disk::read_up_to(&*file, &mut block, 0).map_err(io)?;

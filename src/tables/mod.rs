@@ -213,12 +213,13 @@ impl Tables {
         };
         let start =
             Position::start(&segment.header, segment.header_crc, Timestamp::from_unix_ns(0));
-        let end = scan::scan(&*segment.file, &segment.header, start, footer.groups_end, |group| {
-            if let Err(error) = self.gather(&segment.header, group, &mut hot) {
-                unreadable.get_or_insert(error);
-            }
-        })
-        .map_err(|error| Error::io(format!("reading {}", segment.path()), error))?;
+        let end =
+            scan::scan(&*segment.file(), &segment.header, start, footer.groups_end, |group| {
+                if let Err(error) = self.gather(&segment.header, group, &mut hot) {
+                    unreadable.get_or_insert(error);
+                }
+            })
+            .map_err(|error| Error::io(format!("reading {}", segment.path()), error))?;
         if let Some(error) = unreadable {
             return Err(error);
         }

@@ -15,6 +15,7 @@ use super::scan::{self, Position};
 use super::section::SectionError;
 use super::segment::{OpenIndex, Segment};
 use crate::bytes::to_usize;
+use crate::disk::by_path::Files;
 use crate::disk::read_up_to;
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
@@ -29,6 +30,8 @@ const _: () = assert!(FIRST_READ_BYTES > FRAME_BYTES, "the first read must hold 
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) issuer: Issuer,
+    /// Where the files of full segments are opened.
+    pub(crate) files: Arc<Files>,
     segments: RwLock<Vec<Arc<Segment>>>,
     readable_next: AtomicU64,
 }
@@ -86,9 +89,15 @@ pub(crate) fn body_at<'a>(
 }
 
 impl Log {
-    pub(crate) fn new(issuer: Issuer, segments: Vec<Arc<Segment>>, readable_next: Seq) -> Log {
+    pub(crate) fn new(
+        issuer: Issuer,
+        files: Arc<Files>,
+        segments: Vec<Arc<Segment>>,
+        readable_next: Seq,
+    ) -> Log {
         Log {
             issuer,
+            files,
             segments: RwLock::new(segments),
             readable_next: AtomicU64::new(readable_next.0),
         }
@@ -137,11 +146,11 @@ impl Log {
         let rest = to_usize(segment.groups_end().saturating_sub(offset));
         let mut bytes = vec![0; FIRST_READ_BYTES.min(rest)];
         let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
-        let mut read = read_up_to(&*segment.file, &mut bytes, offset);
+        let mut read = read_up_to(&*segment.file(), &mut bytes, offset);
         if read.is_err() {
             // The record may end in front of what can't be read: its frame, then no more than it has.
             bytes.truncate(FRAME_BYTES);
-            read = read_up_to(&*segment.file, &mut bytes, offset);
+            read = read_up_to(&*segment.file(), &mut bytes, offset);
         }
         bytes.truncate(read.map_err(io)?);
         if let Some(wanted) = frame::record_bytes(&bytes).filter(|wanted| *wanted > bytes.len()) {
@@ -152,7 +161,7 @@ impl Log {
             let have = bytes.len();
             bytes.resize(wanted, 0);
             let rest = bytes.get_mut(have..).unwrap_or_default();
-            let read = read_up_to(&*segment.file, rest, offset + have as u64).map_err(io)?;
+            let read = read_up_to(&*segment.file(), rest, offset + have as u64).map_err(io)?;
             bytes.truncate(have + read);
         }
         match frame::decode(&bytes, segment.header.nonce, seq) {
@@ -226,7 +235,7 @@ pub(crate) fn reindex(segment: &Segment) -> Result<()> {
     let Some(footer) = segment.footer() else { return Ok(()) };
     let start = Position::start(&segment.header, segment.header_crc, Timestamp::from_unix_ns(0));
     let mut index = OpenIndex::default();
-    let end = scan::scan(&*segment.file, &segment.header, start, footer.groups_end, |group| {
+    let end = scan::scan(&*segment.file(), &segment.header, start, footer.groups_end, |group| {
         index.add(group);
     })
     .map_err(|error| Error::io(format!("reading {}", segment.path()), error))?;
@@ -291,7 +300,7 @@ impl Cursor {
             self.buffer.resize(CURSOR_READ_BYTES.min(rest), 0);
             self.buffer_offset = offset;
             // What can't be read may lie ahead of this record: the single read below finds out.
-            let read = read_up_to(&*segment.file, &mut self.buffer, offset).unwrap_or(0);
+            let read = read_up_to(&*segment.file(), &mut self.buffer, offset).unwrap_or(0);
             self.buffer.truncate(read);
             ready = &self.buffer;
         }

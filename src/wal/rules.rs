@@ -27,6 +27,7 @@
 //! | 13 | the tail is read past the page cache | `rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows` |
 //! | 14 | errors of every call | `rules_14_and_15_every_call_may_fail_in_every_way_once_or_for_ever` |
 //! |  |  | `what_callers_were_told_holds_whatever_call_fails_in_whatever_way` |
+//! |  |  | `rule_14_no_descriptor_left_refuses_and_poisons_nothing` |
 //! | 15 | a full disk refuses early and needs no repair | `rule_15_a_full_disk_refuses_before_a_byte_is_written_and_goes_on_by_itself` |
 //! |  |  | `rule_15_a_disk_that_was_full_for_one_large_order_is_not_full_for_ever` |
 //! |  |  | `rule_15_the_reserve_is_kept_for_orders_that_exist` |
@@ -35,6 +36,8 @@
 //! | 16 | a read error is never the end of the log | `rule_16_what_cannot_be_read_is_an_error_and_never_the_end_of_the_log` |
 //! |  |  | `rule_16_a_table_that_cant_be_read_is_rebuilt_from_the_groups` |
 //! |  |  | `rule_16_a_table_that_goes_bad_while_the_ledger_is_open_is_rebuilt_too` |
+//! |  |  | `rule_16_a_footer_that_cant_be_read_is_made_again_from_the_groups` |
+//! |  |  | `rule_16_a_last_block_that_holds_groups_and_cant_be_read_is_no_end` |
 //! |  |  | `a_sector_that_cant_be_read_hides_no_order_in_front_of_it` |
 //! | 17 | a panic poisons and wakes | `rule_17_a_panic_while_a_group_is_written_poisons_and_wakes_everyone` |
 //! |  |  | `rule_17_a_panic_while_the_last_group_is_sealed_poisons_and_nobody_waits_for_ever` |
@@ -105,6 +108,8 @@
 //! | 47 | no writing after a fork; descriptors | `rule_47_a_forked_child_does_not_write` |
 //! |  |  | `all_descriptors_close_on_exec` |
 //! |  |  | `a_low_descriptor_is_raised_and_stays_the_same_file` |
+//! |  |  | `rule_47_a_ledger_of_many_segments_holds_few_descriptors` |
+//! |  |  | `rule_47_a_process_with_few_descriptors_has_a_ledger_of_any_size` |
 //! | 48 | reading changes nothing, also beside a writer | `rule_48_a_reader_takes_no_lock_and_changes_no_byte` |
 //! |  |  | `rule_48_a_reader_shows_nothing_that_a_power_cut_can_take_back` |
 //! |  |  | `rule_48_a_reader_works_where_nothing_can_be_synced` |

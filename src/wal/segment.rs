@@ -5,7 +5,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sync::RwLock;
 
@@ -15,17 +14,16 @@ use super::format::{
 use super::scan::{Group, Position};
 use super::section::{self, Section, SectionError};
 use crate::bytes::{PutFields, to_u32, to_usize};
-use crate::disk::{self, Disk, DiskFile, Open};
+use crate::disk::by_path::Files;
+use crate::disk::{self, DiskFile, Open};
 use crate::order::Seq;
 
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) header_crc: u32,
-    pub(crate) file: Arc<dyn DiskFile>,
+    file: RwLock<Arc<dyn DiskFile>>,
     index: RwLock<Index>,
-    /// Sealing was begun with `file`: its sync may have failed.
-    seal_begun: AtomicBool,
 }
 
 /// Where the records of a segment are.
@@ -84,8 +82,8 @@ impl Segment {
         file: Arc<dyn DiskFile>,
         index: OpenIndex,
     ) -> Segment {
-        let (index, seal_begun) = (RwLock::new(Index::Open(index)), AtomicBool::new(false));
-        Segment { header, header_crc, file, index, seal_begun }
+        let (file, index) = (RwLock::new(file), RwLock::new(Index::Open(index)));
+        Segment { header, header_crc, file, index }
     }
 
     /// A segment whose footer was read and checked.
@@ -106,12 +104,23 @@ impl Segment {
         }
         let offsets = Offsets::OnDisk(offsets);
         let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
-        Some(Segment { header, header_crc, file, index, seal_begun: AtomicBool::new(true) })
+        Some(Segment { header, header_crc, file: RwLock::new(file), index })
     }
 
     /// The path of its file, relative to the ledger.
     pub(crate) fn path(&self) -> String {
         segment_path(self.header.number)
+    }
+
+    /// Its file. That of the last segment is held open, to write; every other is opened when it is read.
+    pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file.read())
+    }
+
+    /// From now on the segment is read, and written, through this file: the same one, opened otherwise.
+    pub(crate) fn use_file(&self, file: Arc<dyn DiskFile>) {
+        let before = std::mem::replace(&mut *self.file.write(), file);
+        drop(before);
     }
 
     pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
@@ -129,7 +138,7 @@ impl Segment {
     /// A section of a sealed segment.
     pub(crate) fn section(&self, kind: u32) -> Option<Section> {
         let at = self.footer()?.section(kind)?;
-        Some(Section { file: Arc::clone(&self.file), nonce: self.header.nonce, at })
+        Some(Section { file: self.file(), nonce: self.header.nonce, at })
     }
 
     /// Where the frame of `seq` begins. `None` when the segment has no such record.
@@ -179,14 +188,14 @@ impl Segment {
     /// the file there, and syncs. Nothing before `end` is touched. A crash anywhere in between leaves
     /// the segment unsealed, and it is sealed again at the next open.
     ///
-    /// May be tried again after an error, and then writes everything anew through another descriptor: on
-    /// one whose sync has failed the next sync proves nothing (rule 11).
+    /// May be tried again after an error, and then writes everything anew. Each try has a descriptor of
+    /// its own: on one whose sync has failed the next sync proves nothing (rule 11).
     ///
     /// # Errors
     /// Those of writing and syncing; the groups are not affected.
     pub(crate) fn seal(
         &self,
-        disk: &dyn Disk,
+        files: &Files,
         end: &Position,
         sections: &[(u32, Vec<u8>)],
     ) -> io::Result<()> {
@@ -196,16 +205,13 @@ impl Segment {
         };
         let Tail { start, bytes, footer } =
             tail(&self.header, self.header_crc, &open, end, sections);
-        let file = match self.seal_begun.swap(true, Ordering::Relaxed) {
-            false => Arc::clone(&self.file),
-            true => disk.open(&self.path(), Open::Write)?,
-        };
+        let file = files.open(&self.path(), Open::Write)?;
         // The size first: where the footer is looked for must not move after it is there.
         file.set_bytes(start + bytes.len() as u64)?;
         disk::write_all_at(&*file, &bytes, start)?;
         disk::sync(&*file)?;
         let offsets = Section {
-            file: Arc::clone(&self.file),
+            file: self.file(),
             nonce: self.header.nonce,
             at: footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?,
         };

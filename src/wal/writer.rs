@@ -21,7 +21,7 @@ use super::record::Encoded;
 use super::scan::Position;
 use super::segment::{OpenIndex, Segment};
 use crate::bytes::{to_u32, to_usize};
-use crate::disk::{self, Disk, Host};
+use crate::disk::{self, Disk, DiskFile, Host, Open};
 use crate::order::{Durability, LedgerId, Seq, Timestamp};
 
 /// How the log is laid out; fixed while it is open.
@@ -98,7 +98,7 @@ impl Writer {
     ) -> io::Result<Writer> {
         let block_start = position.offset / BLOCK_BYTES * BLOCK_BYTES;
         let mut buffer = vec![0; to_usize(position.offset - block_start)];
-        disk::read_exact_at(&*active.file, &mut buffer, block_start)?;
+        disk::read_exact_at(&*active.file(), &mut buffer, block_start)?;
         Ok(Writer { disk, host, log, preparer, layout, active, position, buffer })
     }
 
@@ -210,7 +210,7 @@ impl Writer {
     pub(crate) fn sync_relaxed(&self) -> io::Result<()> {
         match self.active.header.durability {
             Durability::Durable => Ok(()),
-            Durability::Relaxed => disk::sync(&*self.active.file),
+            Durability::Relaxed => disk::sync(&*self.active.file()),
         }
     }
 
@@ -219,10 +219,10 @@ impl Writer {
         let start = self.position.offset / BLOCK_BYTES * BLOCK_BYTES;
         let used = self.buffer.len();
         self.buffer.resize(to_usize(round_up(used as u64, BLOCK_BYTES)), 0);
-        disk::write_all_at(&*self.active.file, &self.buffer, start)?;
+        disk::write_all_at(&*self.active.file(), &self.buffer, start)?;
         self.buffer.truncate(used);
         match self.active.header.durability {
-            Durability::Durable => disk::sync(&*self.active.file),
+            Durability::Durable => disk::sync(&*self.active.file()),
             Durability::Relaxed => Ok(()),
         }
     }
@@ -244,9 +244,11 @@ impl Writer {
         self.sync_relaxed().map_err(AppendError::NotWritten)?;
         let group_bytes = group_bytes(body_bytes, self.layout.group_align);
         let needed = round_up(GROUPS_START + group_bytes, BLOCK_BYTES);
-        let taken = self
-            .preparer
-            .take(needed.max(self.layout.segment_bytes))
+        // A descriptor more than is needed up to the rename: what is free then is enough to the end.
+        let files = &self.log.files;
+        let spare = files.open(&self.active.path(), Open::Read).map_err(AppendError::NoRoom)?;
+        let taken = files
+            .relieved(|| self.preparer.take(needed.max(self.layout.segment_bytes)))
             .map_err(AppendError::NoRoom)?;
         let header = SegmentHeader {
             number: self.active.header.number + 1,
@@ -260,7 +262,9 @@ impl Writer {
             ..self.active.header.clone()
         };
         let (segment, header_crc) =
-            install(&*self.disk, taken, header).map_err(AppendError::NotWritten)?;
+            install(&*self.disk, taken, header, Some(spare)).map_err(AppendError::NotWritten)?;
+        // No group follows in the full one: it is one of many from now on.
+        self.active.use_file(files.file(self.active.path()));
         let closed = Closed { segment: Arc::clone(&self.active), end: self.position };
         self.position = Position::start(&segment.header, header_crc, self.position.last_at);
         self.active = Arc::new(segment);
@@ -277,7 +281,15 @@ fn group_bytes(body_bytes: usize, align: u32) -> u64 {
 
 /// Gives a prepared file its header and its number. Nothing of the segment counts before the directory
 /// is synced, and no group is written before that.
-fn install(disk: &dyn Disk, taken: Taken<'_>, header: SegmentHeader) -> io::Result<(Segment, u32)> {
+///
+/// `spare` is a descriptor that is held for the sync of the directory, which opens it: after the rename
+/// there is no way back.
+fn install(
+    disk: &dyn Disk,
+    taken: Taken<'_>,
+    header: SegmentHeader,
+    spare: Option<Arc<dyn DiskFile>>,
+) -> io::Result<(Segment, u32)> {
     let (block, crc) = header.encode();
     disk::write_all_at(&*taken.file, &block, 0)?;
     disk::sync(&*taken.file)?;
@@ -285,6 +297,7 @@ fn install(disk: &dyn Disk, taken: Taken<'_>, header: SegmentHeader) -> io::Resu
     // From here on the path of prepared files is free for the next one.
     let file = Arc::clone(&taken.file);
     drop(taken);
+    drop(spare);
     disk.sync_dir(WAL_DIR)?;
     Ok((Segment::open(header, crc, file, OpenIndex::default()), crc))
 }
@@ -311,7 +324,7 @@ pub(crate) fn create_first(
         link: 0,
         group_align: layout.group_align,
     };
-    install(disk, taken, header).map(|_| ())
+    install(disk, taken, header, None).map(|_| ())
 }
 
 fn random_u64(host: &dyn Host) -> u64 {

@@ -91,7 +91,8 @@ fn another_order_in_flight_under_the_key_goes_on_when_the_first_is_not_recorded(
     let big = Submission::new("web", "k", vec![2; 20_000]);
     let mut first = ledger.submit_deferred(&big);
     let mut other = ledger.submit_deferred(&Submission::new("web", "k", "small"));
-    machine.disk.fail_call(1, Fault::Enospc);
+    // The first call opens a descriptor to have one; from the second on a file is made.
+    machine.disk.fail_call(2, Fault::Enospc);
     ledger.pump();
     let error = first.wait(None).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::DiskLow { .. }), "{error}");

@@ -568,3 +568,85 @@ fn a_relative_path_still_means_the_same_after_a_change_of_the_working_directory(
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
     assert_eq!(std::fs::read_dir(dir.path().join("two")).unwrap().count(), 0);
 }
+
+// Cause: an error of reading a footer was reported although the groups, and the segment behind, say all
+// that is in it. Effect: one bad sector that holds no order kept a ledger shut.
+#[test]
+fn rule_16_a_footer_that_cant_be_read_is_made_again_from_the_groups() {
+    let (disk, host) = sim(162);
+    let ledger = open(&disk, &host).unwrap();
+    for number in 0..8 {
+        ledger.submit(&large(number, 5000)).unwrap();
+        ledger.tick();
+    }
+    ledger.close().unwrap();
+    settle(&disk);
+    let path = "wal/0000000001.seg";
+    let (segment, groups) = forge::end(&disk, path);
+    let footer = segment.len() as u64 - 4096;
+    disk.fail_reads(path, footer..footer + 4096).unwrap();
+    let before = durable(&disk, "wal");
+    let reader = crate::rig::read(&disk).unwrap();
+    assert_eq!(reader.orders().filter(Result::is_ok).count(), 8);
+    assert_eq!(durable(&disk, "wal"), before);
+    // Bad groups beside it are another matter, and no end: the last one, or all from the first on.
+    for bad in [groups.last().unwrap().offset as u64, 4096] {
+        let copy = crate::rig::copy(&disk);
+        copy.fail_reads(path, footer..footer + 4096).unwrap();
+        copy.fail_reads(path, bad..bad + 512).unwrap();
+        let before = durable(&copy, "wal");
+        assert!(matches!(kind(open(&copy, &host)), ErrorKind::Io { .. }));
+        assert_eq!(durable(&copy, "wal"), before);
+    }
+    let ledger = open(&disk, &host).unwrap();
+    assert_eq!(ledger.recovery_report().segments_resealed, 1);
+    for number in 0..8 {
+        assert_eq!(ledger.submit(&large(number, 5000)).unwrap().how, How::Replayed);
+    }
+    assert_eq!(all_orders(&ledger).unwrap().len(), 8);
+}
+
+// Cause: a segment that was not sealed yet has groups where a footer would be, and a block there that
+// can't be read was not told from a footer.
+#[test]
+fn rule_16_a_last_block_that_holds_groups_and_cant_be_read_is_no_end() {
+    let (disk, host) = sim(163);
+    let ledger = open(&disk, &host).unwrap();
+    // Rotated and never sealed.
+    for number in 0..4 {
+        ledger.submit(&large(number, 5000)).unwrap();
+    }
+    disk.kill();
+    drop(ledger);
+    settle(&disk);
+    let path = "wal/0000000001.seg";
+    let (segment, groups) = forge::end(&disk, path);
+    let last = groups.last().unwrap();
+    let block = segment.len() as u64 - 4096;
+    assert!((last.offset + last.padded) as u64 > block, "a group lies in the last block");
+    disk.fail_reads(path, block..block + 4096).unwrap();
+    let before = durable(&disk, "wal");
+    assert!(matches!(kind(open(&disk, &host)), ErrorKind::Io { .. }));
+    assert!(matches!(kind(crate::rig::read(&disk)), ErrorKind::Io { .. }));
+    assert_eq!(durable(&disk, "wal"), before);
+}
+
+// Cause: whatever had the name of a file was opened. Effect: a pipe there kept `open` waiting for ever.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what somebody else does to the directory")]
+fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
+    for name in ["LOCK", "LEDGER", "wal/0000000001.seg"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders.ledger");
+        let options = Options::new().segment_bytes(1 << 20);
+        options.open(&path).unwrap().close().unwrap();
+        std::fs::rename(path.join(name), dir.path().join("aside")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path.join(name)).status().unwrap();
+        assert!(made.success());
+        let (sender, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(options.open(&path).map(drop)));
+        let error = answer.recv_timeout(Duration::from_secs(60)).expect(name).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{name}: {error}");
+        assert!(error.to_string().contains("no file"), "{name}: {error}");
+    }
+}

@@ -19,6 +19,8 @@ mod crash_sim;
 mod deferred;
 mod derived;
 #[cfg(not(order_ledger_shuttle))]
+mod descriptors;
+#[cfg(not(order_ledger_shuttle))]
 mod edges;
 #[cfg(not(order_ledger_shuttle))]
 mod error_loops;

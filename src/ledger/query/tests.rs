@@ -272,7 +272,7 @@ fn damage_in_the_log_is_an_error_and_not_a_shorter_list() {
     views.catch_up();
     let segment = test.log.segments().remove(0);
     let offset = segment.offset_of(Seq(21)).unwrap().unwrap();
-    segment.file.write_at(&[0xff], offset + 30).unwrap();
+    segment.file().write_at(&[0xff], offset + 30).unwrap();
     for query in [Query::all(), Query::all().account("account-1")] {
         for views in [None, Some(&*views)] {
             let error = page(&test.log, views, &query).unwrap_err();

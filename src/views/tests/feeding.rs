@@ -220,15 +220,15 @@ fn a_record_of_the_log_that_can_not_be_read_holds_up_what_follows_and_nothing_el
     let views = in_memory(&test.log);
     let mut byte = [0];
     let place = offset + FRAME_BYTES as u64 + 3;
-    segment.file.read_at(&mut byte, place).unwrap();
-    segment.file.write_at(&[byte[0] ^ 1], place).unwrap();
+    segment.file().read_at(&mut byte, place).unwrap();
+    segment.file().write_at(&[byte[0] ^ 1], place).unwrap();
     views.catch_up();
     let state = views.state();
     assert_eq!((state.covered, state.set_aside), (Seq(12), 0));
     assert!(state.log_error.unwrap().contains("seq 12"));
     assert_eq!(to_usize(state.behind), 19);
 
-    segment.file.write_at(&byte, place).unwrap();
+    segment.file().write_at(&byte, place).unwrap();
     views.catch_up();
     assert_eq!((views.state().covered, views.state().log_error), (Seq(31), None));
     assert_lists_are_right(&views, &test, Seq(31));

@@ -15,6 +15,7 @@ use super::super::feeder::Opener;
 use super::super::guard::Open;
 use super::super::store::{Doubt, MemStore, Store};
 use super::super::{Deadlines, Place, Views, ViewsConfig, ViewsState};
+use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, DiskFile, DiskLock, Host};
 use crate::order::{Durability, LedgerId, Order, Refusal, Seq, Submission, Timestamp};
 use crate::wal::format::{BLOCK_LEN, SegmentHeader, WAL_DIR, segment_path};
@@ -188,7 +189,8 @@ impl TestLog {
         let position = Position::start(&header, crc, Timestamp::from_unix_ns(0));
         let segment = Arc::new(Segment::open(header, crc, file, OpenIndex::default()));
         let issuer = Issuer { ledger, durability, partition: 0 };
-        let log = Arc::new(Log::new(issuer, vec![Arc::clone(&segment)], Seq::FIRST));
+        let files = Files::new(Arc::clone(&disk));
+        let log = Arc::new(Log::new(issuer, files, vec![Arc::clone(&segment)], Seq::FIRST));
         let writer =
             Writer::new(disk, host, Arc::clone(&log), preparer, layout, segment, position).unwrap();
         TestLog { log, writer }
@@ -213,7 +215,7 @@ impl TestLog {
         let records: Vec<_> = encoded.iter().collect();
         let appended = self.writer.append(&records, Timestamp::from_unix_ns(1_000)).unwrap();
         if let Some(closed) = appended.closed {
-            closed.segment.seal(&MemDisk::default(), &closed.end, &[]).unwrap();
+            closed.segment.seal(&self.log.files, &closed.end, &[]).unwrap();
         }
         self.writer.position().next_seq
     }
