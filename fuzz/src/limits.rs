@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::sim::{SimDisk, SimHost};
 use order_ledger::{
     Error, ErrorKind, Field, Fingerprint, Ledger, Options, Order, Outcome, Submission, Ticket,
@@ -21,7 +21,8 @@ use crate::{SEGMENT_BYTES, small};
 
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {
-    pub settings: Vec<(Setting, Near)>,
+    /// Two of the settings, and where they lie.
+    pub settings: [(u8, Near); 2],
     pub queue: Queue,
     pub segment: u16,
     /// Whether one order may have the largest payload: see [`LARGE`].
@@ -33,7 +34,7 @@ pub struct Input {
 const LARGE: u8 = 63;
 
 /// A setting with bounds.
-#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
     SegmentBytes,
     QueueOrders,
@@ -45,8 +46,8 @@ pub enum Setting {
     ViewsDeadline,
 }
 
-/// Where a value lies.
-#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// Where a value lies. One byte of the input, so that small inputs hold many of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Near {
     BelowMin,
     Min,
@@ -55,6 +56,21 @@ pub enum Near {
     Max,
     AboveMax,
     Between(u8),
+}
+
+impl<'a> Arbitrary<'a> for Near {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Near, arbitrary::Error> {
+        let byte = u8::arbitrary(input)?;
+        Ok(match byte % 8 {
+            0 => Near::BelowMin,
+            1 => Near::Min,
+            2 => Near::AboveMin,
+            3 => Near::BelowMax,
+            4 => Near::Max,
+            5 => Near::AboveMax,
+            _ => Near::Between(byte / 8),
+        })
+    }
 }
 
 impl Near {
@@ -123,6 +139,17 @@ impl Name {
         self.0 % (7 * 7 * 4)
     }
 }
+
+const SETTINGS: [Setting; 8] = [
+    Setting::SegmentBytes,
+    Setting::QueueOrders,
+    Setting::QueueBytes,
+    Setting::ClientShare,
+    Setting::AdmissionWait,
+    Setting::SealAfter,
+    Setting::DiskReserve,
+    Setting::ViewsDeadline,
+];
 
 const SIZES: [Near; 7] = [
     Near::Between(2),
@@ -240,8 +267,8 @@ impl Content for Sizes {
 }
 
 pub fn run(input: &Input) {
-    for (setting, near) in input.settings.iter().take(8) {
-        check_setting(*setting, *near);
+    for (setting, near) in input.settings {
+        check_setting(SETTINGS[usize::from(setting) % SETTINGS.len()], near);
     }
     let mut run = Run::new(input);
     let mut large = input.large & LARGE != LARGE;
