@@ -17,7 +17,7 @@ target=$1 budget=$2
 require_tools
 build "$target" >&2
 
-libfuzzer_options "$target"
+fuzzing_options "$target"
 mkdir -p "corpus/$target" "seeds/$target"
 logs=$(mktemp -d)
 log=$logs/last
@@ -51,6 +51,10 @@ while [ "$cpu_ms" -lt $((budget * 1000)) ]; do
     pid=$!
     failed=0
     wait "$pid" || failed=$?
+    if [ "$failed" -eq 77 ] && grep '^SKIPPED' "$log"; then
+        rm -rf "$logs"
+        exit 77
+    fi
     executed=$((executed + $(executions "$log")))
     used=$(tail -n 1 "$logs/time" | awk '{ printf "%d", ($1 + $2) * 1000 }')
     cpu_ms=$((cpu_ms + used))

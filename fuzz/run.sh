@@ -17,8 +17,10 @@ require_tools
 build "$target"
 
 # The seeds are in fuzz/seeds (committed), what is found goes to fuzz/corpus (not committed).
-libfuzzer_options "$target"
-if [ "$seconds" -gt 0 ]; then
+if [ "$seconds" -eq 0 ]; then
+    libfuzzer_options "$target"
+else
+    fuzzing_options "$target"
     mkdir -p "corpus/$target" "seeds/$target"
     options+=(-max_total_time="$seconds" "corpus/$target" "seeds/$target")
 fi

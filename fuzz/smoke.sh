@@ -15,13 +15,16 @@ trap 'rm -rf "$logs"' EXIT
 # reading what it found.
 smoke() {
     local target=$1 log=$logs/$1.log cpu crashes=0
-    libfuzzer_options "$target"
+    fuzzing_options "$target"
     mkdir -p "$logs/$target"
     {
         TIMEFORMAT='%U %S'
         time "$binaries/$target" "${options[@]}" -max_total_time="$seconds" "$logs/$target" \
             "seeds/$target" >"$log" 2>&1 || crashes=1
     } 2>"$logs/$target.time"
+    if [ $crashes -ne 0 ] && grep '^SKIPPED' "$log" >"$logs/$target.result"; then
+        return
+    fi
     cpu=$(tail -n 1 "$logs/$target.time" | awk '{ printf "%d", $1 + $2 }')
     [ $crashes -eq 0 ] || explain "$target" "$log" >>"$logs/$target.result"
     result "$target" "$(executions "$log")" "$cpu" "$log" $crashes >>"$logs/$target.result"

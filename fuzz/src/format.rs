@@ -128,21 +128,58 @@ pub struct End {
     pub next_group: u64,
 }
 
+/// The header of a group, and where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupAt {
+    pub offset: u64,
+    pub number: u64,
+    pub first_seq: u64,
+    pub count: u64,
+    /// Where the next one would begin.
+    pub end: u64,
+}
+
+impl GroupAt {
+    /// The bytes of its header.
+    pub fn header(self, segment: &[u8]) -> Option<&[u8]> {
+        let at = self.offset as usize;
+        segment.get(at..at + GROUP_HEADER)
+    }
+}
+
+/// The groups of a segment, one behind the other. They are believed: no checksum is looked at.
+pub fn groups(segment: &[u8]) -> impl Iterator<Item = GroupAt> {
+    let number = |at: usize| u64::from_le_bytes(get(segment, at));
+    let small = |at: usize| u64::from(u32::from_le_bytes(get(segment, at)));
+    let align = small(84).max(1);
+    let mut expected = (BLOCK as u64, number(56));
+    std::iter::from_fn(move || {
+        let (offset, group) = expected;
+        let at = offset as usize;
+        if get::<4>(segment, at) != *b"OLGR" || number(at + 16) != group {
+            return None;
+        }
+        let end = offset + (GROUP_HEADER as u64 + small(at + 44)).next_multiple_of(align);
+        expected = (end, group + 1);
+        Some(GroupAt {
+            offset,
+            number: group,
+            first_seq: number(at + 24),
+            count: small(at + 40),
+            end,
+        })
+    })
+}
+
 /// Follows the groups of a segment of a sound log, which is believed.
 pub fn groups_end(segment: &[u8]) -> End {
     let number = |at: usize| u64::from_le_bytes(get(segment, at));
-    let small = |at: usize| u64::from(u32::from_le_bytes(get(segment, at)));
-    let align = small(84);
-    let mut end = End { offset: BLOCK as u64, next_seq: number(48), next_group: number(56) };
-    loop {
-        let at = end.offset as usize;
-        if get::<4>(segment, at) != *b"OLGR" || number(at + 16) != end.next_group {
-            return end;
-        }
-        end.next_group += 1;
-        end.next_seq += small(at + 40);
-        end.offset += (GROUP_HEADER as u64 + small(at + 44)).next_multiple_of(align);
-    }
+    let start = End { offset: BLOCK as u64, next_seq: number(48), next_group: number(56) };
+    groups(segment).last().map_or(start, |last| End {
+        offset: last.end,
+        next_seq: last.first_seq + last.count,
+        next_group: last.number + 1,
+    })
 }
 
 /// The witness with these fields, whole.
@@ -185,4 +222,17 @@ pub fn repair_tail(segment: &mut [u8]) {
     }
     let crc = crc32fast::hash(&segment[footer..footer + BLOCK - 4]);
     put(segment, footer + BLOCK - 4, &crc.to_le_bytes());
+}
+
+/// The watermark of the views with another position, and with the checksum that it should have then.
+pub fn forge_watermark(mark: &mut [u8], next_seq: u64) {
+    put(mark, 24, &next_seq.to_le_bytes());
+    let Some(content) = mark.len().checked_sub(4) else { return };
+    let crc = crc32fast::hash(&mark[..content]);
+    put(mark, content, &crc.to_le_bytes());
+}
+
+/// How far a watermark of the views says that they go.
+pub fn watermark_next(mark: &[u8]) -> u64 {
+    u64::from_le_bytes(get(mark, 24))
 }

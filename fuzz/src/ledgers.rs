@@ -19,6 +19,12 @@ pub fn files(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
     disk.files().into_iter().map(|(path, _)| (path.clone(), read(&path))).collect()
 }
 
+/// The segments with their durable bytes, in order.
+pub fn segments(disk: &SimDisk) -> Vec<Vec<u8>> {
+    let files = files(disk).into_iter();
+    files.filter(|(path, _)| path.ends_with(".seg")).map(|(_, bytes)| bytes).collect()
+}
+
 /// A ledger that was built, and what it holds.
 #[derive(Clone)]
 pub struct Built {

@@ -5,8 +5,9 @@
 //! - [`watch`]: a disk that holds what the log does to its files against the rules
 //! - [`program`]: a ledger that lives through operations, errors and crashes
 //! - [`ledgers`], [`damage`]: ledgers that were built well, and what happens to their files
+//! - [`real`]: directories on a real disk, for the target that needs one
 //! - the targets: [`decode_segment`], [`open_dir`], [`ops_crash`], [`ops_io_errors`],
-//!   [`derived_divergence`], [`limits`], [`verify`]
+//!   [`derived_divergence`], [`limits`], [`verify`], [`views_replaced`]
 //!
 //! A violation is a panic; everything follows from the input, so a crash file is a complete report.
 
@@ -21,7 +22,9 @@ pub mod open_dir;
 pub mod ops_crash;
 pub mod ops_io_errors;
 pub mod program;
+pub mod real;
 pub mod verify;
+pub mod views_replaced;
 pub mod watch;
 
 use order_ledger::{Options, Views};

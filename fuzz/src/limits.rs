@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::sim::{SimDisk, SimHost};
 use order_ledger::{
     Error, ErrorKind, Field, Fingerprint, Ledger, Options, Order, Outcome, Submission, Ticket,
@@ -21,19 +21,30 @@ use crate::{SEGMENT_BYTES, small};
 
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {
-    pub settings: Vec<(Setting, Near)>,
+    /// Where each of the settings lies.
+    pub settings: [Near; SETTINGS.len()],
     pub queue: Queue,
     pub segment: u16,
     /// Whether one order may have the largest payload: see [`LARGE`].
     pub large: u8,
+    #[arbitrary(with = calls)]
     pub calls: Vec<Call>,
+}
+
+/// As many as there are bytes for: a derived list ends after every other element.
+fn calls(input: &mut Unstructured<'_>) -> Result<Vec<Call>, arbitrary::Error> {
+    let mut calls = Vec::new();
+    while calls.len() < CALLS_MAX && !input.is_empty() {
+        calls.push(Call::arbitrary(input)?);
+    }
+    Ok(calls)
 }
 
 /// 16 MiB of payload take longer than everything else together: one order of few inputs has them.
 const LARGE: u8 = 63;
 
 /// A setting with bounds.
-#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
     SegmentBytes,
     QueueOrders,
@@ -45,8 +56,8 @@ pub enum Setting {
     ViewsDeadline,
 }
 
-/// Where a value lies.
-#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// Where a value lies. One byte of the input, so that small inputs hold many of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Near {
     BelowMin,
     Min,
@@ -55,6 +66,21 @@ pub enum Near {
     Max,
     AboveMax,
     Between(u8),
+}
+
+impl<'a> Arbitrary<'a> for Near {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Near, arbitrary::Error> {
+        let byte = u8::arbitrary(input)?;
+        Ok(match byte % 8 {
+            0 => Near::BelowMin,
+            1 => Near::Min,
+            2 => Near::AboveMin,
+            3 => Near::BelowMax,
+            4 => Near::Max,
+            5 => Near::AboveMax,
+            _ => Near::Between(byte / 8),
+        })
+    }
 }
 
 impl Near {
@@ -94,7 +120,7 @@ pub struct Sizes {
     pub own_fingerprint: Option<u8>,
 }
 
-#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Payload {
     Bytes(u8),
     /// Near what is left of a segment for the first group in it.
@@ -104,8 +130,24 @@ pub enum Payload {
     Max(bool),
 }
 
+impl<'a> Arbitrary<'a> for Payload {
+    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Payload, arbitrary::Error> {
+        // Mostly one that is taken: an order that is invalid in two ways shows neither bound.
+        Ok(match u8::arbitrary(input)? % 16 {
+            0 => Payload::AboveMax,
+            1 => Payload::Max(bool::arbitrary(input)?),
+            2..8 => Payload::Segment(i8::arbitrary(input)?),
+            _ => Payload::Bytes(u8::arbitrary(input)?),
+        })
+    }
+}
+
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Call {
+    /// An order that is as it should be but for one field.
+    Bound(Bound, Near),
+    /// So many small orders, two of each client, that are deferred: the queue fills up.
+    Fill(u8),
     Submit(Name, Sizes),
     SubmitMany(Vec<(Name, Sizes)>),
     Defer(Name, Sizes),
@@ -114,15 +156,39 @@ pub enum Call {
     Reopen,
 }
 
+/// A field, to be put near its bounds.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Bound {
+    Kind,
+    Account,
+    ExternalRef,
+}
+
 /// A key, by the sizes of its two parts: 7 sizes of the client, 7 of the key, and a few of each.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Name(u16);
 
 impl Name {
     fn key(self) -> Key {
-        self.0 % (7 * 7 * 4)
+        self.0 % SMALL_KEYS
     }
 }
+
+/// Where the keys of small orders begin: those of [`Name`] are below it.
+const SMALL_KEYS: Key = 7 * 7 * 4;
+/// How many of them there are.
+const SMALL_KEYS_COUNT: Key = 64;
+
+const SETTINGS: [Setting; 8] = [
+    Setting::SegmentBytes,
+    Setting::QueueOrders,
+    Setting::QueueBytes,
+    Setting::ClientShare,
+    Setting::AdmissionWait,
+    Setting::SealAfter,
+    Setting::DiskReserve,
+    Setting::ViewsDeadline,
+];
 
 const SIZES: [Near; 7] = [
     Near::Between(2),
@@ -154,6 +220,15 @@ impl Payload {
 }
 
 impl Sizes {
+    /// A small order.
+    const SMALL: Sizes = Sizes {
+        kind: Near::Min,
+        account: Near::AboveMin,
+        external_ref: Near::AboveMin,
+        payload: Payload::Bytes(1),
+        own_fingerprint: None,
+    };
+
     fn fields(self) -> [(Field, usize, usize); 4] {
         [
             (Field::Kind, self.kind.bytes(0, limits::KIND_BYTES_MAX), limits::KIND_BYTES_MAX),
@@ -240,8 +315,8 @@ impl Content for Sizes {
 }
 
 pub fn run(input: &Input) {
-    for (setting, near) in input.settings.iter().take(8) {
-        check_setting(*setting, *near);
+    for (setting, near) in SETTINGS.into_iter().zip(input.settings) {
+        check_setting(setting, near);
     }
     let mut run = Run::new(input);
     let mut large = input.large & LARGE != LARGE;
@@ -331,6 +406,8 @@ struct Run {
     share_percent: usize,
     /// The clients of the orders that wait to be written.
     queue: Vec<Vec<u8>>,
+    /// How many small orders there were.
+    small: Key,
     /// Keys whose orders were let in: nothing fails here, so they are written.
     taken: BTreeSet<Key>,
 }
@@ -364,6 +441,7 @@ impl Run {
             orders_max,
             share_percent,
             queue: Vec::new(),
+            small: 0,
             taken: BTreeSet::new(),
         };
         run.reopen();
@@ -395,14 +473,23 @@ impl Run {
 
     fn call(&mut self, call: &Call) {
         match call {
-            Call::Submit(name, sizes) => {
-                let key = name.key();
-                self.model.begin(key, *sizes);
-                let expected = self.enter(key, *sizes);
-                let answer = self.ledger().submit(&sizes.submission(key));
-                self.end(key, *sizes, &answer, expected);
-                self.pump();
+            Call::Bound(bound, near) => {
+                let mut sizes = Sizes::SMALL;
+                match bound {
+                    Bound::Kind => sizes.kind = *near,
+                    Bound::Account => sizes.account = *near,
+                    Bound::ExternalRef => sizes.external_ref = *near,
+                }
+                let key = self.small_key();
+                self.submit(key, sizes);
             }
+            Call::Fill(count) => {
+                for _ in 0..count % 16 {
+                    let key = self.small_key();
+                    self.defer(key, Sizes::SMALL);
+                }
+            }
+            Call::Submit(name, sizes) => self.submit(name.key(), *sizes),
             Call::SubmitMany(many) => {
                 let many: Vec<_> =
                     many.iter().take(16).map(|(name, sizes)| (name.key(), *sizes)).collect();
@@ -428,13 +515,7 @@ impl Run {
                 }
                 self.pump();
             }
-            Call::Defer(name, sizes) => {
-                let key = name.key();
-                self.model.begin(key, *sizes);
-                let expected = self.enter(key, *sizes);
-                let ticket = self.ledger().submit_deferred(&sizes.submission(key));
-                self.tickets.push((key, *sizes, ticket, expected));
-            }
+            Call::Defer(name, sizes) => self.defer(name.key(), *sizes),
             Call::WaitForAll => self.wait_for_all(),
             Call::Read(name) => {
                 let Scope { client, key } = Sizes::scope(name.key());
@@ -443,6 +524,35 @@ impl Run {
             }
             Call::Reopen => self.reopen(),
         }
+    }
+
+    /// The key of the next small order: one that is used again only after all the others.
+    fn small_key(&mut self) -> Key {
+        let key = SMALL_KEYS + 49 * (self.small % SMALL_KEYS_COUNT);
+        self.small += 1;
+        key
+    }
+
+    fn submit(&mut self, key: Key, sizes: Sizes) {
+        self.model.begin(key, sizes);
+        let expected = self.enter(key, sizes);
+        let answer = self.ledger().submit(&sizes.submission(key));
+        self.end(key, sizes, &answer, expected);
+        self.pump();
+    }
+
+    fn defer(&mut self, key: Key, sizes: Sizes) {
+        self.model.begin(key, sizes);
+        let expected = self.enter(key, sizes);
+        let mut ticket = self.ledger().submit_deferred(&sizes.submission(key));
+        if expected == Expected::Overloaded {
+            // Answered already: the key may be taken by another call before the others are waited for.
+            let answer = ticket.wait(None);
+            self.end(key, sizes, &answer, expected);
+            // Waiting writes what is deferred.
+            return self.pump();
+        }
+        self.tickets.push((key, sizes, ticket, expected));
     }
 
     fn end(&mut self, key: Key, sizes: Sizes, answer: &Result<Outcome, Error>, expected: Expected) {

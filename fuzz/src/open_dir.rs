@@ -1,8 +1,9 @@
 //! A valid ledger, then damage to any of its files.
 //!
 //! Oracle: an error; or every order that is shown is identical to what was built, none is shown that was
-//! not built, and none is missing before the last one shown. A ledger that was closed has its end
-//! witnessed: while the witness is untouched, nothing at all may be missing. Damage to what is derived
+//! not built, and none is missing before the last one shown. A group is only written when the one before
+//! it is durable: in front of a group whose header is still there, no order may be missing. A ledger that
+//! was closed has its end witnessed: while the witness is untouched, nothing at all may be missing. Damage to what is derived
 //! changes no answer. Never is a key that was built taken a second time while the log still shows its
 //! order. A refusal changes nothing in the log; a second open finds the same.
 
@@ -11,7 +12,8 @@ use order_ledger::disk::sim::{SimDisk, SimHost};
 use order_ledger::{ErrorKind, How, Ledger};
 
 use crate::damage::{Damage, Edit, damage};
-use crate::ledgers::Built;
+use crate::format;
+use crate::ledgers::{Built, segments};
 
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {
@@ -22,11 +24,20 @@ pub struct Input {
 
 pub fn run(input: &Input) {
     let (built, disk) = Built::of(input.shape);
+    let before = segments(&disk).pop().expect("a ledger has a segment");
     let damage = damage(&disk, &input.edits);
-    check(&built, &disk, &damage);
+    let proven = proven(&before, &segments(&disk).pop().unwrap_or_default());
+    check(&built, &disk, &damage, proven);
 }
 
-fn check(built: &Built, disk: &SimDisk, damage: &Damage) {
+/// How many orders the last segment still proves to have been durable, by the last header of a group in
+/// it that nobody has touched.
+fn proven(before: &[u8], now: &[u8]) -> usize {
+    let kept = format::groups(before).filter(|group| group.header(before) == group.header(now));
+    kept.map(|group| group.first_seq as usize - 1).max().unwrap_or(0)
+}
+
+fn check(built: &Built, disk: &SimDisk, damage: &Damage, proven: usize) {
     let host = SimHost::new(9);
     let log = |disk: &SimDisk| -> Vec<(String, Vec<u8>)> {
         let files = disk.files().into_iter().filter(|(path, _)| path.starts_with("wal/"));
@@ -60,6 +71,7 @@ fn check(built: &Built, disk: &SimDisk, damage: &Damage) {
         }
     };
     let Some(shown) = look(built, &ledger, damage) else { return };
+    assert!(shown >= proven, "{shown} orders, and a group behind {proven} of them is there");
     assert!(
         shown == built.orders.len() || damage.log,
         "{shown} of {} orders after damage to what is derived",

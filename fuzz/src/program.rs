@@ -14,6 +14,8 @@ use arbitrary::Arbitrary;
 use order_ledger::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
 use order_ledger::{ErrorKind, GroupPadding, Ledger, Options, Order, Reader, Ticket};
 
+use crate::format;
+use crate::ledgers::segments;
 use crate::model::{Content, Key, Model, Scope, Small};
 use crate::watch::Watch;
 use crate::{SEGMENT_BYTES, small};
@@ -490,6 +492,21 @@ impl Run {
         self.full = false;
     }
 
+    /// Opening has overwritten what was torn, durably: bytes of it that stayed could join with what is
+    /// written next.
+    fn ends_at_zeros(&self, orders: u64) {
+        if self.armed || self.disk.is_off() {
+            return;
+        }
+        let last = segments(&self.disk).pop().expect("a ledger has a segment");
+        // A torn group may look like a whole one by its header.
+        let shown =
+            format::groups(&last).take_while(|group| group.first_seq + group.count <= orders + 1);
+        let end = shown.last().map_or(4096, |group| group.end) as usize;
+        let stayed = last[end..].iter().filter(|byte| **byte != 0).count();
+        assert_eq!(stayed, 0, "bytes behind the last group, after opening");
+    }
+
     /// Opens and compares everything. May fail only for what was arranged; then tries again without.
     fn open(&mut self) {
         self.ledger = None;
@@ -499,7 +516,10 @@ impl Run {
             match self.options.open_simulated(disk, self.host.as_host()) {
                 Ok(ledger) => {
                     match ledger.orders().collect::<Result<Vec<_>, _>>() {
-                        Ok(orders) => self.model.read_all(&orders, true),
+                        Ok(orders) => {
+                            self.model.read_all(&orders, true);
+                            self.ends_at_zeros(orders.len() as u64);
+                        }
                         Err(_) if self.armed || self.disk.is_off() => {}
                         Err(error) => panic!("reading after opening failed: {error}"),
                     }

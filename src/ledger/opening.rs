@@ -156,7 +156,9 @@ impl Options {
             (Views::On, Durability::Durable, None) => Place::Memory,
         };
         let log = Arc::clone(&committer.lookup.log);
-        let deadlines = Deadlines { open: self.views_open_deadline, ..Deadlines::default() };
+        let (open, defaults) = (self.views_open_deadline, Deadlines::default());
+        // Waiting for a lock is part of opening.
+        let deadlines = Deadlines { open, lock: defaults.lock.min(open), ..defaults };
         // The views must not keep the ledger alive that they belong to.
         let ledger = Arc::downgrade(committer);
         let on_ahead = Box::new(move |witness_seq: Seq, witness: String| {
