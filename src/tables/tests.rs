@@ -1,6 +1,8 @@
 //! The tables without a disk: candidates, the second look, and where keys go.
 
 use super::*;
+use crate::disk::by_path::Files;
+use crate::disk::sim::SimDisk;
 use crate::order::{Durability, LedgerId};
 use crate::wal::format::{SECTION_FILTER, SECTION_KEYS};
 use crate::wal::record::Issuer;
@@ -22,7 +24,8 @@ fn tables() -> Tables {
 fn log() -> Log {
     let issuer =
         Issuer { ledger: LedgerId([1; 16]), durability: Durability::Durable, partition: 0 };
-    Log::new(issuer, Vec::new(), Seq(20))
+    let files = Files::new(SimDisk::new(1).as_disk());
+    Log::new(issuer, files, Vec::new(), Seq(20))
 }
 
 fn candidates(tables: &Tables, hash: u64) -> Vec<u64> {

@@ -5,6 +5,8 @@ use crate::disk::Open;
 use crate::disk::sim::SimDisk;
 use crate::order::{Durability, LedgerId, Timestamp};
 
+const PATH: &str = "wal/0000000003.seg";
+
 fn header() -> SegmentHeader {
     SegmentHeader {
         durability: Durability::Durable,
@@ -23,7 +25,8 @@ fn header() -> SegmentHeader {
 /// A segment with three records, and where its groups end.
 fn segment() -> (SimDisk, Segment, Position) {
     let disk = SimDisk::new(1);
-    let file = disk.as_disk().open("segment", Open::CreateNew).unwrap();
+    disk.as_disk().create_dir("wal").unwrap();
+    let file = disk.as_disk().open(PATH, Open::CreateNew).unwrap();
     file.set_bytes(header().file_bytes).unwrap();
     let segment = Segment::open(header(), 44, file, OpenIndex::default());
     segment.add_records([(4160, 2), (4200, 1)].into_iter());
@@ -42,12 +45,12 @@ const OFFSETS: [Option<u64>; 6] = [None, Some(4160), Some(4200), Some(4300), Non
 #[test]
 fn records_are_where_they_were_before_and_after_sealing() {
     let (disk, segment, end) = segment();
-    assert_eq!(segment.path(), "wal/0000000003.seg");
+    assert_eq!(segment.path(), PATH);
     assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
     assert!(segment.footer().is_none() && segment.section(SECTION_OFFSETS).is_none());
-    segment.seal(&*disk.as_disk(), &end, &[(2, vec![1, 2, 3])]).unwrap();
+    segment.seal(&Files::new(disk.as_disk()), &end, &[(2, vec![1, 2, 3])]).unwrap();
     // The groups, a block of offsets, one of the other section, the footer.
-    assert_eq!(segment.file.bytes().unwrap(), 8192 + 3 * BLOCK_BYTES);
+    assert_eq!(segment.file().bytes().unwrap(), 8192 + 3 * BLOCK_BYTES);
     assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
     assert_eq!(segment.section(2).unwrap().content(10).unwrap(), [1, 2, 3]);
     assert!(segment.section(3).is_none());
@@ -56,11 +59,11 @@ fn records_are_where_they_were_before_and_after_sealing() {
 
     // A sealed segment gets no more records, and is not sealed twice.
     segment.add_records([(4400, 1)].into_iter());
-    segment.seal(&*disk.as_disk(), &end, &[]).unwrap();
+    segment.seal(&Files::new(disk.as_disk()), &end, &[]).unwrap();
     assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
 
     // As the next open finds it.
-    let file = disk.as_disk().open("segment", Open::Read).unwrap();
+    let file = disk.as_disk().open(PATH, Open::Read).unwrap();
     let again = Segment::sealed(header(), 44, file, (*footer).clone()).unwrap();
     assert_eq!(offsets(&again), OFFSETS);
 }
@@ -68,7 +71,7 @@ fn records_are_where_they_were_before_and_after_sealing() {
 #[test]
 fn a_footer_that_does_not_fit_its_segment_is_none() {
     let (disk, segment, end) = segment();
-    segment.seal(&*disk.as_disk(), &end, &[]).unwrap();
+    segment.seal(&Files::new(disk.as_disk()), &end, &[]).unwrap();
     let footer = (*segment.footer().unwrap()).clone();
     for other in [
         Footer { next_seq: Seq(74), ..footer.clone() },
@@ -76,7 +79,7 @@ fn a_footer_that_does_not_fit_its_segment_is_none() {
         Footer { next_seq: Seq(69), ..footer.clone() },
         Footer { sections: Vec::new(), ..footer.clone() },
     ] {
-        let file = Arc::clone(&segment.file);
+        let file = segment.file();
         assert!(Segment::sealed(header(), 44, file, other).is_none());
     }
 }
@@ -89,8 +92,8 @@ fn offsets_that_were_found_again_replace_those_on_disk() {
     // No effect on an open segment: its offsets are in memory already.
     segment.reindex(found.clone());
     assert_eq!(offsets(&segment), OFFSETS);
-    segment.seal(&*disk.as_disk(), &end, &[]).unwrap();
-    segment.file.write_at(&[0xff; 8], 8192).unwrap();
+    segment.seal(&Files::new(disk.as_disk()), &end, &[]).unwrap();
+    segment.file().write_at(&[0xff; 8], 8192).unwrap();
     assert!(matches!(segment.offset_of(Seq(71)), Err(SectionError::Damaged { .. })));
     segment.reindex(found);
     assert_eq!(offsets(&segment), [None, Some(4160), Some(4208), Some(4300), None, None]);
