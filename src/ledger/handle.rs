@@ -60,6 +60,7 @@ impl Inner {
         if let Some(views) = &self.reads.views {
             views.stop();
         }
+        // Last: whoever takes the lock finds a directory that nobody writes in.
         drop(locks);
         closed
     }
@@ -273,10 +274,17 @@ impl Ledger {
         Ok(stats)
     }
 
-    /// Closes the ledger: waits for what is queued, proves the last group, gives the lock back.
+    /// Closes the ledger: waits for what is queued, proves the last group, closes the views, gives the
+    /// lock back.
     ///
     /// Nothing acknowledged depends on it; it makes the next opening quick and its report clean. Other
     /// clones of the handle answer [`ErrorKind::Closed`] from now on.
+    ///
+    /// When it returns, nothing of this handle makes or changes a file in the directory any more: it may
+    /// be opened again, moved, or removed. There is one exception. sled, which keeps the views, may hang,
+    /// and it is waited for no longer than ten seconds. Then it is left behind, and ends with the process
+    /// at the latest; the next opening, in this process or another, is safe from it: while it still holds
+    /// the files of the views, new ones are built.
     ///
     /// # Errors
     /// [`ErrorKind::Poisoned`] when an earlier write had failed, or this one's did.

@@ -3,7 +3,8 @@
 //!
 //! Always true: at most one store is offered to queries, and only between [`Feed::begin`] and its first
 //! doubt; a store that is ahead of the log is left as it is and nothing follows it; after
-//! [`REBUILDS_MAX`] rebuilds in a row the views are off.
+//! [`REBUILDS_MAX`] rebuilds in a row the views are off; once it was told to stop, it begins nothing in
+//! the directory any more.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -221,6 +222,12 @@ impl Feeder {
                 }
                 End::Doubt(doubt) => doubt.to_string(),
             };
+            if !self.shared.wanted() {
+                // The ledger may be closed by now, if this store hung for long, and the directory belong
+                // to the next opening. That one comes to its own judgement.
+                self.shared.status.lock().last_doubt = Some(doubt);
+                return None;
+            }
             if begun.elapsed() >= REBUILDS_FORGOTTEN_AFTER {
                 rebuilds = 0;
             }
@@ -270,7 +277,8 @@ impl Feeder {
         let begun = Instant::now();
         loop {
             let open = (self.opener)(path.to_owned());
-            match Guarded::open(open, self.deadlines.open, &|| self.shared.wanted()) {
+            let Deadlines { open: deadline, close, .. } = self.deadlines;
+            match Guarded::open(open, deadline, close, &|| self.shared.wanted()) {
                 Err(Doubt::Io(_))
                     if begun.elapsed() < self.deadlines.lock && self.shared.wanted() =>
                 {

@@ -38,6 +38,15 @@ struct Ended {
     changed: Condvar,
 }
 
+impl Ended {
+    /// Waits at most `deadline` for the thread to be over, and answers whether it is.
+    fn wait(&self, deadline: Duration) -> bool {
+        let mut ended = self.flag.lock();
+        self.changed.wait_while_for(&mut ended, |ended| !*ended, deadline);
+        *ended
+    }
+}
+
 /// Set when the thread is over, however it ends.
 struct SetEnded(Arc<Ended>);
 
@@ -49,11 +58,13 @@ impl Drop for SetEnded {
 }
 
 impl Guarded {
-    /// Opens a store on a thread of its own; gives up after `deadline`, or when `wanted` says no. A store
-    /// that is opened after all, too late, is dropped by its thread.
+    /// Opens a store on a thread of its own; gives up after `deadline`. When `wanted` says no, it waits for
+    /// the thread to be over, as [`Guarded::close`] does, for at most `close`. A store that is opened
+    /// after all, too late, is dropped by its thread.
     pub(super) fn open(
         open: Open,
         deadline: Duration,
+        close: Duration,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Guarded, Doubt> {
         let (jobs, receiver) = mpsc::channel();
@@ -72,7 +83,14 @@ impl Guarded {
             match opened.recv_timeout(OPEN_LOOK_EVERY.min(deadline)) {
                 Ok(result) => return result.map(|()| Guarded { jobs, ended }),
                 Err(RecvTimeoutError::Disconnected) => return Err(Doubt::Gone),
-                Err(RecvTimeoutError::Timeout) if begin.elapsed() >= deadline || !wanted() => {
+                Err(RecvTimeoutError::Timeout) if !wanted() => {
+                    // sled makes files while it opens, and again when it is dropped: whoever is told that
+                    // the views are over shall find neither. Without a receiver the thread drops it.
+                    drop(opened);
+                    ended.wait(close);
+                    return Err(Doubt::Silent { doing: "opening", waited: begin.elapsed() });
+                }
+                Err(RecvTimeoutError::Timeout) if begin.elapsed() >= deadline => {
                     return Err(Doubt::Silent { doing: "opening", waited: begin.elapsed() });
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -108,9 +126,7 @@ impl Guarded {
     pub(super) fn close(&self, deadline: Duration) -> bool {
         // An error says that the thread has ended already.
         drop(self.jobs.send(None));
-        let mut ended = self.ended.flag.lock();
-        self.ended.changed.wait_while_for(&mut ended, |ended| !*ended, deadline);
-        *ended
+        self.ended.wait(deadline)
     }
 }
 

@@ -6,9 +6,16 @@
 //! ```
 //!
 //! Always true: nothing is ever removed; the live generation is the one with the highest number; a
-//! generation number is not used twice by one process. The last is why there are generations at all: a
-//! sled that hangs in open was left behind, and should it wake up it writes by path (it even makes the
-//! directory); that path must not be the one of its successor.
+//! generation number is not used twice by one opening of the ledger. The last is why there are
+//! generations at all: a sled that hangs in open was left behind, and should it wake up it writes by path
+//! (it even makes the directory); that path must not be the one of its successor.
+//!
+//! A sled that hung when the ledger was closed is left behind as well, and the next opening finds its
+//! generation. sled's own lock stands between the two: it is taken before anything is read or written but
+//! sled's settings, which are the same for both.
+//! - The one left behind has it: the next waits ([`Deadlines::lock`](super::Deadlines)), then sets the
+//!   directory aside, with the files that the other has open, and uses the next number.
+//! - The next has it: the one left behind fails, should it ever get on.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -64,9 +64,14 @@ pub(crate) struct Deadlines {
     pub(crate) call: Duration,
     /// For a page: then the query is answered from the log.
     pub(crate) page: Duration,
-    /// For closing it, when the ledger is closed. sled writes and syncs then.
+    /// For closing it, also when the ledger is closed while it is being opened. sled writes and syncs
+    /// then. [`Views::stop`] waits no longer.
     pub(crate) close: Duration,
 }
+
+/// Ten seconds, which [`Ledger::close`](crate::Ledger::close) states: what waits for a slow disk is
+/// worth waiting for, and what takes longer hangs.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Default for Deadlines {
     fn default() -> Deadlines {
@@ -75,7 +80,7 @@ impl Default for Deadlines {
             lock: Duration::from_secs(5),
             call: Duration::from_secs(30),
             page: Duration::from_millis(500),
-            close: Duration::from_secs(10),
+            close: CLOSE_WAIT_MAX,
         }
     }
 }
@@ -252,10 +257,12 @@ impl Views {
         }
     }
 
-    /// Ends the thread and closes the store, and waits for that for a bounded time. What is left behind
-    /// because it hangs ends with the process. May be called more than once.
+    /// Ends the threads and closes the store, also one that is still being opened, and waits for that,
+    /// but no longer than [`Deadlines::close`]: then nothing here touches the directory any more. What is
+    /// left behind because it hangs ends with the process; [`home`] says why the next opening need not
+    /// fear it. May be called more than once.
     pub(crate) fn stop(&self) {
-        let ended = self.shared.stop(self.deadlines.close.saturating_mul(2));
+        let ended = self.shared.stop(self.deadlines.close);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread.filter(|_| ended) {
             // It has said that it is over: this waits for a few instructions. A panic in it was printed.

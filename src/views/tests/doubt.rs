@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::super::feeder::{Opener, REBUILDS_MAX};
 use super::super::guard::Open;
@@ -13,37 +13,11 @@ use super::super::layout::{View, Watermark};
 use super::super::store::{Doubt, MemStore, Store};
 use super::super::{Phase, Views};
 use super::support::{
-    Call, FaultyStore, LEDGER, Started, TestLog, config, in_memory, start_with, wait_for,
-    wait_until_fed,
+    Call, FaultyStore, LEDGER, SHORT, Started, TestLog, Wall, config, fed_log, in_memory, once,
+    start_with, wait_for, wait_until_fed,
 };
 use super::{assert_lists_are_right, list};
 use crate::order::{LedgerId, Seq};
-
-const SHORT: Duration = Duration::from_millis(100);
-
-/// Blocks whoever comes until the test is over.
-#[derive(Clone, Default)]
-struct Wall(Arc<(Mutex<bool>, Condvar)>);
-
-impl Wall {
-    fn block(&self) {
-        let mut open = self.0.0.lock();
-        self.0.1.wait_while(&mut open, |open| !*open);
-    }
-}
-
-impl Drop for Wall {
-    fn drop(&mut self) {
-        *self.0.0.lock() = true;
-        self.0.1.notify_all();
-    }
-}
-
-fn fed_log() -> TestLog {
-    let mut test = TestLog::new();
-    test.write_many(350);
-    test
-}
 
 /// Runs views over a store with a fault, and holds what comes of it against the log.
 fn assert_survived(
@@ -60,12 +34,6 @@ fn assert_survived(
     assert_lists_are_right(&views, &test, Seq(351));
     assert!(dir.path().join("derived/views.aside-1").is_dir());
     assert!(proved.lock().is_empty());
-}
-
-/// True the first time only.
-fn once() -> impl Fn() -> bool + Send + Sync {
-    let asked = AtomicU64::new(0);
-    move || asked.fetch_add(1, Ordering::Relaxed) == 0
 }
 
 #[test]
@@ -200,22 +168,6 @@ fn a_store_that_always_fails_is_given_up_and_the_reason_is_said() {
     assert_eq!(state.set_aside, 1 + u64::from(REBUILDS_MAX));
     assert_eq!(views.page(View::Account(b"account-1"), Seq(0), 9), (vec![], Seq(1)));
     views.stop();
-}
-
-#[test]
-fn stop_does_not_wait_for_a_store_that_hangs() {
-    let wall = Wall::default();
-    let held = Wall(Arc::clone(&wall.0));
-    let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
-    let opener = opener_with_first(move || {
-        held.block();
-        Ok(())
-    });
-    let Started { views, .. } = start_with(config(dir.path(), &test.log), opener);
-    let begun = Instant::now();
-    views.stop();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(!dir.path().join("derived/views.aside-1").exists(), "it is not to blame");
 }
 
 #[test]
@@ -442,7 +394,7 @@ fn a_store_is_not_called_again_after_a_panic() {
         Ok(())
     });
     let wait = Duration::from_secs(20);
-    let guarded = Guarded::open(opener("".into()), wait, &|| true).unwrap();
+    let guarded = Guarded::open(opener("".into()), wait, wait, &|| true).unwrap();
     assert!(guarded.call("asking", wait, |store| store.watermark()).is_ok());
     let panicked = guarded.call("asking", wait, |store| store.keys(b"", b"", 1));
     assert_eq!(panicked, Err(Doubt::Panicked("a made-up panic".into())));

@@ -4,6 +4,7 @@
 //! keys without a word when a bit rots (RELIABILITY F1 to F4). Effect to prevent: a list of orders that
 //! lacks one, or a ledger that does not open.
 
+mod closing;
 mod damage;
 mod doubt;
 mod feeding;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::super::feeder::Opener;
 use super::super::guard::Open;
@@ -365,6 +365,39 @@ pub(crate) fn wait_until_fed(views: &Views) -> ViewsState {
         state.behind == 0
             && (state.covered > Seq::FIRST || state.phase == super::super::Phase::Feeding)
     })
+}
+
+/// Longer than a sound store takes, shorter than a test may.
+pub(in super::super) const SHORT: Duration = Duration::from_millis(100);
+
+/// Blocks whoever comes until the test is over.
+#[derive(Clone, Default)]
+pub(in super::super) struct Wall(pub(in super::super) Arc<(Mutex<bool>, Condvar)>);
+
+impl Wall {
+    pub(in super::super) fn block(&self) {
+        let mut open = self.0.0.lock();
+        self.0.1.wait_while(&mut open, |open| !*open);
+    }
+}
+
+impl Drop for Wall {
+    fn drop(&mut self) {
+        *self.0.0.lock() = true;
+        self.0.1.notify_all();
+    }
+}
+
+/// True the first time only.
+pub(in super::super) fn once() -> impl Fn() -> bool + Send + Sync {
+    let asked = AtomicU64::new(0);
+    move || asked.fetch_add(1, Ordering::Relaxed) == 0
+}
+
+pub(crate) fn fed_log() -> TestLog {
+    let mut test = TestLog::new();
+    test.write_many(350);
+    test
 }
 
 /// A call to a faulty store: which one, and how many of its sort came before.
