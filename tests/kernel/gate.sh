@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every rig once, in about four minutes on two cores. Installs nothing. Without root, loop devices, FUSE or
-# a tool the rigs concerned say SKIPPED and why; the last line counts them. Exit 0: nothing failed.
+# Every rig once, but for the soak (it needs longer to say anything), in about three minutes on two cores.
+# Installs nothing. Without root, loop devices, FUSE or a tool the rigs concerned say SKIPPED and why; the
+# last line counts them. Exit 0: nothing failed.
 # ORDER_LEDGER_SEED_FIRST=<n> chooses the seed (default: the time of day).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -32,7 +33,6 @@ rig enospc --rounds 4
 rig eio --rounds 8
 rig eio-read --rounds 8
 rig erofs --rounds 4
-rig soak --seconds 30
 
 if [ ${#failed[@]} -gt 0 ]; then
     echo "FAILED: ${failed[*]}"
