@@ -185,6 +185,19 @@ mod tests {
         }
     }
 
+    /// The filter spares the disk: what is not there is mostly denied without a read.
+    #[test]
+    fn what_it_does_not_hold_is_mostly_denied_from_memory() {
+        let mut hashes: Vec<u64> =
+            (1..=2000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let others = hashes.split_off(1000);
+        hashes.sort_unstable();
+        let run = run(&hashes);
+        assert!(hashes.iter().all(|hash| run.may_hold(KeyHash(*hash))));
+        let alarms = others.iter().filter(|hash| run.may_hold(KeyHash(**hash))).count();
+        assert!(alarms < 50, "{alarms} false alarms in 1,000");
+    }
+
     /// Two keys may share a hash, and the border between two blocks may fall between them.
     #[test]
     fn equal_hashes_are_found_on_both_sides_of_a_border() {

@@ -45,7 +45,7 @@ fn records_are_where_they_were_before_and_after_sealing() {
     assert_eq!(segment.path(), "wal/0000000003.seg");
     assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
     assert!(segment.footer().is_none() && segment.section(SECTION_OFFSETS).is_none());
-    segment.seal(&end, &[(2, vec![1, 2, 3])]).unwrap();
+    segment.seal(&*disk.as_disk(), &end, &[(2, vec![1, 2, 3])]).unwrap();
     // The groups, a block of offsets, one of the other section, the footer.
     assert_eq!(segment.file.bytes().unwrap(), 8192 + 3 * BLOCK_BYTES);
     assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
@@ -56,7 +56,7 @@ fn records_are_where_they_were_before_and_after_sealing() {
 
     // A sealed segment gets no more records, and is not sealed twice.
     segment.add_records([(4400, 1)].into_iter());
-    segment.seal(&end, &[]).unwrap();
+    segment.seal(&*disk.as_disk(), &end, &[]).unwrap();
     assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
 
     // As the next open finds it.
@@ -67,8 +67,8 @@ fn records_are_where_they_were_before_and_after_sealing() {
 
 #[test]
 fn a_footer_that_does_not_fit_its_segment_is_none() {
-    let (_, segment, end) = segment();
-    segment.seal(&end, &[]).unwrap();
+    let (disk, segment, end) = segment();
+    segment.seal(&*disk.as_disk(), &end, &[]).unwrap();
     let footer = (*segment.footer().unwrap()).clone();
     for other in [
         Footer { next_seq: Seq(74), ..footer.clone() },
@@ -83,13 +83,13 @@ fn a_footer_that_does_not_fit_its_segment_is_none() {
 
 #[test]
 fn offsets_that_were_found_again_replace_those_on_disk() {
-    let (_, segment, end) = segment();
+    let (disk, segment, end) = segment();
     let mut found = OpenIndex::default();
     [(4160, 2), (4208, 1), (4300, 2)].into_iter().for_each(|(at, kind)| found.add_record(at, kind));
     // No effect on an open segment: its offsets are in memory already.
     segment.reindex(found.clone());
     assert_eq!(offsets(&segment), OFFSETS);
-    segment.seal(&end, &[]).unwrap();
+    segment.seal(&*disk.as_disk(), &end, &[]).unwrap();
     segment.file.write_at(&[0xff; 8], 8192).unwrap();
     assert!(matches!(segment.offset_of(Seq(71)), Err(SectionError::Damaged { .. })));
     segment.reindex(found);
