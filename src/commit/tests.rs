@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use crate::disk::Open;
-use crate::disk::sim::{SimDisk, SimHost};
+use crate::disk::sim::{Fault, SimDisk, SimHost};
 use crate::wal::format::{FRAME_BYTES, Footer, GROUP_HEADER_BYTES, GROUPS_START, segment_path};
-use crate::{ErrorKind, How, Ledger, Options, Submission, Views};
+use crate::{
+    Committed, ErrorKind, How, Ledger, Options, Refusal, Submission, Validator, Verdict, Views,
+};
 
 const SEGMENT_BYTES: u64 = 16 * 1024;
 
@@ -268,4 +270,92 @@ fn a_new_order_costs_two_calls_and_no_read() {
         ledger.submit(&order(number, 10)).unwrap();
         assert_eq!(disk.io_calls() - calls, 2);
     }
+}
+
+/// A ticket waits until its outcome was taken in; a replay never does.
+#[test]
+fn a_ticket_knows_whether_it_waits() {
+    let (_, _, ledger) = open(&options());
+    let mut ticket = ledger.submit_deferred(&order(1, 10));
+    assert!(ticket.is_waiting());
+    ledger.pump();
+    ticket.wait(None).unwrap();
+    assert!(!ticket.is_waiting());
+    assert!(!ledger.submit_deferred(&order(1, 10)).is_waiting());
+}
+
+/// Rule 23: what lies in one segment is not taken for a part of another, so each has a nonce of its own.
+#[test]
+fn rule_23_every_segment_has_a_nonce_of_its_own() {
+    let (disk, _, ledger) = open(&options());
+    for number in 1..=4 {
+        ledger.submit(&order(number, 8000)).unwrap();
+    }
+    let nonces = (1..=4).map(|number| disk.read_durable(&segment_path(number)).unwrap());
+    let nonces: std::collections::BTreeSet<_> = nonces.map(|it| it[40..48].to_vec()).collect();
+    assert_eq!(nonces.len(), 4);
+    assert!(!nonces.contains(&vec![0; 8]));
+}
+
+/// A file that could not be made gives its space back, and is made when there is room again.
+#[test]
+fn rule_15_the_next_segment_is_tried_again_on_a_disk_that_was_full() {
+    for call in 1..20 {
+        let (disk, _, ledger) = open(&options());
+        ledger.submit(&order(1, 8000)).unwrap();
+        disk.fail_call(call, Fault::Enospc);
+        ledger.tick();
+        disk.clear_faults();
+        ledger.tick();
+        let file = disk.as_disk().open("wal/next.tmp", Open::Read).unwrap();
+        assert_eq!(file.bytes().unwrap(), SEGMENT_BYTES, "call {call}");
+        for number in 2..5 {
+            assert_eq!(ledger.submit(&order(number, 8000)).unwrap().how, How::Fresh);
+        }
+    }
+}
+
+struct NoSevens;
+
+impl Validator for NoSevens {
+    fn validate(&self, order: &Submission, _: &Committed<'_>) -> Verdict {
+        match order.payload.first() {
+            Some(7) => Verdict::RefuseFinal(Refusal { code: 1, reason: "seven".into() }),
+            _ => Verdict::Accept,
+        }
+    }
+}
+
+/// What was answered is counted as what it was.
+#[test]
+fn a_refusal_that_is_repeated_is_no_conflict() {
+    let (_, _, ledger) = open(&options().validator(NoSevens));
+    for _ in 0..3 {
+        assert!(matches!(kind(ledger.submit(&order(1, 10))), ErrorKind::Refused { .. }));
+    }
+    let stats = ledger.stats().unwrap();
+    assert_eq!((stats.fresh, stats.replayed, stats.conflicts), (1, 2, 0));
+    ledger.submit(&Submission::new("web", "k", "a")).unwrap();
+    assert!(matches!(
+        kind(ledger.submit(&Submission::new("web", "k", "b"))),
+        ErrorKind::Conflict { .. }
+    ));
+    let stats = ledger.stats().unwrap();
+    assert_eq!((stats.fresh, stats.replayed, stats.conflicts), (2, 2, 1));
+}
+
+/// Orders in a row are read in a few large reads, over groups and segments.
+#[test]
+fn reading_on_costs_few_reads() {
+    let (disk, _, ledger) = open(&options());
+    for batch in 0..20 {
+        let orders: Vec<_> = (0..20).map(|n| order(batch * 20 + n, 10)).collect();
+        assert!(ledger.submit_many(&orders).iter().all(Result::is_ok));
+        ledger.tick();
+    }
+    let segments = ledger.stats().unwrap().segments;
+    assert!(segments > 2);
+    let calls = disk.io_calls();
+    assert_eq!(ledger.orders().map(Result::unwrap).count(), 400);
+    assert!(disk.io_calls() - calls <= 4 * segments, "{} calls", disk.io_calls() - calls);
 }

@@ -342,3 +342,17 @@ fn rule_48_a_reader_looks_again_while_something_moves_and_not_for_ever() {
     assert!(matches!(opened, Err(ErrorKind::Corrupt(_))), "{opened:?}");
     assert_eq!(pauses, 199);
 }
+
+#[test]
+fn rule_22_a_segment_that_is_missing_is_named() {
+    let (disk, host) = three_unsealed_segments();
+    let image = disk.snapshot();
+    for (missing, first_seq) in [(1, Some(Seq::FIRST)), (2, None)] {
+        disk.restore(&image);
+        disk.remove_durably(&segment_path(missing)).unwrap();
+        let error = open(&disk, &host).unwrap_err();
+        let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+        assert_eq!((&damage.file, damage.first_seq), (&segment_path(missing), first_seq));
+        assert_eq!((damage.offset, damage.last_seq), (None, None));
+    }
+}
