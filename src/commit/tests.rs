@@ -359,3 +359,62 @@ fn reading_on_costs_few_reads() {
     assert_eq!(ledger.orders().map(Result::unwrap).count(), 400);
     assert!(disk.io_calls() - calls <= 4 * segments, "{} calls", disk.io_calls() - calls);
 }
+
+/// A file is made in pieces of 256 KiB; its size need be no multiple of them.
+#[test]
+fn a_segment_has_the_size_that_was_asked_for() {
+    let options = options().segment_bytes(300 * 1024);
+    let (disk, host, ledger) = open(&options);
+    ledger.submit(&order(1, 160_000)).unwrap();
+    ledger.tick();
+    ledger.submit(&order(2, 160_000)).unwrap();
+    for number in [1, 2] {
+        let content = disk.read_durable(&segment_path(number)).unwrap();
+        assert_eq!(content.len(), 300 * 1024, "segment {number}");
+    }
+    disk.kill();
+    drop(ledger);
+    let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+    assert_eq!(ledger.stats().unwrap().orders, 2);
+}
+
+/// Where sealing finds the disk full, whoever does it, the segment is sealed later.
+#[test]
+fn what_could_not_be_sealed_is_sealed_later() {
+    for call in 1..16 {
+        let (disk, _, ledger) = open(&options());
+        for number in 1..=3 {
+            ledger.submit(&order(number, 8000)).unwrap();
+        }
+        disk.fail_call(call, Fault::Enospc);
+        // Begins the fourth segment, and seals those before it.
+        let result = ledger.submit(&order(4, 8000));
+        disk.clear_faults();
+        if result.is_err() {
+            continue;
+        }
+        ledger.tick();
+        assert_eq!([1, 2, 3].map(|number| is_sealed(&disk, number)), [true; 3], "call {call}");
+    }
+}
+
+/// Keys that had to be found again are kept: the second question costs no scan.
+#[test]
+fn a_run_that_went_bad_is_replaced_once() {
+    let (disk, _, ledger) = open(&options());
+    for number in 1..=4 {
+        ledger.submit(&order(number, 3000)).unwrap();
+        ledger.tick();
+    }
+    assert!(is_sealed(&disk, 1));
+    let bytes = disk.read_durable(&segment_path(1)).unwrap().len() as u64;
+    disk.fail_reads(&segment_path(1), bytes - 3 * 4096..bytes - 4096).unwrap();
+    let cost = || {
+        let calls = disk.io_calls();
+        assert_eq!(ledger.submit(&order(1, 3000)).unwrap().how, How::Replayed);
+        disk.io_calls() - calls
+    };
+    let first = cost();
+    let (second, third) = (cost(), cost());
+    assert!(second < first && second == third, "{first}, {second}, {third} calls");
+}

@@ -356,3 +356,20 @@ fn rule_22_a_segment_that_is_missing_is_named() {
         assert_eq!((damage.offset, damage.last_seq), (None, None));
     }
 }
+
+/// Records without a `LEDGER` are somebody's orders: making a new ledger must not take their place.
+#[test]
+fn a_log_that_lost_its_identity_is_not_cleared_away() {
+    let (disk, host) = sim();
+    // So full that nothing derived was made: the log is all that says that this was a ledger.
+    let failing = Failing::new(&disk, "create_dir", "derived", io::ErrorKind::StorageFull);
+    let ledger = options(16 * 1024).open_simulated(failing, host.as_host()).unwrap();
+    ledger.submit(&order(1, 10)).unwrap();
+    disk.kill();
+    drop(ledger);
+    let before = disk.read_durable(&segment_path(1)).unwrap();
+    disk.remove_durably(identity::NAME).unwrap();
+    let error = open(&disk, &host).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotALedger { .. }), "{error}");
+    assert!(disk.read_durable(&segment_path(1)).unwrap() == before);
+}
