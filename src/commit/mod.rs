@@ -190,3 +190,6 @@ impl Committer {
         self.room_bytes.store(room, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

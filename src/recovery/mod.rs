@@ -339,3 +339,6 @@ pub(crate) fn last_report(disk: &dyn Disk) -> Option<RecoveryReport> {
     let bytes = disk::read_file(disk, &path, 16 * 1024).ok()?;
     Some(RecoveryReport::parse(&String::from_utf8_lossy(&bytes)))
 }
+
+#[cfg(test)]
+mod tests;

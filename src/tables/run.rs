@@ -138,13 +138,17 @@ mod tests {
 
     /// A run with these hashes, sorted; the seqs count up from the first.
     fn run(hashes: &[u64]) -> Run {
+        run_on(&SimDisk::new(1), hashes)
+    }
+
+    fn run_on(disk: &SimDisk, hashes: &[u64]) -> Run {
         let sorted: Vec<_> =
             (FIRST..).zip(hashes).map(|(seq, hash)| (KeyHash(*hash), Seq(seq))).collect();
         let sections = encode(&sorted, Seq(FIRST));
         let [(SECTION_KEYS, keys), (SECTION_FILTER, filter)] = &sections[..] else {
             panic!("{sections:?}")
         };
-        let file = SimDisk::new(1).as_disk().open("run", Open::CreateNew).unwrap();
+        let file = disk.as_disk().open("run", Open::CreateNew).unwrap();
         disk::write_all_at(&*file, &section::encode(7, SECTION_KEYS, keys), 4096).unwrap();
         let at = SectionAt { kind: SECTION_KEYS, offset: 4096, content_bytes: keys.len() as u64 };
         let keys = Section { file, nonce: 7, at };
@@ -185,6 +189,19 @@ mod tests {
         }
     }
 
+    /// The filter spares the disk: what is not there is mostly denied without a read.
+    #[test]
+    fn what_it_does_not_hold_is_mostly_denied_from_memory() {
+        let mut hashes: Vec<u64> =
+            (1..=2000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let others = hashes.split_off(1000);
+        hashes.sort_unstable();
+        let run = run(&hashes);
+        assert!(hashes.iter().all(|hash| run.may_hold(KeyHash(*hash))));
+        let alarms = others.iter().filter(|hash| run.may_hold(KeyHash(**hash))).count();
+        assert!(alarms < 50, "{alarms} false alarms in 1,000");
+    }
+
     /// Two keys may share a hash, and the border between two blocks may fall between them.
     #[test]
     fn equal_hashes_are_found_on_both_sides_of_a_border() {
@@ -197,6 +214,36 @@ mod tests {
                 let expected: Vec<u64> = (FIRST + before..FIRST + before + equal).collect();
                 assert_eq!(get(&run(&hashes), 1 << 40), expected, "{equal} behind {before}");
             }
+        }
+    }
+
+    /// The same from above: where all hashes are large, the search comes from the last block.
+    #[test]
+    fn equal_hashes_are_found_from_the_other_side_of_a_border_too() {
+        let equal = u64::MAX - (1 << 40);
+        for before in 1019..=1023u64 {
+            let hashes: Vec<u64> = (1..=before)
+                .map(|n| u64::MAX - (1 << 41) + n)
+                .chain(std::iter::repeat_n(equal, 4))
+                .chain((1..=100).map(|n| equal + n))
+                .collect();
+            let expected: Vec<u64> = (FIRST + before..FIRST + before + 4).collect();
+            assert_eq!(get(&run(&hashes), equal), expected, "behind {before}");
+        }
+    }
+
+    /// Hashes are spread evenly, so the first guess is the right block or the one beside it.
+    #[test]
+    fn a_key_costs_one_or_two_reads() {
+        let disk = SimDisk::new(1);
+        let mut hashes: Vec<u64> =
+            (1..=20_000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        hashes.sort_unstable();
+        let run = run_on(&disk, &hashes);
+        for hash in hashes.iter().step_by(97) {
+            let calls = disk.io_calls();
+            assert_eq!(get(&run, *hash).len(), 1);
+            assert!((1..=2).contains(&(disk.io_calls() - calls)));
         }
     }
 

@@ -271,3 +271,6 @@ fn find_proof(
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

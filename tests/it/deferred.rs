@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use order_ledger::disk::sim::Fault;
 use order_ledger::{Certainty, ErrorKind, Field, How, Options, Submission};
 
+use crate::rig::{Call, Hooked};
 use crate::support::{Machine, order};
 
 struct CountingWaker(AtomicUsize);
@@ -154,4 +155,40 @@ fn rule_22_a_batch_larger_than_the_queue_is_written_in_parts() {
         assert_eq!(result.unwrap().how, How::Fresh);
     }
     assert_eq!(ledger.stats().unwrap().orders, 100);
+}
+
+/// Rule 40: one leads at a time. Whoever comes while a group is being written leaves the queue to its
+/// writer; would he write as well, closing could be over before he is.
+#[test]
+fn rule_40_nobody_writes_while_somebody_else_does() {
+    let (disk, host) = crate::rig::sim(40);
+    let (in_sync, is_in_sync) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let (in_sync, may_go_on) = (Mutex::new(in_sync), Mutex::new(may_go_on));
+    let armed = Arc::new(AtomicBool::new(false));
+    let is_armed = Arc::clone(&armed);
+    let hook = move |call: &Call| {
+        if call.what == "sync" && is_armed.swap(false, Ordering::Relaxed) {
+            in_sync.lock().unwrap().send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+        }
+    };
+    let hooked = Hooked::new(disk.as_disk(), Arc::new(hook));
+    let ledger = crate::rig::small().open_simulated(hooked, host.as_host()).unwrap();
+    armed.store(true, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| ledger.submit(&order(1)).unwrap());
+        is_in_sync.recv().unwrap();
+        let mut ticket = ledger.submit_deferred(&order(2));
+        let (done, is_done) = mpsc::channel();
+        let pump = ledger.clone();
+        scope.spawn(move || {
+            pump.pump();
+            done.send(()).unwrap();
+        });
+        let returned = is_done.recv_timeout(Duration::from_secs(10));
+        go_on.send(()).unwrap();
+        assert!(returned.is_ok(), "it waits for the disk, so it is going to write");
+        assert_eq!(ticket.wait(None).unwrap().how, How::Fresh);
+    });
 }

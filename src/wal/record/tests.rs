@@ -132,3 +132,14 @@ fn rule_20_a_forged_length_inside_a_body_is_an_error_and_allocates_nothing() {
     forged.extend([0; 64]);
     assert!(decode(KIND_ACCEPTED, 1, &forged).is_err());
 }
+
+/// A reason is cut to its limit and never beyond it, also in the middle of a character.
+#[test]
+fn a_reason_is_cut_at_the_character_before_its_limit() {
+    let limit = Refusal::REASON_BYTES_MAX;
+    for (front, kept) in [(limit - 2, limit), (limit - 1, limit - 1), (limit, limit)] {
+        let reason = "x".repeat(front) + "\u{a7}\u{a7}";
+        assert_eq!(cut_reason(&reason), &reason[..kept]);
+    }
+    assert_eq!(cut_reason("short"), "short");
+}

@@ -37,6 +37,8 @@ pub(crate) struct Layer {
     pub(crate) all: Vec<String>,
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
+    /// So many seconds of CPU, and three times as many on the clock, are a hang; none: what no layer takes.
+    pub(crate) hangs_after_s: Option<u64>,
     /// A target directory of its own, below that of the run: for builds with other flags.
     pub(crate) target: Option<String>,
     /// Asked only about builds that name it: too dear for others, or needs root.
@@ -89,7 +91,7 @@ impl Catalogue {
     pub(crate) fn check(&self, root: &Path) -> Vec<String> {
         let mut complaints = Vec::new();
         let mut names = BTreeSet::new();
-        let tests = sources(root);
+        let tests = tests(root);
         for build in &self.builds {
             let mut complain = |what: String| complaints.push(format!("{}: {what}", build.name));
             if !names.insert(&build.name) {
@@ -99,7 +101,7 @@ impl Catalogue {
                 complain(format!("there is no layer {}", build.layer));
             }
             for test in &build.tests {
-                if !tests.contains(&format!("fn {test}(")) {
+                if !tests.contains(test) {
                     complain(format!("there is no test {test}"));
                 }
             }
@@ -139,17 +141,26 @@ impl Build {
     }
 }
 
-/// Every Rust source of the tree's library and tests, one after the other.
-fn sources(root: &Path) -> String {
-    let (mut text, mut rest) = (String::new(), vec![root.join("src"), root.join("tests/it")]);
+/// The names of the tests of the tree.
+fn tests(root: &Path) -> BTreeSet<String> {
+    let (mut tests, mut rest) = (BTreeSet::new(), vec![root.join("src"), root.join("tests/it")]);
     while let Some(path) = rest.pop() {
         if let Ok(entries) = std::fs::read_dir(&path) {
             rest.extend(entries.flatten().map(|entry| entry.path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            // Other attributes may stand between.
+            let mut is_test = false;
+            for line in text.lines().map(str::trim_start) {
+                is_test |= line == "#[test]";
+                if let Some(rest) = line.strip_prefix("fn ").filter(|_| is_test) {
+                    tests.extend(rest.split('(').next().map(str::to_owned));
+                    is_test = false;
+                }
+            }
         }
     }
-    text
+    tests
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ const HANGS_AFTER: Duration = Duration::from_secs(600);
 /// The compiler does not hang, but a busy machine may keep it for long.
 const BUILDS_AT_MOST: Duration = Duration::from_secs(7200);
 /// A program that is broken may also never stop, or take all memory: it is ended at so many seconds of
-/// CPU, and at so many KiB.
-const LIMITS: &str = "ulimit -t 240; ulimit -v 12000000; exec \"$@\"";
+/// CPU (the first argument), and at so many KiB.
+const LIMITS: &str = "ulimit -t $1; ulimit -v 12000000; shift; exec \"$@\"";
+const CPU_S_AT_MOST: u64 = 240;
 /// Exit status of a layer that could not run here.
 const SKIPPED: i32 = 77;
 
@@ -84,14 +85,16 @@ impl Asking {
         let before = cpu_s();
         let mut command = Command::new("sh");
         command
-            .args(["-c", LIMITS, "sh"])
+            .args(["-c", LIMITS, "sh", &layer.hangs_after_s.unwrap_or(CPU_S_AT_MOST).to_string()])
             .arg(program)
             .args(if tests.is_empty() { &layer.all } else { tests })
             .envs(&layer.env)
             .env(VARIABLE, number.to_string())
             // Or the arenas of many threads count for more memory than is used.
             .env("MALLOC_ARENA_MAX", "2");
-        let status = self.run(command, HANGS_AFTER)?;
+        let hangs_after = layer.hangs_after_s.map_or(HANGS_AFTER, |it| Duration::from_secs(3 * it));
+        // A mutant is killed by the first test that fails; the catalogue counts the others as well.
+        let status = self.run(command, hangs_after, layer.hangs_after_s.is_some())?;
         let output = std::fs::read(&self.log)?;
         let verdict = verdict(status, &String::from_utf8_lossy(&output));
         Ok(Ok(Answer { verdict, cpu_s: cpu_s() - before }))
@@ -114,7 +117,7 @@ impl Asking {
             // One crate changes a little each time: this is what incremental builds are for.
             .env("CARGO_INCREMENTAL", "1")
             .env("CARGO_TERM_COLOR", "never");
-        let built = self.run(command, BUILDS_AT_MOST)?;
+        let built = self.run(command, BUILDS_AT_MOST, false)?;
         self.build_cpu_s += cpu_s() - before;
         let output = std::fs::read_to_string(&self.log)?;
         if !built.is_some_and(|status| status.success()) {
@@ -129,8 +132,13 @@ impl Asking {
         Ok(Ok(program))
     }
 
-    /// The exit status; `None` when it hung.
-    fn run(&self, mut command: Command, at_most: Duration) -> io::Result<Option<ExitStatus>> {
+    /// The exit status; `None` when it hung, or was ended as soon as a test had failed.
+    fn run(
+        &self,
+        mut command: Command,
+        at_most: Duration,
+        until_first_failure: bool,
+    ) -> io::Result<Option<ExitStatus>> {
         let log = File::create(&self.log)?;
         let mut child = command
             .current_dir(&self.root)
@@ -144,7 +152,8 @@ impl Asking {
             if let Some(status) = child.try_wait()? {
                 return Ok(Some(status));
             }
-            if begun.elapsed() > at_most {
+            let enough = until_first_failure && has_failed(&std::fs::read(&self.log)?);
+            if enough || begun.elapsed() > at_most {
                 let group = i32::try_from(child.id()).map_err(io::Error::other)?;
                 killpg(Pid::from_raw(group), Signal::SIGKILL).map_err(io::Error::from)?;
                 child.wait()?;
@@ -175,9 +184,18 @@ fn error(line: &str) -> Option<(String, usize)> {
 
 /// Reads the output of a layer.
 fn verdict(status: Option<ExitStatus>, output: &str) -> Verdict {
-    let Some(status) = status else { return Verdict::Red { by: "a hang".into(), more: 0 } };
     let tests: Vec<&str> = output.lines().filter_map(failed_test).collect();
-    let seed = output.lines().filter_map(failed_seed).min();
+    let seed = output.lines().filter_map(failed_seed).min_by_key(|(_, number)| *number);
+    let seed = seed.map(|(kind, number)| format!("{kind} {number}"));
+    let Some(status) = status else {
+        // What failed before it hung was noticed without waiting.
+        let by = match (seed, tests.first()) {
+            (Some(seed), _) => seed,
+            (None, Some(test)) => (*test).to_owned(),
+            (None, None) => "a hang".into(),
+        };
+        return Verdict::Red { by, more: tests.len().saturating_sub(1) };
+    };
     match status.code() {
         Some(0) if ran_something(output) => Verdict::Green,
         // A filter that meets no test proves nothing.
@@ -188,7 +206,7 @@ fn verdict(status: Option<ExitStatus>, output: &str) -> Verdict {
         }
         code => {
             let by = match (seed, tests.first(), code) {
-                (Some(seed), _, _) => format!("seed {seed}"),
+                (Some(seed), _, _) => seed,
                 (None, Some(test), _) => (*test).to_owned(),
                 (None, None, Some(code)) => format!("exit status {code}"),
                 (None, None, None) => match status.signal().map(Signal::try_from) {
@@ -209,8 +227,17 @@ fn failed_test(line: &str) -> Option<&str> {
     path.split_whitespace().next()?.rsplit("::").next()
 }
 
-fn failed_seed(line: &str) -> Option<u64> {
-    line.strip_prefix("seed ")?.split_once(" failed")?.0.parse().ok()
+/// Whether a test or a seed has failed so far.
+fn has_failed(output: &[u8]) -> bool {
+    let output = String::from_utf8_lossy(output);
+    output.lines().any(|line| failed_test(line).is_some() || failed_seed(line).is_some())
+}
+
+/// `seed 7 failed`, `seeds 64 to 127 failed` (then the first of them), `scenario 3 failed`.
+fn failed_seed(line: &str) -> Option<(&str, u64)> {
+    let mut words = line.split_once(" failed")?.0.split(' ');
+    let kind = words.next().filter(|kind| ["seed", "seeds", "scenario"].contains(kind))?;
+    Some((kind.trim_end_matches('s'), words.next()?.parse().ok()?))
 }
 
 /// Whether at least one test ran, or it was no run of tests.
@@ -234,8 +261,12 @@ mod tests {
         assert_eq!(verdict(exited(101), tests), red("c", 1));
         let seeds = "seed 12 failed; again: x\nseed 7 failed; again: x\ntest a::s ... FAILED\n";
         assert_eq!(verdict(exited(101), seeds), red("seed 7", 0));
+        let pieces = "seeds 128 to 191 failed; again: x\ntest a::s ... FAILED\n";
+        assert_eq!(verdict(exited(101), pieces), red("seed 128", 0));
+        assert_eq!(verdict(exited(101), "scenario 3 failed: x\n"), red("scenario 3", 0));
         assert_eq!(verdict(exited(3), ""), red("exit status 3", 0));
-        assert_eq!(verdict(None, tests), red("a hang", 0));
+        assert_eq!(verdict(None, tests), red("c", 1), "one failed, another hung");
+        assert_eq!(verdict(None, "test a::b ... ok\n"), red("a hang", 0));
         let green = "test result: ok. 3 passed; 0 failed; 0 ignored\n";
         assert_eq!(verdict(exited(0), green), Verdict::Green);
         let none = "test result: ok. 0 passed; 0 failed; 0 ignored\n";

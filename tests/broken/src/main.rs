@@ -23,7 +23,8 @@ use results::{Found, Results};
 use round::{Round, Subject, number_of};
 
 const USAGE: &str = "broken-builds [--check] [--list] [--table] [--only NAME] [--sample K] [--seed S] \
-                     [--shard I/N] [--results FILE] [--target DIR] [--again] [--first] [--mutants LIST]";
+                     [--shard I/N] [--results FILE] [--target DIR] [--again] [--first] \
+                     [--root DIR] [--mutants LIST] [--stages K] [--missed]";
 
 #[derive(Default)]
 struct Options {
@@ -44,8 +45,14 @@ struct Options {
     again: bool,
     /// Only the layer that should notice, and no other if it does not.
     first: bool,
+    /// Another tree than the one this was built in: one that stays as it is while somebody goes on.
+    root: Option<PathBuf>,
     /// Mutants instead of the catalogue.
     mutants: Option<PathBuf>,
+    /// Only so many stages: the cheap ones for all mutants, then all of them with `missed`.
+    stages: Option<usize>,
+    /// Only the mutants that were missed the last time, whatever has changed since; nothing else is built.
+    missed: bool,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +77,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--table" => options.table = true,
             "--again" => options.again = true,
             "--first" => options.first = true,
+            "--root" => options.root = Some(value()?.into()),
+            "--stages" => options.stages = Some(number(value()?)?),
+            "--missed" => options.missed = true,
             "--only" => options.only.push(value()?),
             "--sample" => options.sample = Some(number(value()?)?),
             "--seed" => options.seed = number(value()?)? as u64,
@@ -93,7 +103,8 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
 
 /// Answers whether everything that was asked about was noticed.
 fn run(options: &Options) -> Result<bool, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = options.root.clone().unwrap_or(here);
     let root = root.canonicalize().map_err(|error| error.to_string())?;
     let catalogue = Catalogue::read(&root.join("tests/broken/catalogue.toml"))?;
     let target = options.target.clone().unwrap_or_else(|| root.join("target"));
@@ -102,7 +113,9 @@ fn run(options: &Options) -> Result<bool, String> {
     std::fs::create_dir_all(&work).map_err(|error| error.to_string())?;
     let path = options.results.clone().unwrap_or_else(|| work.join("results.jsonl"));
     let results = Results::read(&path).map_err(|error| error.to_string())?;
-    let asking = Asking::new(&work.join("tree"), &target, &work.join("log"));
+    // Shards may run side by side.
+    let log = options.shard.map_or("log".into(), |(part, parts)| format!("log-{part}-{parts}"));
+    let asking = Asking::new(&work.join("tree"), &target, &work.join(log));
     if let Some(list) = &options.mutants {
         return run_mutants(options, &root, &catalogue, list, asking, results);
     }
@@ -249,9 +262,14 @@ fn run_mutants(
     let tree = tree::number(root).map_err(|error| error.to_string())?;
     let mutants = mutants::read(list)?;
     let mut subjects = Vec::new();
-    for (number, mutant) in (1..).zip(&mutants) {
+    let asked = mutants.iter().filter(|mutant| {
+        let missed = |found: &Found| found.layer.is_none() && !found.error;
+        !options.missed || results.last(&mutant.name).is_some_and(missed)
+    });
+    for (number, mutant) in (1..).zip(asked) {
         let changes = vec![(mutant.file.clone(), mutant.change(root, number)?)];
-        let steps = catalogue.stages.iter().map(|stage| (stage, Vec::new())).collect();
+        let stages = catalogue.stages.iter().take(options.stages.unwrap_or(usize::MAX));
+        let steps = stages.map(|stage| (stage, Vec::new())).collect();
         subjects.push(Subject { name: mutant.name.clone(), number, changes, steps });
     }
     // What did not compile the last time does not now.

@@ -19,7 +19,7 @@
 //! A history that fails is made as small as it gets and printed, for a regression test of its own.
 //!
 //! `ORDER_LEDGER_SEEDS=100000` runs more seeds, `ORDER_LEDGER_SEED_FIRST=n` others, `ORDER_LEDGER_SEED=7`
-//! one.
+//! one; with `ORDER_LEDGER_SHRINK=0` the first failure is enough.
 
 mod beside;
 mod figures;
@@ -94,6 +94,9 @@ fn whatever_was_acknowledged_is_there_once_after_any_crash() {
 #[expect(clippy::print_stderr, reason = "how the test says what failed")]
 fn report(seed: u64, plan: &Plan, why: &Failure) {
     eprintln!("seed {seed} failed: {why:?}");
+    if std::env::var("ORDER_LEDGER_SHRINK").is_ok_and(|it| it == "0") {
+        return;
+    }
     let small = shrink(plan, |plan| failure(plan, honest).is_err_and(|other| other.at == why.at));
     eprintln!("the smallest history that fails in the same place:\n{}", as_rust(&small));
     eprintln!(

@@ -326,3 +326,17 @@ fn rule_17_a_panic_while_the_last_group_is_sealed_poisons_and_nobody_waits_for_e
     assert!(matches!(kind(ledger.close()), ErrorKind::Poisoned { .. }));
     assert_eq!(all_orders(&open(&disk, &host).unwrap()).unwrap().len(), 3);
 }
+
+/// Without upkeep nothing is proven any more and no space reserved: that is not to go on in silence.
+#[test]
+fn rule_17_a_panic_during_the_upkeep_poisons() {
+    let (disk, host) = sim(172);
+    let (hooked, armed) = panicking(&disk, "open");
+    let ledger = small().open_simulated(hooked, host.as_host()).unwrap();
+    fill(&ledger, 3);
+    armed.store(true, Ordering::Relaxed);
+    catch_unwind(AssertUnwindSafe(|| ledger.tick())).unwrap_err();
+    assert!(ledger.poisoned().is_some());
+    assert!(matches!(kind(ledger.submit(&order(60))), ErrorKind::Poisoned { .. }));
+    assert_eq!(all_orders(&ledger).unwrap().len(), 3);
+}
