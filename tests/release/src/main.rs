@@ -50,6 +50,7 @@ enum What {
     Summary,
     Write,
     Check,
+    Help,
 }
 
 struct Args {
@@ -95,6 +96,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args> {
             "--summary" => args.what = What::Summary,
             "--write" => args.what = What::Write,
             "--check" => args.what = What::Check,
+            "--help" | "-h" => args.what = What::Help,
             "--only" => args.only.push(value()?),
             "--for" => args.time = Some(minutes(&value()?)?),
             "--until" => args.time = Some(until(&value()?)?),
@@ -133,6 +135,10 @@ fn until(text: &str) -> Result<Duration> {
 }
 
 fn run(args: &Args) -> Result<u8> {
+    if args.what == What::Help {
+        println!("{USAGE}");
+        return Ok(0);
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let root = root.canonicalize().doing("finding the repository")?;
     if args.what == What::Check {
@@ -181,7 +187,7 @@ fn run(args: &Args) -> Result<u8> {
             println!("written: EVIDENCE.md and {}", results.display());
             Ok(any_failed(&record))
         }
-        What::Check => Ok(0),
+        What::Check | What::Help => Ok(0),
     }
 }
 
