@@ -198,6 +198,7 @@ pub fn manifest(ledger: [u8; 16], next_seq: u64, next_group: u64) -> Vec<u8> {
 pub fn repair_tail(segment: &mut [u8]) {
     let Some(footer) = segment.len().checked_sub(BLOCK) else { return };
     let nonce: [u8; 8] = get(segment, 40);
+    let groups_end = groups_end(segment).offset;
     let sections = u32::from_le_bytes(get(segment, footer + 52)).min(64) as usize;
     for section in 0..sections {
         let at = footer + 56 + section * 24;
@@ -206,8 +207,9 @@ pub fn repair_tail(segment: &mut [u8]) {
         let bytes = u64::from_le_bytes(get(segment, at + 16));
         for block in 0..bytes.div_ceil(BLOCK as u64 - 4).min(64) {
             let start = offset.saturating_add(block * BLOCK as u64);
-            // A section that lies about its place must not get into the groups.
-            if start < BLOCK as u64 || start.saturating_add(BLOCK as u64) > footer as u64 {
+            // A section that lies about its place, or the footer of another segment, must not get into
+            // the groups.
+            if start < groups_end || start.saturating_add(BLOCK as u64) > footer as u64 {
                 continue;
             }
             let start = start as usize;

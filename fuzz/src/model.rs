@@ -173,6 +173,20 @@ impl<C: Content> Model<C> {
             Ok(outcome) => self.end_ok(key, content, outcome, poisoned),
             Err(error) => self.end_err(key, content, error),
         }
+        self.ended(key, content);
+    }
+
+    /// A deferred call ends, perhaps long after its outcome was decided. That nothing was recorded was
+    /// true then; another call may have recorded the same since.
+    pub fn end_deferred(&mut self, key: Key, content: C, answer: &Result<Outcome>) {
+        match answer {
+            Err(error) if error.certainty() == Certainty::NotRecorded => self.ended(key, content),
+            // It may have been written before the poison.
+            answer => self.end(key, content, answer, false),
+        }
+    }
+
+    fn ended(&mut self, key: Key, content: C) {
         let maybe = self.maybe(key, content);
         maybe.in_flight -= 1;
         if maybe.in_flight == 0 && !maybe.in_doubt {

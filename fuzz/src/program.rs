@@ -272,7 +272,6 @@ impl Run {
             Op::Wait(index) => {
                 if let Some((key, content, mut ticket)) = self.take_ticket(*index) {
                     let answer = ticket.wait(None);
-                    // It may have been written before the poison.
                     self.model.end(key, content, &answer, false);
                 }
             }
@@ -409,7 +408,7 @@ impl Run {
         for (key, content, mut ticket) in tickets {
             // Closing has written it, or it never will be.
             let answer = ticket.wait(None);
-            self.model.end(key, content, &answer, false);
+            self.model.end_deferred(key, content, &answer);
         }
         self.open();
     }

@@ -256,7 +256,7 @@ pub fn run(input: &Input) {
 fn put_views(dir: &Path, built: &Built, input: &Input) -> Expected {
     let views = dir.join(VIEWS);
     let generations: BTreeMap<u8, Whose> =
-        input.generations.map(|(number, whose)| (number % 4, whose)).into();
+        input.generations.map(|(number, whose)| ((number % 4).max(1), whose)).into();
     let (live, whose) = generations.last_key_value().expect("one at least");
     for (number, whose) in &generations {
         let at = views.join(number.to_string());
