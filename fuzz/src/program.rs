@@ -272,7 +272,7 @@ impl Run {
             Op::Wait(index) => {
                 if let Some((key, content, mut ticket)) = self.take_ticket(*index) {
                     let answer = ticket.wait(None);
-                    self.model.end(key, content, &answer, false);
+                    self.model.end_deferred(key, content, &answer);
                 }
             }
             Op::Forget(index) => {
