@@ -21,7 +21,7 @@ use jiff::Zoned;
 use evidence::Record;
 use failure::{Doing, Failure, Result, broken};
 use schedule::Layer;
-use shard::Verdict;
+use shard::{Done, Verdict};
 use state::State;
 use sums::Plan;
 use tree::Tree;
@@ -147,15 +147,21 @@ fn run(args: &Args) -> Result<u8> {
     }
     let path = args.schedule.clone().unwrap_or_else(|| root.join("tests/release/schedule.txt"));
     let text = std::fs::read_to_string(&path).doing(format!("reading {}", path.display()))?;
-    let layers = schedule::only(schedule::parse(&text)?, &args.only)?;
+    let mut layers = schedule::only(schedule::parse(&text)?, &args.only)?;
     let tree = Tree::of(&root)?;
-    let base = args.state.clone().unwrap_or_else(|| root.join("target/release-run"));
-    let state = State::of(&base, &tree.code);
+    let mut is_committed = true;
+    for layer in &mut layers {
+        let code = tree.code(&layer.built_from)?;
+        layer.code = code.name;
+        is_committed &= code.is_committed;
+    }
+    let dir = args.state.clone().unwrap_or_else(|| root.join("target/release-run"));
+    let state = State::of(&dir, evidence::committed(&root)?.shards);
     match args.what {
         What::Run => {
             let lock = state.lock()?;
             state.end_orphans()?;
-            if !tree.is_committed {
+            if !is_committed {
                 println!(
                     "the code is not that of the commit: nothing of this run can be published"
                 );
@@ -166,7 +172,7 @@ fn run(args: &Args) -> Result<u8> {
                 deadline: args.time.and_then(|time| Instant::now().checked_add(time)),
                 shard_time_max: args.shard_time_max,
             };
-            let broken_off = run::run(&settings, &state, &tree, &layers)?;
+            let broken_off = run::run(&settings, &state, &layers)?;
             drop(lock);
             let failed = list(&state, &layers)?;
             Ok(if broken_off { 130 } else { failed })
@@ -178,7 +184,7 @@ fn run(args: &Args) -> Result<u8> {
             Ok(any_failed(&record))
         }
         What::Write => {
-            if !tree.is_committed || !args.only.is_empty() {
+            if !is_committed || !args.only.is_empty() {
                 return Err(broken("only the whole schedule, of committed code, is published"));
             }
             let record = record(&state, &layers)?;
@@ -220,10 +226,16 @@ fn list(state: &State, layers: &[Layer]) -> Result<u8> {
     Ok(code)
 }
 
+/// What is to be published: of each layer what ran on the code that is there, unless what was committed
+/// before, on other code, is more. What failed is never left out for that.
 fn record(state: &State, layers: &[Layer]) -> Result<Record> {
+    let passed =
+        |shards: &[Done]| shards.iter().filter(|shard| shard.verdict() == Verdict::Passed).count();
     let mut shards = Vec::new();
     for layer in layers {
-        shards.extend(state.all_done(layer)?);
+        let (now, before) = (state.all_done(layer)?, state.of_other_code(layer));
+        let failed = now.iter().any(|shard| shard.verdict() == Verdict::Failed);
+        shards.extend(if failed || passed(&now) >= passed(&before) { now } else { before });
     }
     Ok(Record { machine: machine(), plans: layers.iter().map(Plan::of).collect(), shards })
 }

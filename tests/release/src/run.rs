@@ -52,19 +52,14 @@ struct Rest {
 struct Shared<'a> {
     settings: &'a Settings,
     state: &'a State,
-    tree: &'a Tree,
+    layers: &'a [Layer],
     rest: Mutex<Vec<Rest>>,
     stop: Arc<AtomicBool>,
     trouble: Mutex<Option<crate::failure::Failure>>,
 }
 
 /// Runs until nothing is left, the deadline, or a signal. Answers whether it was broken off.
-pub(crate) fn run(
-    settings: &Settings,
-    state: &State,
-    tree: &Tree,
-    layers: &[Layer],
-) -> Result<bool> {
+pub(crate) fn run(settings: &Settings, state: &State, layers: &[Layer]) -> Result<bool> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).doing("listening to signals")?;
@@ -74,13 +69,14 @@ pub(crate) fn run(
         let mut shards = state.to_do(layer)?;
         shards.reverse();
         if !shards.is_empty() {
-            std::fs::create_dir_all(state.dir().join(&layer.name)).doing("making a directory")?;
+            std::fs::create_dir_all(state.layer_dir(&layer.code, &layer.name))
+                .doing("making a directory")?;
         }
         rest.push(Rest { planned: layer.planned(), shards, seconds: Vec::new() });
     }
     prepare(settings, state, layers, &rest, &stop)?;
     let shared =
-        Shared { settings, state, tree, rest: Mutex::new(rest), stop, trouble: Mutex::new(None) };
+        Shared { settings, state, layers, rest: Mutex::new(rest), stop, trouble: Mutex::new(None) };
     std::thread::scope(|scope| {
         for _ in 0..settings.jobs {
             scope.spawn(|| {
@@ -116,7 +112,7 @@ fn prepare(
             continue;
         }
         println!("prepare {}: {command}", layer.name);
-        let log = state.dir().join(&layer.name).join("prepare.log");
+        let log = state.layer_dir(&layer.code, &layer.name).join("prepare.log");
         let ended = carry_out(command, &settings.root, &log, settings.shard_time_max, stop)?;
         match ended {
             Some(Ended { status: 0, .. }) => done.push(command),
@@ -135,9 +131,9 @@ impl Shared<'_> {
     fn work(&self) -> Result<()> {
         while !self.stop.load(Ordering::Relaxed) {
             let Some((layer, shard)) = self.next() else { return Ok(()) };
-            let tree = self.unchanged()?;
-            let Some(done) = self.one(&shard, &tree)? else { return Ok(()) };
-            self.unchanged()?;
+            let commit = self.unchanged(layer)?;
+            let Some(done) = self.one(&shard, &commit)? else { return Ok(()) };
+            self.unchanged(layer)?;
             self.state.keep(&done)?;
             let words = match done.verdict() {
                 Verdict::Passed => "passed".to_owned(),
@@ -154,11 +150,13 @@ impl Shared<'_> {
         Ok(())
     }
 
-    fn unchanged(&self) -> Result<Tree> {
-        let now = Tree::of(&self.settings.root)?;
-        let (code, was) = (&now.code, &self.tree.code);
-        match code == was {
-            true => Ok(now),
+    /// The commit, if the layer's code is still what it was.
+    fn unchanged(&self, layer: usize) -> Result<String> {
+        let Layer { built_from, code: was, .. } = &self.layers[layer];
+        let tree = Tree::of(&self.settings.root)?;
+        let code = tree.code(built_from)?.name;
+        match code == *was {
+            true => Ok(tree.commit),
             false => Err(broken(format!("the code changed under the run: {was} became {code}"))),
         }
     }
@@ -186,7 +184,7 @@ impl Shared<'_> {
         rest[index].shards.pop().map(|shard| (index, shard))
     }
 
-    fn one(&self, shard: &Shard, tree: &Tree) -> Result<Option<Done>> {
+    fn one(&self, shard: &Shard, commit: &str) -> Result<Option<Done>> {
         let log = self.state.log(shard);
         let (start, from) = (now(), Instant::now());
         let Settings { root, shard_time_max, .. } = self.settings;
@@ -209,8 +207,8 @@ impl Shared<'_> {
             layer: shard.layer.clone(),
             number: shard.number,
             command: shard.command.clone(),
-            commit: tree.commit.clone(),
-            code: tree.code.clone(),
+            commit: commit.to_owned(),
+            code: shard.code.clone(),
             start,
             end: now(),
             seconds: tenths(from.elapsed().as_secs_f64()),
@@ -308,6 +306,7 @@ mod tests {
     struct Place {
         root: PathBuf,
         layers: Vec<Layer>,
+        committed: Vec<Done>,
     }
 
     impl Place {
@@ -327,26 +326,36 @@ mod tests {
                     Command::new("git").args(args).current_dir(&root).status().unwrap().success()
                 );
             }
-            Place { root, layers: parse(schedule).unwrap() }
+            Place { root, layers: parse(schedule).unwrap(), committed: Vec::new() }
         }
 
         fn run(&self, deadline: Option<Instant>) -> Result<bool> {
-            let tree = Tree::of(&self.root)?;
+            let layers = self.layers();
             let settings = Settings {
                 root: self.root.clone(),
                 jobs: 2,
                 deadline,
                 shard_time_max: Duration::from_secs(2),
             };
-            run(&settings, &self.state(), &tree, &self.layers)
+            run(&settings, &self.state(), &layers)
         }
 
         fn state(&self) -> State {
-            State::of(&self.root.join("state"), &Tree::of(&self.root).unwrap().code)
+            State::of(&self.root.join("state"), self.committed.clone())
+        }
+
+        /// The layers, of the code that is there.
+        fn layers(&self) -> Vec<Layer> {
+            let tree = Tree::of(&self.root).unwrap();
+            let mut layers = self.layers.clone();
+            for layer in &mut layers {
+                layer.code = tree.code(&layer.built_from).unwrap().name;
+            }
+            layers
         }
 
         fn verdicts(&self, layer: usize) -> Vec<Verdict> {
-            let done = self.state().all_done(&self.layers[layer]).unwrap();
+            let done = self.state().all_done(&self.layers()[layer]).unwrap();
             done.iter().map(Done::verdict).collect()
         }
 
@@ -391,7 +400,7 @@ mod tests {
     fn a_shard_that_hangs_and_one_that_says_nothing_have_failed() {
         let place = Place::new("hangs", "[A] a\nrun sleep 60 & sleep 60\n[B] b\nrun true\n");
         assert!(!place.run(None).unwrap());
-        let done = place.state().all_done(&place.layers[0]).unwrap();
+        let done = place.state().all_done(&place.layers()[0]).unwrap();
         assert_eq!((done[0].verdict(), done[0].status), (Verdict::Failed, -1));
         assert!(done[0].seconds < 30.0);
         assert_eq!(place.verdicts(1), [Verdict::Failed]);
@@ -427,7 +436,26 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_do_not_work_on_the_same_code() {
+    fn what_was_committed_is_not_run_again_unless_its_code_has_changed() {
+        let mut place =
+            Place::new("committed", &format!("[A] a\nshards 2\nrun echo {{i}} >> ran; {RESULT}"));
+        place.run(None).unwrap();
+        place.committed = place.state().all_done(&place.layers()[0]).unwrap();
+        // A clone has no state of its own.
+        std::fs::remove_dir_all(place.root.join("state")).unwrap();
+        place.run(None).unwrap();
+        assert_eq!(place.ran(), "1 2");
+        assert_eq!(place.verdicts(0), [Verdict::Passed; 2]);
+        assert!(place.state().of_other_code(&place.layers()[0]).is_empty());
+        std::fs::write(place.root.join("code.rs"), "// other").unwrap();
+        assert_eq!(place.verdicts(0), []);
+        assert_eq!(place.state().of_other_code(&place.layers()[0]).len(), 2);
+        place.run(None).unwrap();
+        assert_eq!(place.ran(), "1 1 2 2");
+    }
+
+    #[test]
+    fn two_runs_do_not_work_in_one_directory() {
         let place = Place::new("twice", "[A] a\nrun true");
         let state = place.state();
         let lock = state.lock().unwrap();

@@ -9,6 +9,10 @@ use crate::failure::{Failure, Result, broken};
 pub(crate) struct Layer {
     pub(crate) name: String,
     pub(crate) title: String,
+    /// Directories that it is built from, beside the library.
+    pub(crate) built_from: Vec<String>,
+    /// Names the code of the library and of these directories, once it is known.
+    pub(crate) code: String,
     /// Builds what the shards run; carried out once, before the first of them.
     pub(crate) prepare: Option<String>,
     /// The shards of one value of `each`.
@@ -26,6 +30,7 @@ pub(crate) struct Layer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Shard {
     pub(crate) layer: String,
+    pub(crate) code: String,
     /// From 1, over all values of `each`.
     pub(crate) number: u64,
     pub(crate) command: String,
@@ -47,7 +52,7 @@ impl Layer {
             .replace("{first}", &(i * self.count).to_string())
             .replace("{count}", &self.count.to_string())
             .replace("{each}", value);
-        Some(Shard { layer: self.name.clone(), number, command })
+        Some(Shard { layer: self.name.clone(), code: self.code.clone(), number, command })
     }
 
     pub(crate) fn all_shards(&self) -> impl Iterator<Item = Shard> {
@@ -75,6 +80,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Layer>> {
             layers.push(Layer {
                 name: name.to_owned(),
                 title: title.trim().to_owned(),
+                built_from: Vec::new(),
+                code: String::new(),
                 prepare: None,
                 shards: 1,
                 count: 1,
@@ -92,6 +99,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Layer>> {
             _ => Err(at("not a number above 0")),
         };
         match word {
+            "from" => layer.built_from = value.split_whitespace().map(str::to_owned).collect(),
             "prepare" => layer.prepare = Some(value.to_owned()),
             "shards" => match value.split_once('x') {
                 Some((shards, count)) => {
@@ -102,7 +110,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Layer>> {
             "each" => layer.each = value.split_whitespace().map(str::to_owned).collect(),
             "show" => layer.show = value.split_whitespace().map(str::to_owned).collect(),
             "run" => layer.template = value.to_owned(),
-            _ => return Err(at("a line begins with prepare, shards, each, show or run")),
+            _ => return Err(at("a line begins with from, prepare, shards, each, show or run")),
         }
     }
     for layer in &layers {
@@ -184,6 +192,10 @@ mod tests {
     fn the_committed_schedule_is_one() {
         let layers = parse(include_str!("../schedule.txt")).unwrap();
         assert!(layers.len() > 3);
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for dir in layers.iter().flat_map(|layer| &layer.built_from) {
+            assert!(dir.ends_with('/') && root.join(dir).is_dir(), "{dir}");
+        }
         assert!(only(layers.clone(), &["nothing".into()]).is_err());
         assert_eq!(only(layers.clone(), &[]).unwrap(), layers);
     }

@@ -1,7 +1,8 @@
 //! The files of a run: `<state>/<code>/<layer>/<number>.json` for each shard that ended, its output beside.
 //!
 //! Always true: a shard is there as a whole or not at all; two runs never work in one directory; what a
-//! run that was killed has left running is ended before the next one starts anything.
+//! run that was killed has left running is ended before the next one starts anything; what ran on this very
+//! code somewhere else and was committed is not run again.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,13 @@ use crate::shard::{Done, Verdict};
 
 pub(crate) struct State {
     dir: PathBuf,
+    /// The shards of the committed results.
+    committed: Vec<Done>,
 }
 
 impl State {
-    pub(crate) fn of(base: &Path, code: &str) -> State {
-        State { dir: base.join(code) }
+    pub(crate) fn of(dir: &Path, committed: Vec<Done>) -> State {
+        State { dir: dir.to_owned(), committed }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -29,34 +32,42 @@ impl State {
     pub(crate) fn lock(&self) -> Result<File> {
         std::fs::create_dir_all(&self.dir).doing("making the directory of the run")?;
         let lock = File::create(self.dir.join("LOCK")).doing("making the lock of the run")?;
-        lock.try_lock().map_err(|_| broken("another release run works on this code"))?;
+        lock.try_lock().map_err(|_| broken("another release run works here"))?;
         Ok(lock)
     }
 
     /// Ends the shards of a run that was itself killed.
     pub(crate) fn end_orphans(&self) -> Result<()> {
-        let layers = std::fs::read_dir(&self.dir).doing("reading the directory of the run")?;
-        for layer in layers.flatten().filter(|entry| entry.path().is_dir()) {
-            for entry in std::fs::read_dir(layer.path()).doing("reading a layer")?.flatten() {
-                if entry.path().extension().is_some_and(|ending| ending == RUNNING) {
-                    Running { path: entry.path() }.end();
+        let codes = std::fs::read_dir(&self.dir).doing("reading the directory of the run")?;
+        for code in codes.flatten().filter(|entry| entry.path().is_dir()) {
+            let layers = std::fs::read_dir(code.path()).doing("reading the directory of a code")?;
+            for layer in layers.flatten().filter(|entry| entry.path().is_dir()) {
+                for entry in std::fs::read_dir(layer.path()).doing("reading a layer")?.flatten() {
+                    if entry.path().extension().is_some_and(|ending| ending == RUNNING) {
+                        Running { path: entry.path() }.end();
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    fn file(&self, layer: &str, number: u64, ending: &str) -> PathBuf {
-        self.dir.join(layer).join(format!("{number:05}.{ending}"))
+    /// Where the shards of a layer are.
+    pub(crate) fn layer_dir(&self, code: &str, layer: &str) -> PathBuf {
+        self.dir.join(code).join(layer)
+    }
+
+    fn file(&self, code: &str, layer: &str, number: u64, ending: &str) -> PathBuf {
+        self.layer_dir(code, layer).join(format!("{number:05}.{ending}"))
     }
 
     pub(crate) fn log(&self, shard: &Shard) -> PathBuf {
-        self.file(&shard.layer, shard.number, "log")
+        self.file(&shard.code, &shard.layer, shard.number, "log")
     }
 
     /// Keeps what a shard left.
     pub(crate) fn keep(&self, done: &Done) -> Result<()> {
-        let path = self.file(&done.layer, done.number, "json");
+        let path = self.file(&done.code, &done.layer, done.number, "json");
         let aside = path.with_extension("tmp");
         std::fs::write(&aside, format!("{}\n", done.to_json())).doing("keeping a shard")?;
         std::fs::rename(&aside, &path).doing("keeping a shard")
@@ -64,14 +75,27 @@ impl State {
 
     /// The shard as it ended, if it did, and if it is still the one that is planned.
     pub(crate) fn done(&self, shard: &Shard) -> Result<Option<Done>> {
-        let path = self.file(&shard.layer, shard.number, "json");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(broken(format!("{}: {error}", path.display()))),
+        let is_it = |done: &Done| {
+            (&done.code, &done.layer, done.number, &done.command)
+                == (&shard.code, &shard.layer, shard.number, &shard.command)
         };
-        let done = Done::from_json(text.trim_end())?;
-        Ok((done.command == shard.command).then_some(done))
+        let path = self.file(&shard.code, &shard.layer, shard.number, "json");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(Done::from_json(text.trim_end())?).filter(is_it)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(self.committed.iter().find(|done| is_it(done)).cloned())
+            }
+            Err(error) => Err(broken(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// The committed shards of a layer that ran on other code.
+    pub(crate) fn of_other_code(&self, layer: &Layer) -> Vec<Done> {
+        let planned = 1..=layer.planned();
+        let is_other = |done: &&Done| {
+            done.layer == layer.name && done.code != layer.code && planned.contains(&done.number)
+        };
+        self.committed.iter().filter(is_other).cloned().collect()
     }
 
     /// All of a layer's that ended.
@@ -144,20 +168,21 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_is_ended_and_another_process_of_that_number_is_not() {
         let dir = std::env::temp_dir().join(format!("release-run-state-{}", std::process::id()));
-        let state = State::of(&dir, "code");
+        let state = State::of(&dir, Vec::new());
         drop(state.lock().unwrap());
-        std::fs::create_dir_all(state.dir().join("L1")).unwrap();
+        let layer = state.layer_dir("code", "L1");
+        std::fs::create_dir_all(&layer).unwrap();
         let sleeper =
             || std::process::Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
         let (mut orphan, mut other) = (sleeper(), sleeper());
-        std::mem::forget(Running::note(&state.dir().join("L1/1.log"), orphan.id()));
-        std::fs::write(state.dir().join("L1/2.running"), format!("{} 1", other.id())).unwrap();
+        std::mem::forget(Running::note(&layer.join("1.log"), orphan.id()));
+        std::fs::write(layer.join("2.running"), format!("{} 1", other.id())).unwrap();
         state.end_orphans().unwrap();
         assert!(!orphan.wait().unwrap().success());
         assert!(other.try_wait().unwrap().is_none(), "it is somebody else's");
         other.kill().unwrap();
         other.wait().unwrap();
-        let left = std::fs::read_dir(state.dir().join("L1")).unwrap().count();
+        let left = std::fs::read_dir(&layer).unwrap().count();
         assert_eq!(left, 0, "the notes are gone");
         std::fs::remove_dir_all(&dir).unwrap();
     }

@@ -106,12 +106,17 @@ fn add(name: &str, sum: Option<&Value>, value: &Value) -> Option<Value> {
 /// The table, a row for each layer that was planned.
 pub(crate) fn table(plans: &[Plan], shards: &[Done]) -> Result<String> {
     let mut text = String::from(
-        "| layer | what | shards | counted | violations | CPU hours |\n|---|---|---|---|---|---|\n",
+        "| layer | what | shards | counted | violations | CPU hours | commit |\n|---|---|---|---|---|---|---|\n",
     );
     let mut all = Sums::default();
     let mut planned = 0;
     for plan in plans {
-        let sums = Sums::of(shards.iter().filter(|shard| shard.layer == plan.name))?;
+        let of_layer = || shards.iter().filter(|shard| shard.layer == plan.name);
+        let sums = Sums::of(of_layer())?;
+        let mut commits: Vec<_> =
+            of_layer().map(|shard| shard.commit.get(..10).unwrap_or(&shard.commit)).collect();
+        commits.sort_unstable();
+        commits.dedup();
         let violations = match (sums.failed, sums.counts.get("violations")) {
             (0, Some(violations)) => number(violations),
             (0, None) if sums.passed > 0 => "0".into(),
@@ -130,6 +135,7 @@ pub(crate) fn table(plans: &[Plan], shards: &[Done]) -> Result<String> {
             counted(plan, &sums),
             violations,
             hours(sums.cpu_seconds),
+            if commits.is_empty() { "-".into() } else { commits.join(", ") },
         ];
         text += &format!("| {} |\n", row.join(" | "));
         all.passed += sums.passed;
@@ -137,7 +143,7 @@ pub(crate) fn table(plans: &[Plan], shards: &[Done]) -> Result<String> {
         planned += plan.planned;
     }
     text += &format!(
-        "| all | | {} of {} | | | {} |\n",
+        "| all | | {} of {} | | | {} | |\n",
         thousands(all.passed),
         thousands(planned),
         hours(all.cpu_seconds)
@@ -204,7 +210,7 @@ mod tests {
         let sums = Sums::of(shards.iter()).unwrap();
         assert_eq!((sums.passed, sums.cpu_seconds), (2, 180.0));
         let text = table(&[plan("L2", 10, &[])], &shards).unwrap();
-        let row = "| L2 | histories | 2 of 10 | 1,500 seeds, 7 rss max | 0 | 0.05 |";
+        let row = "| L2 | histories | 2 of 10 | 1,500 seeds, 7 rss max | 0 | 0.05 | c0ffee |";
         assert!(text.contains(row), "{text}");
         let text = table(&[plan("L2", 10, &["seeds", "nothing"])], &shards).unwrap();
         assert!(text.contains("| 1,500 seeds | 0 |"), "{text}");
@@ -229,7 +235,7 @@ mod tests {
             "| L2 | histories | 1 of 3, 1 SKIPPED | 10 seeds, 1 rss max | **1 shards FAILED** |";
         assert!(text.contains(row), "{text}");
         let text = table(&[plan("L3", 3, &[])], &shards).unwrap();
-        assert!(text.contains("| L3 | histories | 0 of 3 | - | - | 0.00 |"), "{text}");
+        assert!(text.contains("| L3 | histories | 0 of 3 | - | - | 0.00 | - |"), "{text}");
     }
 
     #[test]

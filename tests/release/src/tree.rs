@@ -1,21 +1,34 @@
-//! Which code a run is about.
+//! Which code a layer is about.
 //!
-//! Always true: two trees have the same code exactly when every file that a proof layer is built from has
-//! the same bytes. Words (`*.md`), benches and this package are left out: a release run takes hours, and a
-//! sentence that is corrected meanwhile does not void it.
+//! Always true: a layer has the same code in two trees exactly when every file of the library and every file
+//! of the directories that the layer is built from has the same bytes. Words (`*.md`), benches and this
+//! package are left out: a release run takes hours, and a sentence that is corrected meanwhile, or the test
+//! of another layer, does not void it.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::failure::{Doing, Result, broken};
 
-/// The code that is there.
+/// Files that are not the library's: a layer names those of its own.
+const LAYERS: [&str; 2] = ["tests/", "fuzz/"];
+
+/// What is there, file by file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Tree {
-    /// Names it: 12 digits.
-    pub(crate) code: String,
+    root: PathBuf,
     pub(crate) commit: String,
+    /// Hash and path of each file that counts, sorted by path; in the working tree, and in the commit.
+    here: Vec<(String, String)>,
+    committed: Vec<(String, String)>,
+}
+
+/// The code of a layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Code {
+    /// Names it: 12 digits.
+    pub(crate) name: String,
     /// Whether the commit has this very code.
     pub(crate) is_committed: bool,
 }
@@ -39,33 +52,48 @@ impl Tree {
         if hashes.lines().count() != paths.len() {
             return Err(broken("git did not hash every file"));
         }
-        let here: String = paths
-            .iter()
-            .zip(hashes.lines())
-            .map(|(path, hash)| format!("{hash} {path}\n"))
-            .collect();
-        let code = git(root, &["hash-object", "--stdin"], &here)?;
+        let pair = |(path, hash): (&&str, &str)| (hash.to_owned(), (*path).to_owned());
         Ok(Tree {
-            is_committed: here == committed(root)?,
-            code: code.chars().take(12).collect(),
+            root: root.to_owned(),
             commit,
+            here: paths.iter().zip(hashes.lines()).map(pair).collect(),
+            committed: committed(root)?,
+        })
+    }
+
+    /// The code of the library and of these directories, which end with `/`.
+    pub(crate) fn code(&self, directories: &[String]) -> Result<Code> {
+        let listed = |files: &[(String, String)]| {
+            let is_built_from = |path: &str| {
+                !LAYERS.iter().any(|dir| path.starts_with(dir))
+                    || directories.iter().any(|dir| path.starts_with(dir))
+            };
+            let files = files.iter().filter(|(_, path)| is_built_from(path));
+            files.map(|(hash, path)| format!("{hash} {path}\n")).collect::<String>()
+        };
+        let here = listed(&self.here);
+        let name = git(&self.root, &["hash-object", "--stdin"], &here)?;
+        Ok(Code {
+            name: name.chars().take(12).collect(),
+            is_committed: here == listed(&self.committed),
         })
     }
 }
 
 /// The same list for the commit.
-fn committed(root: &Path) -> Result<String> {
-    let mut lines = Vec::new();
+fn committed(root: &Path) -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
     let tree = git(root, &["ls-tree", "-r", "HEAD"], "")?;
     for line in tree.lines() {
         // <mode> blob <hash>\t<path>
         let (about, path) = line.split_once('\t').ok_or_else(|| broken("git ls-tree"))?;
         if counts(path) {
-            lines.push((path, about.rsplit(' ').next().unwrap_or_default()));
+            let hash = about.rsplit(' ').next().unwrap_or_default();
+            files.push((hash.to_owned(), path.to_owned()));
         }
     }
-    lines.sort_unstable();
-    Ok(lines.iter().map(|(path, hash)| format!("{hash} {path}\n")).collect())
+    files.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+    Ok(files)
 }
 
 fn git(root: &Path, args: &[&str], input: &str) -> Result<String> {
@@ -95,31 +123,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_of_code_is_other_code_and_a_change_of_words_is_not() {
+    fn a_change_of_code_is_other_code_and_a_change_of_words_or_of_another_layer_is_not() {
         let dir = std::env::temp_dir().join(format!("release-run-tree-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("src")).unwrap();
+        for name in ["src", "tests/it", "fuzz"] {
+            std::fs::create_dir_all(dir.join(name)).unwrap();
+        }
         let put = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
         let git = |args: &[&str]| git(&dir, args, "").unwrap();
+        let code = || Tree::of(&dir).unwrap().code(&["fuzz/".into()]).unwrap();
         put("src/lib.rs", "// one");
+        put("fuzz/lib.rs", "// one");
+        put("tests/it/main.rs", "// one");
         put("README.md", "words");
         git(&["init", "-q"]);
         git(&["add", "."]);
         git(&["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "one"]);
-        let first = Tree::of(&dir).unwrap();
+        let first = code();
         assert!(first.is_committed);
 
         put("README.md", "other words");
-        assert_eq!(Tree::of(&dir).unwrap(), first);
+        put("tests/it/main.rs", "// two");
+        assert_eq!(code(), first);
 
-        put("src/lib.rs", "// two");
-        let changed = Tree::of(&dir).unwrap();
-        assert!(changed.code != first.code && !changed.is_committed);
-
-        put("src/lib.rs", "// one");
-        assert_eq!(Tree::of(&dir).unwrap(), first);
+        for file in ["src/lib.rs", "fuzz/lib.rs"] {
+            put(file, "// two");
+            let changed = code();
+            assert!(changed.name != first.name && !changed.is_committed, "{file}");
+            put(file, "// one");
+            assert_eq!(code(), first);
+        }
 
         put("src/new.rs", "// untracked");
-        assert!(Tree::of(&dir).unwrap().code != first.code);
+        assert!(code().name != first.name);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }
