@@ -104,7 +104,8 @@ impl State {
         done.collect()
     }
 
-    /// What is still to do: a shard that was skipped is tried again, one that failed stays failed.
+    /// What is still to do, in the order in which it is done: the values of `each` in turn. A shard that was
+    /// skipped is tried again, one that failed stays failed.
     pub(crate) fn to_do(&self, layer: &Layer) -> Result<Vec<Shard>> {
         let mut shards = Vec::new();
         for shard in layer.all_shards() {
@@ -113,6 +114,7 @@ impl State {
                 shards.push(shard);
             }
         }
+        shards.sort_by_key(|shard| (shard.number - 1) % layer.shards);
         Ok(shards)
     }
 }
@@ -164,6 +166,15 @@ fn start_of(process: u32) -> Option<String> {
 mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
+
+    #[test]
+    fn every_value_has_its_turn_before_the_first_has_its_second() {
+        let layers = crate::schedule::parse("[L6] x\neach a b\nshards 2\nrun {each} {i}").unwrap();
+        let state = State::of(Path::new("/nowhere"), Vec::new());
+        let shards = state.to_do(&layers[0]).unwrap();
+        let commands: Vec<_> = shards.iter().map(|shard| shard.command.as_str()).collect();
+        assert_eq!(commands, ["a 1", "b 1", "a 2", "b 2"]);
+    }
 
     #[test]
     fn what_a_killed_run_left_is_ended_and_another_process_of_that_number_is_not() {
