@@ -83,6 +83,18 @@ fn payload(seed: u64, index: u64, sizes: Sizes) -> Vec<u8> {
     out
 }
 
+/// Some bytes from anywhere in the payload of order `index`, by which the place is found on a disk; `None`
+/// when it is too short to be told from others.
+pub fn piece(seed: u64, index: u64, sizes: Sizes, rng: &mut Rng) -> Option<Vec<u8>> {
+    const BYTES: usize = 16;
+    let payload = payload(seed, index, sizes);
+    let words = (payload.len() / 8).checked_sub(BYTES / 8 + MARK.len() / 8)? as u64;
+    let at = usize::try_from(rng.range(0, words)).ok()? * 8;
+    // Each payload has the mark; what is behind it is its own.
+    let at = if at % 512 < MARK.len() { at + MARK.len() } else { at };
+    payload.get(at..at + BYTES).map(<[u8]>::to_vec)
+}
+
 /// Whether two threads may submit this order at the same time. One may then be told "not recorded" while
 /// the other's call goes on.
 pub fn may_be_shared(index: u64) -> bool {
