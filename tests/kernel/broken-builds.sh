@@ -124,11 +124,11 @@ try skip-sync blind kill --rounds 100
 try ack-early red kill --rounds 200
 try forget-damaged-tables red kill --rounds 200
 try swallow-sync red eio --rounds 2
-try swallow-sync red erofs --rounds 3
+try swallow-sync red erofs --rounds 6
 try retry-sync red eio --rounds 2
 try read-only-is-full red erofs --rounds 1
 try reader-opens-to-write red erofs --rounds 1
-try read-error-is-end red eio-read --rounds 16
+try read-error-is-end red eio-read --rounds 24
 try read-error-is-zeros red eio-read --rounds 8
 try unread-header-is-damage red eio-read --rounds 16
 try unread-identity-is-none red eio-read --rounds 16

@@ -130,3 +130,24 @@ pub fn recognise(seed: u64, sizes: Sizes, order: &Order) -> Result<u64, String> 
     }
     if wrong.is_empty() { Ok(index) } else { Err(format!("order {index:#x} differs in{wrong}")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_of_its_payload_and_of_no_other() {
+        let mut rng = Rng::new(3);
+        let holds = |index: u64, piece: &[u8]| {
+            payload(5, index, Sizes::Mixed).windows(piece.len()).any(|at| at == piece)
+        };
+        let mut found = 0;
+        for index in 0..200 {
+            let Some(piece) = piece(5, index, Sizes::Mixed, &mut rng) else { continue };
+            found += 1;
+            assert!(holds(index, &piece), "{index}");
+            assert!(!(index + 1..index + 20).any(|other| holds(other, &piece)), "{index}");
+        }
+        assert!(found > 100, "{found}");
+    }
+}
