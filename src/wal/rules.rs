@@ -28,6 +28,7 @@
 //! | 14 | errors of every call | `rules_14_and_15_every_call_may_fail_in_every_way_once_or_for_ever` |
 //! |  |  | `what_callers_were_told_holds_whatever_call_fails_in_whatever_way` |
 //! |  |  | `rule_14_no_descriptor_left_refuses_and_poisons_nothing` |
+//! |  |  | `rule_14_descriptors_that_go_while_a_segment_is_begun_poison_nothing` |
 //! | 15 | a full disk refuses early and needs no repair | `rule_15_a_full_disk_refuses_before_a_byte_is_written_and_goes_on_by_itself` |
 //! |  |  | `rule_15_a_disk_that_was_full_for_one_large_order_is_not_full_for_ever` |
 //! |  |  | `rule_15_the_reserve_is_kept_for_orders_that_exist` |

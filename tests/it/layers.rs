@@ -94,6 +94,11 @@ impl Counts {
         self.0.get(name).copied().unwrap_or(0)
     }
 
+    /// A count that goes on under another name.
+    pub(crate) fn take(&mut self, name: &str) -> u64 {
+        self.0.remove(name).unwrap_or(0)
+    }
+
     pub(crate) fn merge(&mut self, other: &Counts) {
         for (name, count) in &other.0 {
             self.add(name, *count);

@@ -33,8 +33,10 @@ pub(crate) fn is(bug: &str) -> bool {
         LazyLock::new(|| std::env::var("ORDER_LEDGER_BROKEN").unwrap_or_default());
     *BUG == bug
 }
-pub(crate) fn read(read: std::io::Result<usize>) -> std::io::Result<usize> {
-    if is("read-error-is-end") { Ok(read.unwrap_or(0)) } else { read }
+/// A read that a scan of the groups makes; `ahead` is the look at what lies behind them.
+pub(crate) fn read(ahead: bool, read: std::io::Result<usize>) -> std::io::Result<usize> {
+    let swallowed = is("read-error-is-zeros") || is("read-error-is-end") && !ahead;
+    if swallowed { Ok(read.unwrap_or(0)) } else { read }
 }
 pub(crate) fn leak() {
     static ONCE: AtomicBool = AtomicBool::new(false);
@@ -49,9 +51,9 @@ change src/disk/mod.rs 'pub(crate) fn sync(file: &dyn DiskFile) -> io::Result<()
         if crate::broken::is("skip-sync") { return Ok(()); }
         if crate::broken::is("swallow-sync") { drop(file.sync()); return Ok(()); }
         if crate::broken::is("retry-sync") { return file.sync().or_else(|_| file.sync()); }'
-change src/wal/writer.rs 'disk::write_all_at(&*self.active.file, &self.buffer, start)?;' \
+change src/wal/writer.rs 'disk::write_all_at(&*self.active.file(), &self.buffer, start)?;' \
     'if crate::broken::is("ack-early") {
-        let (file, bytes) = (Arc::clone(&self.active.file), self.buffer.clone());
+        let (file, bytes) = (self.active.file(), self.buffer.clone());
         std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_micros(700));
             drop(disk::write_all_at(&*file, &bytes, start));
@@ -59,18 +61,38 @@ change src/wal/writer.rs 'disk::write_all_at(&*self.active.file, &self.buffer, s
         self.buffer.truncate(used);
         return Ok(());
     }
-    disk::write_all_at(&*self.active.file, &self.buffer, start)?;'
+    disk::write_all_at(&*self.active.file(), &self.buffer, start)?;'
 change src/wal/scan.rs 'let read = read_up_to(file, &mut head, position.offset)?;' \
-    'let read = crate::broken::read(read_up_to(file, &mut head, position.offset))?;'
+    'let read = crate::broken::read(false, read_up_to(file, &mut head, position.offset))?;'
 change src/wal/scan.rs \
     'let read = read_up_to(file, &mut body, position.offset + GROUP_HEADER_BYTES as u64)?;' \
     'let read = crate::broken::read(
-        read_up_to(file, &mut body, position.offset + GROUP_HEADER_BYTES as u64))?;'
-change src/tables/mod.rs \
-    'Err(SectionError::Damaged { .. }) => (Keys::Hot(self.rescan(segment)?), false),' \
-    'Err(SectionError::Damaged { .. }) if crate::broken::is("forget-damaged-tables") =>
+        false, read_up_to(file, &mut body, position.offset + GROUP_HEADER_BYTES as u64))?;'
+change src/wal/scan.rs 'let read = read_up_to(file, fresh, next)?;' \
+    'let read = crate::broken::read(true, read_up_to(file, fresh, next))?;'
+change src/tables/mod.rs 'Ok(run) => (Keys::Sealed(Arc::new(run)), true),' \
+    'Ok(run) => (Keys::Sealed(Arc::new(run)), true),
+    Err(SectionError::Damaged { .. }) if crate::broken::is("forget-damaged-tables") =>
         (Keys::Hot(Hot::default()), false),
-    Err(SectionError::Damaged { .. }) => (Keys::Hot(self.rescan(segment)?), false),'
+    Err(SectionError::Io(_)) if crate::broken::is("forget-unread-tables") =>
+        (Keys::Hot(Hot::default()), false),'
+change src/recovery/identity.rs 'Err(error) => Err(Error::io("reading LEDGER", error)),' \
+    'Err(_) if crate::broken::is("unread-identity-is-none") => Ok(None),
+    Err(error) => Err(Error::io("reading LEDGER", error)),'
+change src/recovery/segments.rs \
+    'let read = disk::read_up_to(&*file, &mut block, 0).map_err(io)?;' \
+    'let read = disk::read_up_to(&*file, &mut block, 0);
+    let read = match read {
+        Err(_) if crate::broken::is("unread-header-is-damage") => 0,
+        read => read.map_err(io)?,
+    };'
+# "Who syncs must be allowed to write."
+change src/recovery/segments.rs '.open(&path, Open::Read)' \
+    '.open(&path, if crate::broken::is("reader-opens-to-write") { Open::Write } else { Open::Read })'
+change src/disk/mod.rs \
+    'matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)' \
+    'matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || crate::broken::is("read-only-is-full") && error.kind() == io::ErrorKind::ReadOnlyFilesystem'
 change src/commit/lead.rs 'AppendError::NoRoom(error) if is_full(&error) => {' \
     'AppendError::NoRoom(error) if is_full(&error) && !crate::broken::is("full-disk-is-io") => {'
 change src/commit/lead.rs 'self.upkeep.stop();' 'self.upkeep.stop(); crate::broken::leak();'
@@ -102,10 +124,15 @@ try skip-sync blind kill --rounds 100
 try ack-early red kill --rounds 200
 try forget-damaged-tables red kill --rounds 200
 try swallow-sync red eio --rounds 2
-try swallow-sync blind erofs --rounds 1
+try swallow-sync red erofs --rounds 6
 try retry-sync red eio --rounds 2
-# Probably the search for a later group reads the same bad place, and its error is told.
-try read-error-is-end blind eio-read --rounds 4
+try read-only-is-full red erofs --rounds 1
+try reader-opens-to-write red erofs --rounds 1
+try read-error-is-end red eio-read --rounds 24
+try read-error-is-zeros red eio-read --rounds 8
+try unread-header-is-damage red eio-read --rounds 16
+try unread-identity-is-none red eio-read --rounds 16
+try forget-unread-tables red eio-read --rounds 16
 try full-disk-is-io red enospc --rounds 6
 try leak-a-file red soak --seconds 30
 exit $bad

@@ -29,19 +29,20 @@ mod whole;
 
 use std::ops::Range;
 
+use crate::layers::Counts;
 use crate::seeds;
 
 #[cfg(not(order_ledger_shuttle))]
 #[test]
 fn histories_of_real_threads_are_linearizable() {
     let again = "cargo test --no-default-features --test it linearizability::";
-    let figures = seeds::run("L12-threads", 320, again, |range: Range<u64>| {
+    let counts = seeds::run("L12-threads", 320, again, |range: Range<u64>| {
         range.map(check).fold(seeds::Figures::new(), |mut sum, figures| {
             seeds::add(&mut sum, &figures);
             sum
         })
     });
-    assert_that_something_was_tested(&figures);
+    assert_that_something_was_tested(&counts);
 }
 
 #[cfg(order_ledger_shuttle)]
@@ -49,10 +50,10 @@ fn histories_of_real_threads_are_linearizable() {
 fn scheduled_histories_are_linearizable() {
     let again = "RUSTFLAGS=\"--cfg order_ledger_shuttle\" cargo test --release --no-default-features \
                  --target-dir target/shuttle --test it linearizability:: -- --nocapture";
-    let figures = seeds::run("L12", 2_048, again, |range: Range<u64>| {
+    let counts = seeds::run("L12", 2_048, again, |range: Range<u64>| {
         crate::schedules::run_piece(range, check)
     });
-    assert_that_something_was_tested(&figures);
+    assert_that_something_was_tested(&counts);
 }
 
 /// Makes the history of a seed and checks it.
@@ -87,9 +88,9 @@ fn check(seed: u64) -> seeds::Figures {
     ]
 }
 
-fn assert_that_something_was_tested(figures: &[(&'static str, u64)]) {
+fn assert_that_something_was_tested(counts: &Counts) {
     let all = ["fresh", "conflicts", "in_doubt", "power_cuts", "kills", "poisoned", "closed"];
-    seeds::assert_happened(figures, &all);
+    seeds::assert_happened(counts, &all);
     #[cfg(order_ledger_shuttle)]
-    seeds::assert_happened(figures, &["joined"]);
+    seeds::assert_happened(counts, &["joined"]);
 }

@@ -83,6 +83,18 @@ fn payload(seed: u64, index: u64, sizes: Sizes) -> Vec<u8> {
     out
 }
 
+/// Some bytes from anywhere in the payload of order `index`, by which the place is found on a disk; `None`
+/// when it is too short to be told from others.
+pub fn piece(seed: u64, index: u64, sizes: Sizes, rng: &mut Rng) -> Option<Vec<u8>> {
+    const BYTES: usize = 16;
+    let payload = payload(seed, index, sizes);
+    let words = (payload.len() / 8).checked_sub(BYTES / 8 + MARK.len() / 8)? as u64;
+    let at = usize::try_from(rng.range(0, words)).ok()? * 8;
+    // Each payload has the mark; what is behind it is its own.
+    let at = if at % 512 < MARK.len() { at + MARK.len() } else { at };
+    payload.get(at..at + BYTES).map(<[u8]>::to_vec)
+}
+
 /// Whether two threads may submit this order at the same time. One may then be told "not recorded" while
 /// the other's call goes on.
 pub fn may_be_shared(index: u64) -> bool {
@@ -117,4 +129,25 @@ pub fn recognise(seed: u64, sizes: Sizes, order: &Order) -> Result<u64, String> 
         }
     }
     if wrong.is_empty() { Ok(index) } else { Err(format!("order {index:#x} differs in{wrong}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_of_its_payload_and_of_no_other() {
+        let mut rng = Rng::new(3);
+        let holds = |index: u64, piece: &[u8]| {
+            payload(5, index, Sizes::Mixed).windows(piece.len()).any(|at| at == piece)
+        };
+        let mut found = 0;
+        for index in 0..200 {
+            let Some(piece) = piece(5, index, Sizes::Mixed, &mut rng) else { continue };
+            found += 1;
+            assert!(holds(index, &piece), "{index}");
+            assert!(!(index + 1..index + 20).any(|other| holds(other, &piece)), "{index}");
+        }
+        assert!(found > 100, "{found}");
+    }
 }

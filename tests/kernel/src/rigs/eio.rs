@@ -156,7 +156,8 @@ fn one_round(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
     mounted.unmount()
 }
 
-/// Submits from some threads; after a while there is trouble; ends when every thread has met an error.
+/// Submits from some threads, beginning at the book's `last_base`; after a while there is trouble; ends when
+/// every thread has met an error.
 pub fn submit_until_it_fails(
     ledger: &Ledger,
     book: &Book,
@@ -166,7 +167,7 @@ pub fn submit_until_it_fails(
     /// Orders that go through before there is trouble, and at most after it has.
     const HEALTHY: u64 = 60;
     const MOST: u64 = 20_000;
-    let next = AtomicU64::new(0);
+    let (next, base) = (AtomicU64::new(0), book.last_base);
     let events = Mutex::new(Vec::new());
     let keep = |event: Event| events.lock().unwrap_or_else(|bad| bad.into_inner()).push(event);
     std::thread::scope(|scope| {
@@ -179,7 +180,7 @@ pub fn submit_until_it_fails(
                     if first <= HEALTHY && HEALTHY < first + take {
                         trouble();
                     }
-                    let indexes: Vec<u64> = (first..first + take).collect();
+                    let indexes: Vec<u64> = (base + first..base + first + take).collect();
                     let made: Vec<_> = indexes
                         .iter()
                         .map(|index| orders::submission(book.orders_seed, *index, book.sizes))
@@ -246,7 +247,8 @@ pub fn poisoned_ledger(
     }
 }
 
-fn is_writable(mounted: &Mounted) -> bool {
+/// Whether the file system still takes writes: after an error of the device it may have given up.
+pub fn is_writable(mounted: &Mounted) -> bool {
     let probe = mounted.path().join("probe");
     let written =
         File::create(&probe).and_then(|file| file.write_all_at(b"probe", 0).map(|()| file));

@@ -1,10 +1,16 @@
 //! `eio-read`: places of the device can't be read: a record in a sealed segment, the tail that opening
-//! reads, a header, a footer. Sees: a read error that is taken for the end of the log, for an absence, or
-//! for damage (rule 16). Does not see: reads that return wrong bytes (the rot matrix does).
+//! reads, a header, a footer, a key table, the identity. Sees: a read error that is taken for the end of
+//! the log, for an absence, or for damage (rule 16). Does not see: reads that return wrong bytes (the rot
+//! matrix does).
+//!
+//! What fails for ever is often told by the next call that meets it, whatever the first one made of it. So
+//! a place may also fail a few times and then no more: a read of the kernel asks the device several times
+//! (ahead, and then page by page), and only some counts end between two calls of the ledger.
 
 use order_ledger::{Certainty, Error, ErrorKind, How, Ledger, Order, Reader, Soundness};
 
 use super::Plan;
+use super::eio::is_writable;
 use crate::book::{Book, Look};
 use crate::child::Work;
 use crate::failure::{Result, broken};
@@ -41,6 +47,9 @@ pub fn run(plan: &Plan) -> Result<Tally> {
 
 /// Looks at the ledger through a bad place, so often on one ledger.
 const PLACES_PER_ROUND: u64 = 6;
+
+/// How many reads fail before the place can be read again.
+const FAILURES: [u64; 9] = [1, 2, 3, 4, 6, 8, u64::MAX, u64::MAX, u64::MAX];
 
 fn one_round(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Result<()> {
     let mut rng = Rng::for_round(plan.seed, number);
@@ -79,28 +88,57 @@ fn one_round(plan: &Plan, number: u64, fs: &FileSystem, tally: &mut Tally) -> Re
         })?;
         running.kill()?
     };
+    let mut last = 0;
     for event in &heard {
+        if let Event::Acked { index, fresh: true, .. } = event {
+            last = *index;
+        }
         book.enter(event, tally);
     }
     mounted.unmount()?;
     for place in 0..PLACES_PER_ROUND {
         let keys: Vec<u64> = book.acked.keys().copied().collect();
-        let Some(last) = keys.last() else { break };
+        if keys.is_empty() {
+            break;
+        }
         let content = disk.content();
-        let (what, chunks) = match rng.range(0, 9) {
-            0..4 => ("bad_record", content.find(orders::name(*rng.pick(&keys)).1.as_bytes())),
-            4..7 => ("bad_last_record", content.find(orders::name(*last).1.as_bytes())),
-            7 => ("bad_header", one_of(&content.find(b"OLEDSEG\n"), &mut rng)),
-            8 => ("bad_footer", one_of(&content.find(b"OLEDFTR\n"), &mut rng)),
+        let record = |index: u64| content.find(orders::name(index).1.as_bytes());
+        let payload = |index: u64, rng: &mut Rng| {
+            orders::piece(book.orders_seed, index, sizes, rng)
+                .map_or_else(Vec::new, |piece| content.find(&piece))
+        };
+        let (what, chunks) = match rng.range(0, 15) {
+            0..3 => ("bad_record", record(*rng.pick(&keys))),
+            3..5 => ("bad_last_record", record(last)),
+            5..7 => ("bad_payload", payload(*rng.pick(&keys), &mut rng)),
+            7..11 => ("bad_last_payload", payload(last, &mut rng)),
+            11 => ("bad_header", one_of(&content.find(b"OLEDSEG\n"), &mut rng)),
+            12 => ("bad_footer", one_of(&content.find(b"OLEDFTR\n"), &mut rng)),
+            13 => ("bad_table", behind(&content.find(b"OLEDFTR\n"), &mut rng)),
+            14 => ("bad_identity", content.find(b"OLEDGER\n")),
             _ => ("bad_group", one_of(&content.find(b"OLGR"), &mut rng)),
         };
         tally.add(what, u64::from(!chunks.is_empty()));
         // Mounted anew, so that nothing is in the page cache.
-        let mounted = fs.must_mount(device.device(), &at)?;
-        disk.spoil(chunks, *rng.pick(&[1, 2, u64::MAX]));
+        let mut mounted = fs.must_mount(device.device(), &at)?;
+        disk.spoil(chunks, *rng.pick(&FAILURES));
         let writer_too = rng.chance(60);
-        look(&work, &mut book, (2 + place) << 32, writer_too, tally);
+        // Whoever looks first meets what fails only once.
+        if !writer_too || rng.chance(50) {
+            look_read_only(&work, &book, tally);
+        }
+        if writer_too {
+            let base = (2 + place) << 32;
+            look_and_write(&work, &mut book, base, tally);
+            last = book.acked.keys().copied().filter(|index| *index >= base).max().unwrap_or(last);
+        }
         tally.add("reads_failed", disk.heal());
+        if !is_writable(&mounted) {
+            // The place was one of the file system's own as well, and it has given up.
+            tally.add("file_system_down", 1);
+            mounted.unmount()?;
+            mounted = fs.must_mount(device.device(), &at)?;
+        }
         if writer_too || rng.chance(30) {
             // Read with no error: everything is there.
             let look = Look { close: rng.chance(50), ..Look::random(&mut rng) };
@@ -115,8 +153,14 @@ fn one_of(places: &[u64], rng: &mut Rng) -> Vec<u64> {
     if places.is_empty() { Vec::new() } else { vec![*rng.pick(places)] }
 }
 
-/// Everything that reads, on a device with a bad place: right answers, or an error that says so.
-fn look(work: &Work, book: &mut Book, base: u64, writer_too: bool, tally: &mut Tally) {
+/// A block of the sections, which lie right before their footer.
+fn behind(footers: &[u64], rng: &mut Rng) -> Vec<u64> {
+    let footer = one_of(footers, rng);
+    footer.into_iter().filter_map(|at| at.checked_sub(1)).collect()
+}
+
+/// Everything that only reads, on a device with a bad place: right answers, or an error that says so.
+fn look_read_only(work: &Work, book: &Book, tally: &mut Tally) {
     match Reader::open(&work.dir) {
         Ok(reader) => {
             let by_key = |index| {
@@ -136,9 +180,10 @@ fn look(work: &Work, book: &mut Book, base: u64, writer_too: bool, tally: &mut T
         }
         Err(error) => must_be_io("verify", &error, tally),
     }
-    if !writer_too {
-        return;
-    }
+}
+
+/// The same of the writer, who takes known and new orders as well.
+fn look_and_write(work: &Work, book: &mut Book, base: u64, tally: &mut Tally) {
     let ledger = match work.options().open(&work.dir) {
         Ok(ledger) => ledger,
         Err(error) => return must_be_io("open", &error, tally),
