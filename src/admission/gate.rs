@@ -43,25 +43,25 @@ impl Gate {
                 || (load.orders < orders_max.saturating_mul(percent) / 100
                     && load.bytes + bytes <= bytes_max.saturating_mul(percent) / 100)
         };
-        let own = self.by_client.get(client).copied().unwrap_or_default();
-        if !fits(self.total, 100) || !fits(own, client_share_percent) {
+        if !fits(self.total, 100) {
             return false;
         }
-        self.total.add(bytes);
         match self.by_client.get_mut(client) {
-            Some(load) => load.add(bytes),
+            Some(own) if !fits(*own, client_share_percent) => return false,
+            Some(own) => own.add(bytes),
             None => {
                 self.by_client.insert(client.into(), Load { orders: 1, bytes });
             }
         }
+        self.total.add(bytes);
         true
     }
 
-    /// The order is written, or has failed.
-    pub(crate) fn leave(&mut self, client: &[u8], bytes: usize) {
-        self.total.remove(bytes);
+    /// So many orders of a client, with so many bytes together, are written or have failed.
+    pub(crate) fn leave(&mut self, client: &[u8], orders: usize, bytes: usize) {
+        self.total.remove(orders, bytes);
         if let Some(load) = self.by_client.get_mut(client) {
-            load.remove(bytes);
+            load.remove(orders, bytes);
             if load.orders == 0 {
                 self.by_client.remove(client);
             }
@@ -83,8 +83,8 @@ impl Load {
         self.bytes += bytes;
     }
 
-    fn remove(&mut self, bytes: usize) {
-        self.orders = self.orders.saturating_sub(1);
+    fn remove(&mut self, orders: usize, bytes: usize) {
+        self.orders = self.orders.saturating_sub(orders);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
@@ -104,11 +104,15 @@ mod tests {
         assert!(!gate.enter(b"c", 50), "the queue in bytes");
         assert!(gate.enter(b"c", 5));
         assert!(!gate.enter(b"d", 1), "the queue in orders");
-        gate.leave(b"a", 10);
+        gate.leave(b"a", 1, 10);
         assert!(gate.enter(b"d", 1));
+        assert!(!gate.enter(b"a", 1), "full again");
         for (client, bytes) in [(b"a", 10), (b"b", 40), (b"c", 5), (b"d", 1)] {
-            gate.leave(client, bytes);
+            gate.leave(client, 1, bytes);
         }
+        assert_eq!((gate.orders(), gate.bytes(), gate.by_client.len()), (0, 0, 0));
+        assert!(gate.enter(b"a", 10) && gate.enter(b"a", 20));
+        gate.leave(b"a", 2, 30);
         assert_eq!((gate.orders(), gate.bytes(), gate.by_client.len()), (0, 0, 0));
         assert!(gate.enter(b"a", 1000), "an empty queue takes any one order");
     }

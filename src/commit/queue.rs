@@ -149,7 +149,13 @@ impl Queue {
     pub(crate) fn leave(&mut self, entries: &[Arc<Pending>]) {
         for pending in entries {
             self.in_flight.remove(&pending.key);
-            self.gate.leave(pending.key.client(), pending.bytes());
+        }
+        // Neighbours are mostly of one client, and leave together.
+        for together in entries.chunk_by(|one, next| one.key.client() == next.key.client()) {
+            if let Some(first) = together.first() {
+                let bytes = together.iter().map(|pending| pending.bytes()).sum();
+                self.gate.leave(first.key.client(), together.len(), bytes);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::{Durability, Seq, Timestamp};
 use crate::tables::Tables;
 use crate::tables::hot::Hot;
+use crate::wal::blocks::{self, Blocks};
 use crate::wal::format::{
     self, BLOCK_BYTES, Footer, GROUPS_START, SegmentHeader, Unreadable, WAL_DIR, segment_number,
     segment_path,
@@ -59,6 +60,8 @@ struct Candidate {
     header: SegmentHeader,
     header_crc: u32,
     file: Arc<dyn DiskFile>,
+    /// Where blocks of its tables will be kept.
+    blocks: Arc<Blocks>,
     bytes: u64,
 }
 
@@ -74,9 +77,10 @@ pub(crate) fn find(
 ) -> Result<Found> {
     let numbers = numbers(&**disk)?;
     let files = Files::new(Arc::clone(disk));
+    let blocks = Blocks::new(blocks::KEPT_BYTES_MAX);
     let mut candidates = Vec::new();
     for number in &numbers {
-        candidates.push(open_candidate(&files, identity, *number)?);
+        candidates.push(open_candidate(&files, &blocks, identity, *number)?);
     }
     check_first(candidates.first())?;
     let mut found = Vec::new();
@@ -115,8 +119,8 @@ pub(crate) fn find(
                     ));
                 }
                 last_at = last_at.max(footer.last_at);
-                let Candidate { header, header_crc, file, .. } = candidate;
-                let segment = Segment::sealed(header, header_crc, file, footer);
+                let Candidate { header, header_crc, file, blocks, .. } = candidate;
+                let segment = Segment::sealed(header, header_crc, file, &blocks, footer);
                 found.push(Arc::new(segment.ok_or_else(|| {
                     damage(&path, None, (None, None), "the footer does not fit".into())
                 })?));
@@ -156,6 +160,7 @@ fn find_last(
 ) -> Result<Found> {
     let path = segment_path(candidate.number);
     let (header, bytes) = (candidate.header.clone(), candidate.bytes);
+    let blocks = Arc::clone(&candidate.blocks);
     // Sealing comes after the next segment is in place, so a sealed last segment misses it. Asked also
     // when the size is the first one: sections may fill the file up to it by chance.
     if let Some(footer) = read_footer(&candidate)? {
@@ -190,6 +195,7 @@ fn find_last(
             header: header.clone(),
             header_crc: segment.header_crc,
             file: segment.file(),
+            blocks,
             bytes: end.position.offset,
         };
         let bad = end.bad.take();
@@ -237,7 +243,7 @@ fn scan_segment(
     last_at: Timestamp,
 ) -> Result<(Arc<Segment>, Hot, ScanEnd)> {
     let path = segment_path(candidate.number);
-    let Candidate { header, header_crc, file, bytes, .. } = candidate;
+    let Candidate { header, header_crc, file, blocks, bytes, .. } = candidate;
     let start = Position::start(&header, header_crc, last_at);
     let (mut index, mut keys) = (OpenIndex::default(), Hot::default());
     let mut unreadable = None;
@@ -266,7 +272,7 @@ fn scan_segment(
         let (found, known) = (format::VERSION + 1, format::VERSION);
         return Err(Error::new(ErrorKind::NewerFormat { found, known }));
     }
-    Ok((Arc::new(Segment::open(header, header_crc, file, index)), keys, end))
+    Ok((Arc::new(Segment::open(header, header_crc, file, &blocks, index)), keys, end))
 }
 
 /// The numbers of the segments: 1 to n without a gap.
@@ -301,7 +307,12 @@ fn no_segment(number: u64) -> Error {
     damage(&segment_path(number), None, (first, None), "the segment is missing".into())
 }
 
-fn open_candidate(files: &Arc<Files>, identity: &Identity, number: u64) -> Result<Candidate> {
+fn open_candidate(
+    files: &Arc<Files>,
+    blocks: &Arc<Blocks>,
+    identity: &Identity,
+    number: u64,
+) -> Result<Candidate> {
     let path = segment_path(number);
     let io = |error| Error::io(format!("reading {path}"), error);
     let file = files.file(path.clone());
@@ -328,7 +339,10 @@ fn open_candidate(files: &Arc<Files>, identity: &Identity, number: u64) -> Resul
     };
     match what {
         Some(what) => Err(damage(&path, Some(0), (Some(header.first_seq), None), what)),
-        None => Ok(Candidate { number, header, header_crc, file, bytes }),
+        None => {
+            let blocks = Arc::clone(blocks);
+            Ok(Candidate { number, header, header_crc, file, blocks, bytes })
+        }
     }
 }
 

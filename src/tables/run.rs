@@ -4,6 +4,8 @@
 //! little-endian, sorted by hash and then seq. 341 entries fill a block exactly, so none straddles.
 //! Section `filter`: see [`filter`](super::filter). Both are checked blockwise when read.
 
+use std::sync::Arc;
+
 use super::filter;
 use super::hash::KeyHash;
 use crate::bytes::{Fields, PutFields, to_u32, to_usize};
@@ -14,7 +16,6 @@ use crate::wal::section::{Section, SectionError};
 use crate::wal::segment::Segment;
 
 const ENTRY_BYTES: usize = 12;
-const ENTRIES_PER_BLOCK: u64 = (SECTION_BLOCK_CONTENT / ENTRY_BYTES) as u64;
 const _: () =
     assert!(SECTION_BLOCK_CONTENT.is_multiple_of(ENTRY_BYTES), "no entry straddles two blocks");
 
@@ -74,23 +75,25 @@ impl Run {
         while low < high {
             let block = guess.clamp(low, high - 1);
             let entries = self.entries(block)?;
-            let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
+            let (Some((first, _)), Some((last, _))) =
+                (entries.at(0), entries.at(entries.len().saturating_sub(1)))
+            else {
                 break;
             };
-            if hash < *first {
+            if hash < first {
                 high = block;
                 guess = block.saturating_sub(1);
-            } else if hash > *last {
+            } else if hash > last {
                 low = block + 1;
                 guess = block + 1;
             } else {
                 found.extend(self.matching(&entries, hash));
                 // Equal hashes may go on into the blocks on either side.
-                if hash == *first && block > low {
+                if hash == first && block > low {
                     let before = self.entries(block - 1)?;
                     found.extend(self.matching(&before, hash));
                 }
-                if hash == *last && block + 1 < high {
+                if hash == last && block + 1 < high {
                     let behind = self.entries(block + 1)?;
                     found.extend(self.matching(&behind, hash));
                 }
@@ -100,25 +103,41 @@ impl Run {
         Ok(found)
     }
 
+    /// The seqs under this hash in one block.
     fn matching<'a>(
         &'a self,
-        entries: &'a [(KeyHash, u32)],
+        entries: &'a Entries,
         hash: KeyHash,
     ) -> impl Iterator<Item = Seq> + 'a {
-        let start = entries.partition_point(|(other, _)| *other < hash);
-        let behind = entries.get(start..).unwrap_or_default();
-        let same = behind.iter().take_while(move |(other, _)| *other == hash);
-        same.map(|(_, delta)| Seq(self.first_seq.0 + u64::from(*delta)))
+        let (mut start, mut end) = (0, entries.len());
+        while start < end {
+            let middle = start + (end - start) / 2;
+            match entries.at(middle) {
+                Some((other, _)) if other < hash => start = middle + 1,
+                _ => end = middle,
+            }
+        }
+        let behind = (start..entries.len()).map_while(|index| entries.at(index));
+        let same = behind.take_while(move |(other, _)| *other == hash);
+        same.map(|(_, delta)| Seq(self.first_seq.0 + u64::from(delta)))
     }
 
-    fn entries(&self, block: u64) -> Result<Vec<(KeyHash, u32)>, SectionError> {
-        let content = self.keys.block(block)?;
-        let mut fields = Fields(&content);
-        let mut entries = Vec::with_capacity(to_usize(ENTRIES_PER_BLOCK));
-        while let (Some(hash), Some(delta)) = (fields.u64(), fields.u32()) {
-            entries.push((KeyHash(hash), delta));
-        }
-        Ok(entries)
+    fn entries(&self, block: u64) -> Result<Entries, SectionError> {
+        Ok(Entries(self.keys.block(block)?))
+    }
+}
+
+/// A block of entries, as it lies on disk.
+struct Entries(Arc<[u8]>);
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.0.len() / ENTRY_BYTES
+    }
+
+    fn at(&self, index: usize) -> Option<(KeyHash, u32)> {
+        let mut fields = Fields(self.0.get(index * ENTRY_BYTES..)?);
+        Some((KeyHash(fields.u64()?), fields.u32()?))
     }
 }
 
@@ -131,6 +150,7 @@ mod tests {
     use super::*;
     use crate::disk::sim::SimDisk;
     use crate::disk::{self, Open};
+    use crate::wal::blocks::Blocks;
     use crate::wal::format::SectionAt;
     use crate::wal::section;
 
@@ -151,7 +171,7 @@ mod tests {
         let file = disk.as_disk().open("run", Open::CreateNew).unwrap();
         disk::write_all_at(&*file, &section::encode(7, SECTION_KEYS, keys), 4096).unwrap();
         let at = SectionAt { kind: SECTION_KEYS, offset: 4096, content_bytes: keys.len() as u64 };
-        let keys = Section { file, nonce: 7, at };
+        let keys = Section { segment: 1, file, blocks: Blocks::new(0), nonce: 7, at };
         Run { keys, filter: filter.clone(), first_seq: Seq(FIRST) }
     }
 

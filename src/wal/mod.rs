@@ -4,6 +4,7 @@
 //! - [`format`]: the bytes of the log, described once; start here
 //! - [`frame`], [`record`]: one record, its frame and its body
 //! - [`scan`]: the groups of a segment from front to back, and how they end
+//! - [`blocks`]: what was read of the tables of sealed segments, kept in memory
 //! - [`section`], [`segment`]: a segment open for reading, and how it is sealed
 //! - [`log`]: all segments, and the border up to which records may be seen
 //! - [`prepare`], [`writer`]: the next file ahead of need; the one door for writing
@@ -11,6 +12,7 @@
 //!
 //! Whether a log may be used at all is decided in `recovery`.
 
+pub(crate) mod blocks;
 pub(crate) mod format;
 pub(crate) mod frame;
 pub(crate) mod log;

@@ -14,6 +14,9 @@
 //! | 3 to 7 | kept for transitions, notes, cursors, alerts, dispatches |
 //! | 128 and up | may be skipped by a reader that does not know them |
 
+use bincode::enc::EncoderImpl;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 
 use super::frame::Frame;
@@ -115,17 +118,18 @@ pub(crate) fn encode(
         salt,
         payload: &submission.payload,
     };
-    let malformed = |error: bincode::error::EncodeError| BodyError::Malformed(error.to_string());
+    let malformed = |error: EncodeError| BodyError::Malformed(error.to_string());
     let (kind, bytes, said) = match refusal {
         None => (
             KIND_ACCEPTED,
-            bincode::encode_to_vec(submitted, CONFIG).map_err(malformed)?,
+            encode_sized(submitted, bytes_about(&submitted)).map_err(malformed)?,
             Body::Accepted(submitted),
         ),
         Some(refusal) => {
             let refused =
                 Refused { submitted, code: refusal.code, reason: cut_reason(&refusal.reason) };
-            let bytes = bincode::encode_to_vec(refused, CONFIG).map_err(malformed)?;
+            let bytes_about = bytes_about(&submitted) + refused.reason.len();
+            let bytes = encode_sized(refused, bytes_about).map_err(malformed)?;
             (KIND_REFUSED, bytes, Body::Refused(refused))
         }
     };
@@ -133,6 +137,40 @@ pub(crate) fn encode(
         return Err(BodyError::Malformed("the body does not decode to what was encoded".into()));
     }
     Ok(Encoded { kind, version: BODY_VERSION, bytes })
+}
+
+/// About how many bytes a body takes: never too few for one with fields within their limits.
+fn bytes_about(submitted: &Submitted<'_>) -> usize {
+    // At most five bytes for each length and number, nine for the expiry.
+    const NUMBERS_BYTES: usize = 64;
+    let fields = [
+        submitted.client,
+        submitted.key,
+        submitted.kind,
+        submitted.account,
+        submitted.external_ref,
+        submitted.payload,
+        &submitted.salt,
+        submitted.own_fingerprint.as_ref().map_or(&[], |own| &own[..]),
+    ];
+    fields.iter().map(|field| field.len()).sum::<usize>() + NUMBERS_BYTES
+}
+
+/// Encodes into a buffer of this size, which grows when it has to. bincode's own function goes over the value
+/// twice, to find the size first.
+fn encode_sized(body: impl Encode, bytes: usize) -> Result<Vec<u8>, EncodeError> {
+    struct Row(Vec<u8>);
+
+    impl Writer for Row {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    let mut encoder = EncoderImpl::new(Row(Vec::with_capacity(bytes)), CONFIG);
+    body.encode(&mut encoder)?;
+    Ok(encoder.into_writer().0)
 }
 
 /// The reason as it is stored: at most its limit, cut at a character boundary.

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::blocks::{Blocks, Place};
 use super::format::{BLOCK_BYTES, SECTION_BLOCK_CONTENT, SectionAt, section_block_crc};
 use crate::bytes::{Fields, PutFields, to_usize};
 use crate::disk::{DiskFile, read_up_to};
@@ -36,14 +37,24 @@ pub(crate) fn encode(nonce: u64, kind: u32, content: &[u8]) -> Vec<u8> {
 /// A section in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
+    /// Number of its segment.
+    pub(crate) segment: u64,
     pub(crate) file: Arc<dyn DiskFile>,
+    /// Where blocks are kept that were read before.
+    pub(crate) blocks: Arc<Blocks>,
     pub(crate) nonce: u64,
     pub(crate) at: SectionAt,
 }
 
 impl Section {
-    /// The content of one block, checked.
-    pub(crate) fn block(&self, block: u64) -> Result<Vec<u8>, SectionError> {
+    /// The content of one block, checked when it was read.
+    pub(crate) fn block(&self, block: u64) -> Result<Arc<[u8]>, SectionError> {
+        let place = Place { segment: self.segment, kind: self.at.kind, block };
+        self.blocks.get(place, || self.read_block(block))
+    }
+
+    /// The content of one block, read and checked.
+    fn read_block(&self, block: u64) -> Result<Vec<u8>, SectionError> {
         let offset = self.at.offset.saturating_add(block.saturating_mul(BLOCK_BYTES));
         let damaged = || SectionError::Damaged { kind: self.at.kind, block, offset };
         let rest = self
@@ -65,7 +76,7 @@ impl Section {
         Ok(bytes)
     }
 
-    /// The whole content, checked. `bytes_max` bounds what a damaged length can allocate.
+    /// The whole content, checked; no block of it is kept. `bytes_max` bounds what a damaged length can allocate.
     pub(crate) fn content(&self, bytes_max: u64) -> Result<Vec<u8>, SectionError> {
         if self.at.content_bytes > bytes_max {
             let (kind, offset) = (self.at.kind, self.at.offset);
@@ -73,7 +84,7 @@ impl Section {
         }
         let mut content = Vec::with_capacity(to_usize(self.at.content_bytes));
         for block in 0..self.at.blocks() {
-            content.extend(self.block(block)?);
+            content.extend(self.read_block(block)?);
         }
         Ok(content)
     }
@@ -113,7 +124,7 @@ mod tests {
         );
         disk::write_all_at(&*file, &bytes, START).unwrap();
         let at = SectionAt { kind: 9, offset: START, content_bytes: content.len() as u64 };
-        Section { file, nonce: 5, at }
+        Section { segment: 1, file, blocks: Blocks::new(0), nonce: 5, at }
     }
 
     #[test]

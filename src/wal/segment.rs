@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::sync::RwLock;
 
+use super::blocks::Blocks;
 use super::format::{
     BLOCK_BYTES, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up, segment_path,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) header_crc: u32,
     file: RwLock<Arc<dyn DiskFile>>,
+    /// Where blocks of its sections are kept that were read before.
+    blocks: Arc<Blocks>,
     index: RwLock<Index>,
 }
 
@@ -80,10 +83,11 @@ impl Segment {
         header: SegmentHeader,
         header_crc: u32,
         file: Arc<dyn DiskFile>,
+        blocks: &Arc<Blocks>,
         index: OpenIndex,
     ) -> Segment {
         let (file, index) = (RwLock::new(file), RwLock::new(Index::Open(index)));
-        Segment { header, header_crc, file, index }
+        Segment { header, header_crc, file, blocks: Arc::clone(blocks), index }
     }
 
     /// A segment whose footer was read and checked.
@@ -91,10 +95,13 @@ impl Segment {
         header: SegmentHeader,
         header_crc: u32,
         file: Arc<dyn DiskFile>,
+        blocks: &Arc<Blocks>,
         footer: Footer,
     ) -> Option<Segment> {
         let offsets = Section {
+            segment: header.number,
             file: Arc::clone(&file),
+            blocks: Arc::clone(blocks),
             nonce: header.nonce,
             at: footer.section(SECTION_OFFSETS)?,
         };
@@ -104,7 +111,8 @@ impl Segment {
         }
         let offsets = Offsets::OnDisk(offsets);
         let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
-        Some(Segment { header, header_crc, file: RwLock::new(file), index })
+        let blocks = Arc::clone(blocks);
+        Some(Segment { header, header_crc, file: RwLock::new(file), blocks, index })
     }
 
     /// The path of its file, relative to the ledger.
@@ -138,7 +146,17 @@ impl Segment {
     /// A section of a sealed segment.
     pub(crate) fn section(&self, kind: u32) -> Option<Section> {
         let at = self.footer()?.section(kind)?;
-        Some(Section { file: self.file(), nonce: self.header.nonce, at })
+        Some(self.section_at(at))
+    }
+
+    /// Where blocks of the sections of this ledger are kept.
+    pub(crate) fn blocks(&self) -> &Arc<Blocks> {
+        &self.blocks
+    }
+
+    fn section_at(&self, at: SectionAt) -> Section {
+        let (segment, nonce) = (self.header.number, self.header.nonce);
+        Section { segment, file: self.file(), blocks: Arc::clone(&self.blocks), nonce, at }
     }
 
     /// Where the frame of `seq` begins. `None` when the segment has no such record.
@@ -210,12 +228,8 @@ impl Segment {
         file.set_bytes(start + bytes.len() as u64)?;
         disk::write_all_at(&*file, &bytes, start)?;
         disk::sync(&*file)?;
-        let offsets = Section {
-            file: self.file(),
-            nonce: self.header.nonce,
-            at: footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?,
-        };
-        let offsets = Offsets::OnDisk(offsets);
+        let at = footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?;
+        let offsets = Offsets::OnDisk(self.section_at(at));
         *self.index.write() = Index::Sealed { footer: Arc::new(footer), offsets };
         Ok(())
     }

@@ -10,6 +10,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::blocks::Blocks;
 use super::format::{
     BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader, SEQ_END,
     SegmentHeader, WAL_DIR, round_up, segment_path,
@@ -262,7 +263,8 @@ impl Writer {
             ..self.active.header.clone()
         };
         let (segment, header_crc) =
-            install(&*self.disk, taken, header, Some(spare)).map_err(AppendError::NotWritten)?;
+            install(&*self.disk, taken, header, self.active.blocks(), Some(spare))
+                .map_err(AppendError::NotWritten)?;
         // No group follows in the full one: it is one of many from now on.
         self.active.use_file(files.file(self.active.path()));
         let closed = Closed { segment: Arc::clone(&self.active), end: self.position };
@@ -288,6 +290,7 @@ fn install(
     disk: &dyn Disk,
     taken: Taken<'_>,
     header: SegmentHeader,
+    blocks: &Arc<Blocks>,
     spare: Option<Arc<dyn DiskFile>>,
 ) -> io::Result<(Segment, u32)> {
     let (block, crc) = header.encode();
@@ -299,7 +302,7 @@ fn install(
     drop(taken);
     drop(spare);
     disk.sync_dir(WAL_DIR)?;
-    Ok((Segment::open(header, crc, file, OpenIndex::default()), crc))
+    Ok((Segment::open(header, crc, file, blocks, OpenIndex::default()), crc))
 }
 
 /// Makes the first segment of a new ledger.
@@ -324,7 +327,8 @@ pub(crate) fn create_first(
         link: 0,
         group_align: layout.group_align,
     };
-    install(disk, taken, header, None).map(|_| ())
+    // Nothing is read of it before it is opened.
+    install(disk, taken, header, &Blocks::new(0), None).map(|_| ())
 }
 
 fn random_u64(host: &dyn Host) -> u64 {

@@ -18,6 +18,7 @@ use super::super::{Deadlines, Place, Views, ViewsConfig, ViewsState};
 use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, DiskFile, DiskLock, Host};
 use crate::order::{Durability, LedgerId, Order, Refusal, Seq, Submission, Timestamp};
+use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_LEN, SegmentHeader, WAL_DIR, segment_path};
 use crate::wal::log::Log;
 use crate::wal::prepare::Preparer;
@@ -187,7 +188,8 @@ impl TestLog {
         disk::read_exact_at(&*file, &mut block, 0).unwrap();
         let (header, crc) = SegmentHeader::decode(&block).unwrap();
         let position = Position::start(&header, crc, Timestamp::from_unix_ns(0));
-        let segment = Arc::new(Segment::open(header, crc, file, OpenIndex::default()));
+        let segment =
+            Arc::new(Segment::open(header, crc, file, &Blocks::new(0), OpenIndex::default()));
         let issuer = Issuer { ledger, durability, partition: 0 };
         let files = Files::new(Arc::clone(&disk));
         let log = Arc::new(Log::new(issuer, files, vec![Arc::clone(&segment)], Seq::FIRST));

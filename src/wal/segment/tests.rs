@@ -28,7 +28,7 @@ fn segment() -> (SimDisk, Segment, Position) {
     disk.as_disk().create_dir("wal").unwrap();
     let file = disk.as_disk().open(PATH, Open::CreateNew).unwrap();
     file.set_bytes(header().file_bytes).unwrap();
-    let segment = Segment::open(header(), 44, file, OpenIndex::default());
+    let segment = Segment::open(header(), 44, file, &Blocks::new(0), OpenIndex::default());
     segment.add_records([(4160, 2), (4200, 1)].into_iter());
     segment.add_records([(4300, 2)].into_iter());
     let mut end = Position::start(&header(), 44, Timestamp::from_unix_ns(9));
@@ -64,7 +64,7 @@ fn records_are_where_they_were_before_and_after_sealing() {
 
     // As the next open finds it.
     let file = disk.as_disk().open(PATH, Open::Read).unwrap();
-    let again = Segment::sealed(header(), 44, file, (*footer).clone()).unwrap();
+    let again = Segment::sealed(header(), 44, file, &Blocks::new(0), (*footer).clone()).unwrap();
     assert_eq!(offsets(&again), OFFSETS);
 }
 
@@ -80,7 +80,7 @@ fn a_footer_that_does_not_fit_its_segment_is_none() {
         Footer { sections: Vec::new(), ..footer.clone() },
     ] {
         let file = segment.file();
-        assert!(Segment::sealed(header(), 44, file, other).is_none());
+        assert!(Segment::sealed(header(), 44, file, &Blocks::new(0), other).is_none());
     }
 }
 

@@ -1,0 +1,108 @@
+//! Blocks of the tables behind the groups, in memory once they were read and checked.
+//!
+//! Why: a lookup by key needs one block of keys and one of offsets, and reading and checking them cost it
+//! most of its time.
+//!
+//! Always true: a block in here has passed its checksum, and what it was read from never changes: a sealed
+//! segment is written no more, and sealed again it has the same tables, which follow from its groups. At
+//! most so many bytes are kept as were allowed; what goes first is what was not asked for again.
+
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+
+use super::format::BLOCK_BYTES;
+use crate::bytes::to_usize;
+
+/// Bytes that are kept: 16 bytes of tables for each key, so those of about 12 million keys.
+pub(crate) const KEPT_BYTES_MAX: u64 = 192 * 1024 * 1024;
+
+/// Where a block is: number of the segment, kind of the section, place in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Place {
+    pub(crate) segment: u64,
+    pub(crate) kind: u32,
+    pub(crate) block: u64,
+}
+
+/// All blocks cost the same: they are of one size, and what the cache needs to find one is little.
+#[derive(Clone)]
+struct InBlocks;
+
+impl Weighter<Place, Arc<[u8]>> for InBlocks {
+    fn weight(&self, _: &Place, _: &Arc<[u8]>) -> u64 {
+        BLOCK_BYTES
+    }
+}
+
+/// The blocks of one ledger that are kept.
+pub(crate) struct Blocks {
+    // The hasher is the same in every process: which block goes first must not depend on chance.
+    cache: Cache<Place, Arc<[u8]>, InBlocks, BuildHasherDefault<DefaultHasher>>,
+}
+
+impl std::fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Blocks({} bytes)", self.cache.weight())
+    }
+}
+
+impl Blocks {
+    /// Keeps at most so many bytes.
+    pub(crate) fn new(bytes_max: u64) -> Arc<Blocks> {
+        let blocks = to_usize(bytes_max / BLOCK_BYTES);
+        let (hasher, lifecycle) = (BuildHasherDefault::default(), DefaultLifecycle::default());
+        Arc::new(Blocks { cache: Cache::with(blocks, bytes_max, InBlocks, hasher, lifecycle) })
+    }
+
+    /// The block that lies there: the one that is kept, or what `read` reads and checks.
+    ///
+    /// # Errors
+    /// Those of `read`, of which nothing is kept.
+    pub(crate) fn get<E>(
+        &self,
+        place: Place,
+        read: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Arc<[u8]>, E> {
+        if let Some(block) = self.cache.get(&place) {
+            return Ok(block);
+        }
+        // Two callers may read it at the same time: neither waits for the other's disk.
+        let block: Arc<[u8]> = read()?.into();
+        self.cache.insert(place, Arc::clone(&block));
+        Ok(block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(block: u64) -> Place {
+        Place { segment: 1, kind: 2, block }
+    }
+
+    #[test]
+    fn what_was_read_is_kept_and_an_error_is_not() {
+        let blocks = Blocks::new(64 * BLOCK_BYTES);
+        let read = |place, answer| blocks.get(place, || answer).map(|block| block.to_vec());
+        assert_eq!(read(place(1), Err("damaged")), Err("damaged"));
+        assert_eq!(read(place(1), Ok(vec![1])), Ok(vec![1]));
+        assert_eq!(read(place(1), Err("not asked")), Ok(vec![1]));
+        for other in [place(2), Place { segment: 2, ..place(1) }, Place { kind: 3, ..place(1) }] {
+            assert_eq!(read(other, Err("another")), Err("another"));
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_was_allowed() {
+        let blocks = Blocks::new(64 * BLOCK_BYTES);
+        for block in 0..1000 {
+            blocks.get(place(block), || Ok::<_, ()>(vec![0; 4092])).unwrap();
+            assert!(blocks.cache.weight() <= 64 * BLOCK_BYTES);
+        }
+        assert!(blocks.cache.len() > 32, "{} are kept", blocks.cache.len());
+    }
+}
