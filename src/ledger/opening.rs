@@ -235,3 +235,26 @@ fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
         spawn("ledger-upkeep", Committer::run_upkeep_thread)?,
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::disk::sim::{SimDisk, SimHost};
+
+    /// The upkeep looks at the directory when it is woken and once a second, and sleeps in between. Never
+    /// sleeping, it made tens of thousands of calls in the time that is given here.
+    #[test]
+    fn an_idle_ledger_leaves_the_disk_alone() {
+        let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+        let options = Options { views: Views::Off, ..Options::default() };
+        let ledger = options.open_parts(disk.as_disk(), host.as_host(), None).unwrap();
+        let calls = disk.io_calls();
+        let (_open, closed) = mpsc::channel::<()>();
+        closed.recv_timeout(Duration::from_millis(500)).unwrap_err();
+        let calls = disk.io_calls() - calls;
+        assert!(calls < 100, "{calls} calls in half a second");
+        ledger.close().unwrap();
+    }
+}

@@ -336,3 +336,72 @@ fn random_u64(host: &dyn Host) -> u64 {
     host.fill_random(&mut bytes);
     u64::from_le_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::by_path::Files;
+    use crate::disk::sim::{SimDisk, SimHost};
+    use crate::wal::format::FRAME_BYTES;
+    use crate::wal::record::Issuer;
+
+    /// A writer at the beginning of a segment whose first record will have this seq.
+    fn writer(disk: &SimDisk, first_seq: u64) -> Writer {
+        let (disk, host) = (disk.as_disk(), SimHost::new(2).as_host());
+        disk.create_dir(WAL_DIR).unwrap();
+        let layout = Layout { segment_bytes: 64 * 1024, group_align: 8 };
+        let preparer = Arc::new(Preparer::new(Arc::clone(&disk)));
+        let taken = preparer.take(layout.segment_bytes).unwrap();
+        let header = SegmentHeader {
+            durability: Durability::Durable,
+            ledger: LedgerId([9; 16]),
+            number: 1,
+            nonce: 5,
+            first_seq: Seq(first_seq),
+            first_group: 1,
+            file_bytes: taken.bytes,
+            created_at: Timestamp::from_unix_ns(5),
+            link: 0,
+            group_align: layout.group_align,
+        };
+        let (segment, header_crc) = install(&*disk, taken, header, None).unwrap();
+        let position = Position::start(&segment.header, header_crc, Timestamp::from_unix_ns(9));
+        let active = Arc::new(segment);
+        let SegmentHeader { ledger, durability, .. } = active.header;
+        let issuer = Issuer { ledger, durability, partition: 0 };
+        let files = Files::new(Arc::clone(&disk));
+        let log = Log::new(issuer, files, vec![Arc::clone(&active)], Seq(first_seq));
+        Writer::new(disk, host, Arc::new(log), preparer, layout, active, position).unwrap()
+    }
+
+    fn record(bytes: usize) -> Encoded {
+        Encoded { kind: 1, version: 1, bytes: vec![7; bytes] }
+    }
+
+    fn append(writer: &mut Writer, records: &[&Encoded]) -> Result<Seq, AppendError> {
+        writer.append(records, Timestamp::from_unix_ns(10)).map(|appended| appended.first_seq)
+    }
+
+    #[test]
+    fn the_last_seq_is_given_and_none_behind_it() {
+        let (disk, record) = (SimDisk::new(1), record(10));
+        let mut writer = writer(&disk, SEQ_END - 1);
+        let refused = append(&mut writer, &[&record, &record]).unwrap_err();
+        assert!(matches!(refused, AppendError::NoRoom(_)), "{refused:?}");
+        assert_eq!(append(&mut writer, &[&record]).unwrap(), Seq(SEQ_END - 1));
+        let calls = disk.io_calls();
+        let refused = append(&mut writer, &[&record]).unwrap_err();
+        assert!(matches!(refused, AppendError::NoRoom(_)), "{refused:?}");
+        assert_eq!(disk.io_calls(), calls, "nothing was touched");
+    }
+
+    #[test]
+    fn a_group_may_have_as_many_bytes_as_a_reader_allows() {
+        let disk = SimDisk::new(1);
+        let mut writer = writer(&disk, 1);
+        let refused = append(&mut writer, &[&record(GROUP_BODY_BYTES_MAX - FRAME_BYTES + 1)]);
+        assert!(matches!(refused, Err(AppendError::NoRoom(_))), "{refused:?}");
+        let largest = record(GROUP_BODY_BYTES_MAX - FRAME_BYTES);
+        assert_eq!(append(&mut writer, &[&largest]).unwrap(), Seq(1));
+    }
+}
