@@ -364,7 +364,7 @@ mod tests {
             link: 0,
             group_align: layout.group_align,
         };
-        let (segment, header_crc) = install(&*disk, taken, header, None).unwrap();
+        let (segment, header_crc) = install(&*disk, taken, header, &Blocks::new(0), None).unwrap();
         let position = Position::start(&segment.header, header_crc, Timestamp::from_unix_ns(9));
         let active = Arc::new(segment);
         let SegmentHeader { ledger, durability, .. } = active.header;
