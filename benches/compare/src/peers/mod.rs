@@ -49,7 +49,12 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         who: peer("SQLite"),
         version: || rusqlite::version().to_owned(),
-        settings: "WAL, synchronous=FULL, one connection, checkpoint at 64 MiB",
+        settings: match option_env!("LIBSQLITE3_FLAGS") {
+            Some(_) => "WAL, synchronous=FULL, one connection, checkpoint at 64 MiB, fdatasync",
+            None => {
+                "WAL, synchronous=FULL, one connection, checkpoint at 64 MiB, fsync (see README)"
+            }
+        },
         open: |dir| Ok(Box::new(sqlite::Sqlite::open(dir)?)),
     },
     Peer {

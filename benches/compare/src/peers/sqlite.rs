@@ -11,6 +11,8 @@
 //!   file alone: `locking_mode=EXCLUSIVE` spares the index in shared memory (sqlite.org/wal.html, "Use of
 //!   WAL Without Shared-Memory").
 //! - Statements prepared once.
+//! - Compiled with HAVE_FDATASYNC (sqlite.org/compile.html), in .cargo/config.toml: it calls fsync
+//!   otherwise, which writes the times of the file as well.
 
 use std::path::Path;
 
