@@ -51,7 +51,10 @@ impl Machine {
     pub(crate) fn summary(&self) -> String {
         let Machine { date, cores, cpu, file_system, .. } = self;
         let day = date.split(' ').next().unwrap_or_default();
-        format!("{cores} cores, {cpu}, {}, {day}", file_system.kind)
+        format!(
+            "{cores} cores, {cpu}, {}, {day}; each group has a scale of its own",
+            file_system.kind
+        )
     }
 }
 

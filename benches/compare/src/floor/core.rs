@@ -276,6 +276,7 @@ mod tests {
         assert_eq!(shared.durable + 1, shared.open.number, "every group was written");
         assert_eq!((shared.open.orders, shared.seen.len()), (0, 3_200));
         assert!(shared.writing.is_none());
+        assert!(shared.durable >= 100, "a thread has one order in a group at most");
         drop(shared);
         // What the file has, in the order of the groups, is what was taken.
         let bytes = std::fs::read(dir.join("core")).unwrap();
