@@ -54,6 +54,9 @@ const TARGETS: [(What, Against, Bound); 20] = [
 /// disturbed, not that the ledger is quicker than the disk.
 const RAW_RATIO_VALID_MIN: f64 = 0.8;
 
+/// The core does less: a ratio to it above this says that its row was disturbed.
+const CORE_RATIO_VALID_MAX: f64 = 1.25;
+
 /// The targets of one row of the ledger, and what came of them.
 pub(crate) fn verdicts(figures: &Figures, what: What) -> String {
     let of_row = TARGETS.iter().filter(|(of, ..)| *of == what);
@@ -78,6 +81,7 @@ fn verdict(figures: &Figures, what: What, against: Against, bound: &Bound) -> Op
     };
     let verdict = match (against, met) {
         (BestRaw, _) if value < RAW_RATIO_VALID_MIN => "not valid: raw was disturbed, run again",
+        (Core, _) if value > CORE_RATIO_VALID_MAX => "not valid: core was disturbed, run again",
         (_, true) => "met",
         (_, false) => "**missed**",
     };
@@ -112,6 +116,13 @@ mod tests {
         assert!(verdict(79.0).contains("not valid"), "{}", verdict(79.0));
         assert!(verdict(81.0).ends_with("met"), "{}", verdict(81.0));
         assert!(verdict(111.0).contains("missed"), "{}", verdict(111.0));
+    }
+
+    #[test]
+    fn a_ledger_that_is_quicker_than_what_does_less_is_not_valid() {
+        let verdict = |ours| verdicts(&figures(What::Lone, ours, 100.0), What::Lone);
+        assert!(verdict(126.0).contains("not valid"), "{}", verdict(126.0));
+        assert!(verdict(124.0).ends_with("met"), "{}", verdict(124.0));
     }
 
     #[test]
