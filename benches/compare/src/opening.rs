@@ -1,29 +1,69 @@
 //! What opening after a kill costs as the log grows: time, and bytes read by this process.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use order_ledger::{Options, RecoveryReport};
 
-use crate::support;
+use crate::sample::Rounds;
+use crate::store::Result;
+use crate::support::{self, Dir};
+use crate::table::number;
 
 /// Size of the segments: smaller than the default, so that 16 of them are made in seconds.
-pub(crate) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// Orders that fill one such segment: 256 bytes of payload, 32 of key, and what the log adds.
 const ORDERS_PER_SEGMENT: usize = 49_000;
 
 /// One opening.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) elapsed: Duration,
-    pub(crate) bytes_read: u64,
-    pub(crate) report: RecoveryReport,
+struct Opened {
+    elapsed: Duration,
+    bytes_read: u64,
+    report: RecoveryReport,
+}
+
+/// A table of its own.
+pub(crate) fn print(out: &mut impl Write, dir: &Dir, times: usize) -> Result<()> {
+    let mib = SEGMENT_BYTES / 1024 / 1024;
+    writeln!(out, "Opening after kill -9, segments of {mib} MiB, the last one half full:")?;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "| segments | orders | log | segments scanned | bytes read | open | least..most of {times} |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|")?;
+    for segments in [1, 4, 16] {
+        let work = dir.join("opening");
+        std::fs::create_dir_all(&work)?;
+        let all = after_kill(&work, segments, times)?;
+        let (mut elapsed_ms, mut read_mib) = (Rounds::default(), Rounds::default());
+        for opened in &all {
+            elapsed_ms.push(opened.elapsed.as_secs_f64() * 1e3);
+            read_mib.push(f64::from(u32::try_from(opened.bytes_read / 1024)?) / 1024.0);
+        }
+        let Some(last) = all.last() else { continue };
+        let report = &last.report;
+        writeln!(
+            out,
+            "| {} | {} | {} MiB | {} | {} MiB | {} ms | {}..{} |",
+            report.segments,
+            report.records,
+            report.segments * mib,
+            report.segments_scanned,
+            number(read_mib.median()),
+            number(elapsed_ms.median()),
+            number(elapsed_ms.least()),
+            number(elapsed_ms.most()),
+        )?;
+    }
+    Ok(())
 }
 
 /// Fills about `segments` segments, the last one half, in a process that is then killed; opens copies of
 /// what it left `times` times.
-pub(crate) fn after_kill(dir: &Path, segments: usize, times: usize) -> io::Result<Vec<Opened>> {
+fn after_kill(dir: &Path, segments: usize, times: usize) -> io::Result<Vec<Opened>> {
     let killed = dir.join(format!("killed-{segments}"));
     let orders = (segments - 1) * ORDERS_PER_SEGMENT + ORDERS_PER_SEGMENT / 2;
     support::killed(&killed, SEGMENT_BYTES, orders)?;
