@@ -238,10 +238,14 @@ fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::pin::Pin;
+    use std::sync::{Mutex, mpsc};
+    use std::task::{Context, Wake};
 
     use super::*;
+    use crate::Submission;
     use crate::disk::sim::{SimDisk, SimHost};
+    use crate::wal::format::{GROUP_MAGIC, segment_path};
 
     /// The upkeep looks at the directory when it is woken and once a second, and sleeps in between. Never
     /// sleeping, it made tens of thousands of calls in the time that is given here.
@@ -256,5 +260,51 @@ mod tests {
         let calls = disk.io_calls() - calls;
         assert!(calls < 100, "{calls} calls in half a second");
         ledger.close().unwrap();
+    }
+
+    /// Blocks whoever wakes it, which is the thread that leads, until it is let go.
+    struct Blocking {
+        began: Mutex<mpsc::Sender<()>>,
+        may_end: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Wake for Blocking {
+        fn wake(self: Arc<Self>) {
+            self.began.lock().unwrap().send(()).unwrap();
+            self.may_end.lock().unwrap().recv().unwrap();
+        }
+    }
+
+    #[test]
+    fn closing_waits_for_the_one_who_writes_and_seals_behind_him() {
+        let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+        let options = Options { views: Views::Off, ..Options::default() };
+        let ledger = options.open_parts(disk.as_disk(), host.as_host(), None).unwrap();
+        let (began, has_begun) = mpsc::channel();
+        let (end, may_end) = mpsc::channel();
+        let blocking = Blocking { began: Mutex::new(began), may_end: Mutex::new(may_end) };
+        let waker = Arc::new(blocking).into();
+        let mut orders = 0;
+        // Kept, as whoever waits would. An order that is written before it is asked about wakes nobody.
+        let _ticket = loop {
+            orders += 1;
+            let order = Submission::new("web", format!("k{orders}"), "x");
+            let mut ticket = ledger.submit_deferred(&order);
+            if Pin::new(&mut ticket).poll(&mut Context::from_waker(&waker)).is_pending() {
+                break ticket;
+            }
+        };
+        // Written and answered; its writer still leads.
+        has_begun.recv().unwrap();
+        std::thread::scope(|scope| {
+            let ((closed, is_closed), ledger) = (mpsc::channel(), ledger.clone());
+            scope.spawn(move || closed.send(ledger.close()).unwrap());
+            is_closed.recv_timeout(Duration::from_millis(200)).unwrap_err();
+            end.send(()).unwrap();
+            is_closed.recv().unwrap().unwrap();
+        });
+        let content = disk.read_durable(&segment_path(1)).unwrap();
+        let groups = content.chunks(8).filter(|it| it.starts_with(&GROUP_MAGIC)).count();
+        assert_eq!(groups, orders + 1, "the orders and the seal");
     }
 }

@@ -373,3 +373,126 @@ fn a_log_that_lost_its_identity_is_not_cleared_away() {
     assert!(matches!(error.kind(), ErrorKind::NotALedger { .. }), "{error}");
     assert!(disk.read_durable(&segment_path(1)).unwrap() == before);
 }
+
+#[test]
+fn a_log_that_was_moved_away_is_damage_and_says_so() {
+    let (disk, host) = three_unsealed_segments();
+    disk.as_disk().rename(WAL_DIR, "old").unwrap();
+    let error = open(&disk, &host).unwrap_err();
+    let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+    assert_eq!((damage.file.as_str(), damage.first_seq), ("wal", Some(Seq::FIRST)));
+}
+
+/// A log that can't be looked into may be full of orders: nothing is made in its place.
+#[test]
+fn a_log_that_can_not_be_listed_is_not_taken_for_none() {
+    let (orders, host) = three_unsealed_segments();
+    let (disk, _) = sim();
+    disk.as_disk().create_dir(WAL_DIR).unwrap();
+    disk.as_disk().sync_dir("").unwrap();
+    let segment = orders.read_durable(&segment_path(1)).unwrap();
+    disk.write_durably(&segment_path(1), &segment).unwrap();
+    let before = disk.digest(WAL_DIR);
+    let other = io::ErrorKind::PermissionDenied;
+    let fails = vec![("list", WAL_DIR.to_owned(), other, true)];
+    let failing = Failing::with(&disk, fails, VecDeque::new());
+    let error = options(16 * 1024).open_simulated(failing, host.as_host()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io { kind, .. } if *kind == other), "{error}");
+    assert_eq!(disk.digest(WAL_DIR), before);
+}
+
+#[test]
+fn rule_36_a_log_that_lost_everything_has_no_last_order() {
+    for (next, last) in [(1, None), (2, Some(Seq(1))), (3, Some(Seq(2)))] {
+        let error = log_lost_data(Seq(5), Seq(next), "MANIFEST");
+        let witness = "MANIFEST".to_owned();
+        let expected = ErrorKind::LogLostData { witness_seq: Seq(4), log_seq: last, witness };
+        assert_eq!(*error.kind(), expected);
+    }
+}
+
+/// What a relaxed ledger has written and not synced, seals too, is shown by a reader only once it has
+/// synced it itself, whichever of its calls fails.
+#[test]
+fn rule_48_a_reader_whose_calls_fail_shows_nothing_that_a_power_cut_takes_back() {
+    let mut refused = 0;
+    for cut_off in 1.. {
+        let (disk, host) = sim();
+        let relaxed = options(16 * 1024).durability(Durability::Relaxed);
+        let ledger = relaxed.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+        ledger.submit(&order(1, 10)).unwrap();
+        host.advance(std::time::Duration::from_secs(10));
+        disk.power_off_after(cut_off);
+        ledger.tick();
+        let was_cut_off = disk.is_off();
+        disk.kill();
+        drop(ledger);
+        let image = disk.snapshot();
+        let shown = || {
+            let reader = Reader::open_on(disk.as_disk(), &*host.as_host()).ok()?;
+            Some(reader.by_key("web", "k1").ok()?.is_some())
+        };
+        let calls = disk.io_calls();
+        assert_eq!(shown(), Some(true));
+        let calls = disk.io_calls() - calls;
+        for call in 0..=calls {
+            disk.restore(&image);
+            if call > 0 {
+                disk.fail_call(call, Fault::Eio);
+            }
+            let seen = shown();
+            refused += u64::from(seen.is_none());
+            disk.clear_faults();
+            disk.crash(Crash::new(CrashMode::DropAll, 0));
+            if seen == Some(true) {
+                assert_eq!(shown(), Some(true), "{cut_off}, {call}: shown and then gone");
+            }
+        }
+        if !was_cut_off {
+            break;
+        }
+    }
+    assert!(refused > 0);
+}
+
+/// Another file of that name, perhaps somebody's notes.
+#[test]
+fn a_file_ledger_that_is_far_too_large_is_none_of_ours() {
+    let (disk, host) = sim();
+    for (bytes, ours) in [(4096, true), (4097, false)] {
+        disk.write_durably("LEDGER", &vec![b'x'; bytes]).unwrap();
+        let error = open(&disk, &host).unwrap_err();
+        match error.kind() {
+            ErrorKind::Corrupt(damage) => assert!(ours && damage.file == "LEDGER", "{error}"),
+            ErrorKind::NotALedger { .. } => assert!(!ours, "{error}"),
+            _ => panic!("{error}"),
+        }
+    }
+}
+
+/// A full disk keeps a segment from being sealed again and nobody from opening; an error of the device does.
+#[test]
+fn rule_14_an_opening_that_can_not_seal_for_another_reason_is_refused() {
+    let (disk, host) = three_unsealed_segments();
+    let image = disk.snapshot();
+    let calls = disk.io_calls();
+    drop(open(&disk, &host).unwrap());
+    let calls = disk.io_calls() - calls;
+    let mut refused = 0;
+    for call in 1..=calls {
+        disk.restore(&image);
+        disk.fail_call(call, Fault::Eio);
+        let opened = open(&disk, &host);
+        disk.clear_faults();
+        if opened.is_err() {
+            refused += 1;
+            continue;
+        }
+        for number in [1, 2] {
+            let content = disk.read_durable(&segment_path(number)).unwrap();
+            let footer = Footer::decode(&content[content.len() - 4096..]);
+            assert!(footer.is_ok(), "call {call}: segment {number} is not sealed");
+        }
+    }
+    assert!(refused > 0);
+}
