@@ -296,6 +296,13 @@ mod tests {
         };
         // Written and answered; its writer still leads.
         has_begun.recv().unwrap();
+        let groups = || {
+            let content = disk.read_durable(&segment_path(1)).unwrap();
+            content.chunks(8).filter(|it| it.starts_with(&GROUP_MAGIC)).count()
+        };
+        host.advance(Duration::from_secs(60));
+        ledger.tick();
+        assert_eq!(groups(), orders, "the upkeep leaves the log to the one who leads");
         std::thread::scope(|scope| {
             let ((closed, is_closed), ledger) = (mpsc::channel(), ledger.clone());
             scope.spawn(move || closed.send(ledger.close()).unwrap());
@@ -303,8 +310,6 @@ mod tests {
             end.send(()).unwrap();
             is_closed.recv().unwrap().unwrap();
         });
-        let content = disk.read_durable(&segment_path(1)).unwrap();
-        let groups = content.chunks(8).filter(|it| it.starts_with(&GROUP_MAGIC)).count();
-        assert_eq!(groups, orders + 1, "the orders and the seal");
+        assert_eq!(groups(), orders + 1, "the orders and the seal");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::*;
 use crate::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
 use crate::disk::{DiskFile, DiskLock, Open};
-use crate::wal::format::{Footer, GROUPS_START, segment_path};
+use crate::wal::format::{Footer, GROUPS_START, SegmentHeader, segment_path};
 use crate::{Ledger, Options, Reader, Submission, Views};
 
 fn options(segment_bytes: u64) -> Options {
@@ -495,4 +495,62 @@ fn rule_14_an_opening_that_can_not_seal_for_another_reason_is_refused() {
         }
     }
     assert!(refused > 0);
+}
+
+/// Rule 22: what was before is missing, however sound the rest is.
+#[test]
+fn rule_22_a_log_that_does_not_begin_at_its_beginning_is_refused() {
+    let (disk, host) = sim();
+    drop(open(&disk, &host).unwrap());
+    let path = segment_path(1);
+    let content = disk.read_durable(&path).unwrap();
+    let (header, _) = SegmentHeader::decode(&content[..4096]).unwrap();
+    for begun_later in [
+        SegmentHeader { first_seq: Seq(2), ..header.clone() },
+        SegmentHeader { first_group: 2, ..header.clone() },
+        SegmentHeader { link: 1, ..header.clone() },
+    ] {
+        disk.overwrite(&path, 0, &begun_later.encode().0).unwrap();
+        let error = open(&disk, &host).unwrap_err();
+        let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+        assert!(damage.what.contains("does not begin at the first record"), "{error}");
+    }
+}
+
+/// Rule 36: a witness that has seen one group or one order more than the log holds.
+#[test]
+fn rule_36_a_witness_that_is_ahead_in_one_thing_is_ahead() {
+    let (disk, host) = sim();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 10)).unwrap();
+    ledger.close().unwrap();
+    let seen = Manifest::read(&*disk.as_disk()).unwrap();
+    for (orders, groups) in [(1, 0), (0, 1)] {
+        let next_seq = Seq(seen.next_seq.0 + orders);
+        let ahead = Manifest { next_seq, next_group: seen.next_group + groups, ..seen.clone() };
+        ahead.write(&*disk.as_disk()).unwrap();
+        let error = open(&disk, &host).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::LogLostData { .. }), "{error}");
+    }
+    seen.write(&*disk.as_disk()).unwrap();
+    open(&disk, &host).unwrap();
+}
+
+/// What lay in the blocks before is no seal of this segment: behind the last group it is a torn tail.
+#[test]
+fn a_footer_of_another_segment_seals_nothing() {
+    let (others, host) = three_unsealed_segments();
+    drop(open(&others, &host).unwrap());
+    let sealed = others.read_durable(&segment_path(1)).unwrap();
+    let footer = &sealed[sealed.len() - 4096..];
+    Footer::decode(footer).unwrap();
+
+    let (disk, host) = (SimDisk::new(3), SimHost::new(4));
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 10)).unwrap();
+    ledger.close().unwrap();
+    disk.overwrite(&segment_path(1), 3 * 4096, footer).unwrap();
+    let ledger = open(&disk, &host).unwrap();
+    assert!(ledger.recovery_report().torn_bytes > 0);
+    assert_eq!(ledger.stats().unwrap().orders, 1);
 }
