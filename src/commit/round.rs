@@ -137,4 +137,31 @@ mod tests {
         let missing = round.wait(2, None).unwrap().unwrap_err();
         assert!(matches!(missing.kind(), ErrorKind::InDoubt { .. }));
     }
+
+    /// Panics, and what it panics with panics again when it is dropped.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the payload of a panic");
+        }
+    }
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Panics>) {
+            std::panic::panic_any(Bomb);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_in_every_way_keeps_nobody_asleep() {
+        let round = Round::default();
+        let woken = Arc::new(Woken::default());
+        assert_eq!(seq(round.poll(0, &Waker::from(Arc::new(Panics)))), None);
+        assert_eq!(seq(round.poll(0, &Waker::from(Arc::clone(&woken)))), None);
+        round.finish(vec![committed(7)]);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
 }

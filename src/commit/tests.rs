@@ -9,8 +9,8 @@ use crate::wal::format::{
     FRAME_BYTES, Footer, GROUP_HEADER_BYTES, GROUPS_START, SegmentHeader, segment_path,
 };
 use crate::{
-    Committed, ErrorKind, GroupPadding, How, Ledger, Options, Refusal, Seq, Submission, Validator,
-    Verdict, Views,
+    Committed, ErrorKind, EventBody, GroupPadding, How, Ledger, Options, Refusal, Seq, Submission,
+    Validator, Verdict, Views,
 };
 
 const SEGMENT_BYTES: u64 = 16 * 1024;
@@ -486,4 +486,33 @@ fn an_error_of_the_device_while_sealing_poisons() {
         poisoned += 1;
     }
     assert!(poisoned > 0);
+}
+
+/// The same with a seal between any two groups, as a quiet ledger has them.
+#[test]
+fn reading_on_over_seals_costs_few_reads() {
+    let (disk, host, ledger) = open(&options());
+    for number in 0..20 {
+        ledger.submit(&order(number, 10)).unwrap();
+        host.advance(Duration::from_secs(10));
+        ledger.tick();
+    }
+    assert_eq!(ledger.stats().unwrap().segments, 1);
+    let calls = disk.io_calls();
+    assert_eq!(ledger.orders().map(Result::unwrap).count(), 20);
+    assert!(disk.io_calls() - calls <= 4, "{} calls", disk.io_calls() - calls);
+}
+
+#[test]
+fn the_history_of_an_order_begins_with_what_became_of_it() {
+    let (_, _, ledger) = open(&options().validator(NoSevens));
+    let receipt = ledger.submit(&Submission::new("web", "k", "a")).unwrap().receipt;
+    ledger.submit(&order(1, 10)).unwrap_err();
+    let refused = ledger.by_key("web", "k0001").unwrap().unwrap();
+    let history = |order| ledger.history(order).unwrap();
+    let [event] = &history(receipt.order)[..] else { panic!("one event") };
+    assert_eq!((event.at, event.order), (receipt.accepted_at, receipt.order));
+    assert_eq!(event.body, EventBody::Accepted { fingerprint: receipt.fingerprint });
+    let [event] = &history(refused.receipt.order)[..] else { panic!("one event") };
+    assert!(matches!(&event.body, EventBody::Refused { refusal, .. } if refusal.reason == "seven"));
 }

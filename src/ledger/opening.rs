@@ -262,6 +262,24 @@ mod tests {
         ledger.close().unwrap();
     }
 
+    #[test]
+    fn what_is_deferred_is_written_though_nobody_waits() {
+        let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+        let options = Options { views: Views::Off, ..Options::default() };
+        let ledger = options.open_parts(disk.as_disk(), host.as_host(), None).unwrap();
+        let (_open, closed) = mpsc::channel::<()>();
+        for key in 0..10 {
+            let key = format!("k{key}");
+            let ticket = ledger.submit_deferred(&Submission::new("web", key.as_str(), "x"));
+            let is_written = (0..1000).any(|_| {
+                closed.recv_timeout(Duration::from_millis(10)).unwrap_err();
+                ledger.by_key("web", &key).unwrap().is_some()
+            });
+            assert!(is_written, "{key}");
+            drop(ticket);
+        }
+    }
+
     /// Blocks whoever wakes it, which is the thread that leads, until it is let go.
     struct Blocking {
         began: Mutex<mpsc::Sender<()>>,

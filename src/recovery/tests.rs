@@ -554,3 +554,52 @@ fn a_footer_of_another_segment_seals_nothing() {
     assert!(ledger.recovery_report().torn_bytes > 0);
     assert_eq!(ledger.stats().unwrap().orders, 1);
 }
+
+/// Whatever lies behind zeros, and however far: it may have been an order.
+#[test]
+fn a_log_without_identity_is_cleared_away_only_when_it_is_empty() {
+    for (dirty, at) in [(false, 0), (true, 4096), (true, 700_000)] {
+        let (disk, host) = sim();
+        disk.as_disk().create_dir(WAL_DIR).unwrap();
+        disk.as_disk().sync_dir("").unwrap();
+        let mut content = vec![0; 1 << 20];
+        content[at] = u8::from(dirty);
+        disk.write_durably(&segment_path(1), &content).unwrap();
+        let opened = open(&disk, &host).map(drop);
+        assert_eq!(opened.is_err(), dirty, "at {at}");
+        assert_eq!(disk.read_durable(&segment_path(1)).unwrap() == content, dirty);
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_what_is_derived_is_set_aside() {
+    for dir in [DERIVED_DIR, TABLES_DIR] {
+        let (disk, host) = sim();
+        drop(open(&disk, &host).unwrap());
+        disk.as_disk().rename(dir, "old").unwrap();
+        disk.write_durably(dir, b"somebody's notes").unwrap();
+        drop(open(&disk, &host).unwrap());
+        let aside = disk.read_durable(&format!("{dir}.aside")).unwrap();
+        assert_eq!(aside, b"somebody's notes");
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_with_few_writes() {
+    let (disk, host) = sim();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 8000)).unwrap();
+    disk.kill();
+    drop(ledger);
+    let image = disk.snapshot();
+    let cost = || {
+        let calls = disk.io_calls();
+        drop(open(&disk, &host).unwrap());
+        disk.io_calls() - calls
+    };
+    let whole = cost();
+    disk.restore(&image);
+    disk.flip_bit(&segment_path(1), (GROUPS_START + 100) * 8).unwrap();
+    let torn = cost();
+    assert!(torn < whole + 5, "{torn} calls, {whole} without a torn tail");
+}

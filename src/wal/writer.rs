@@ -338,7 +338,9 @@ mod tests {
     use super::*;
     use crate::disk::by_path::Files;
     use crate::disk::sim::{SimDisk, SimHost};
+    use crate::error::ErrorKind;
     use crate::wal::format::FRAME_BYTES;
+    use crate::wal::log::damaged_record;
     use crate::wal::record::Issuer;
 
     /// A writer at the beginning of a segment whose first record will have this seq.
@@ -412,6 +414,16 @@ mod tests {
                 let seen = writer.log.read(Seq(seq)).unwrap().is_some();
                 assert_eq!(seen, (1..next).contains(&seq), "{seq} before {next}");
             }
+        }
+    }
+
+    #[test]
+    fn damage_has_a_place_when_there_is_one() {
+        let writer = writer(&SimDisk::new(1), 1);
+        for (offset, place) in [(0, None), (4160, Some(4160))] {
+            let error = damaged_record(&writer.active, Seq(1), offset);
+            let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+            assert_eq!(damage.offset, place);
         }
     }
 
