@@ -603,3 +603,25 @@ fn a_torn_tail_is_cut_with_few_writes() {
     let torn = cost();
     assert!(torn < whole + 5, "{torn} calls, {whole} without a torn tail");
 }
+
+/// Where a seal proves the last group, a reader asks nothing of the disk but what it reads.
+#[test]
+fn rule_48_a_reader_syncs_only_what_nothing_proves() {
+    let (disk, host) = sim();
+    let cost = || {
+        let calls = disk.io_calls();
+        Reader::open_on(disk.as_disk(), &*host.as_host()).unwrap();
+        disk.io_calls() - calls
+    };
+    open(&disk, &host).unwrap().close().unwrap();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 10)).unwrap();
+    disk.kill();
+    drop(ledger);
+    let unproven = cost();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(2, 10)).unwrap();
+    ledger.close().unwrap();
+    let proven = cost();
+    assert!(proven + 2 <= unproven, "{proven} calls, {unproven} where nothing proves it");
+}
