@@ -91,7 +91,7 @@ fn pick(results: &[EntryResult], index: usize) -> EntryResult {
 }
 
 #[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
-#[allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers as well")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it, in its helpers as well")]
 mod tests {
     use super::*;
     use std::sync::Arc;

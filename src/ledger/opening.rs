@@ -236,19 +236,18 @@ fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
     ])
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
 mod tests {
     use std::pin::Pin;
     use std::sync::{Mutex, mpsc};
     use std::task::{Context, Wake};
 
     use super::*;
-    use crate::Submission;
     use crate::disk::sim::{SimDisk, SimHost};
+    use crate::order::Submission;
     use crate::wal::format::{GROUP_MAGIC, segment_path};
 
-    /// The upkeep looks at the directory when it is woken and once a second, and sleeps in between. Never
-    /// sleeping, it made tens of thousands of calls in the time that is given here.
+    /// The upkeep looks at the directory when it is woken and once a second, and sleeps in between.
     #[test]
     fn an_idle_ledger_leaves_the_disk_alone() {
         let (disk, host) = (SimDisk::new(1), SimHost::new(2));

@@ -527,7 +527,7 @@ fn rule_36_a_witness_that_is_ahead_in_one_thing_is_ahead() {
     let seen = Manifest::read(&*disk.as_disk()).unwrap();
     for (orders, groups) in [(1, 0), (0, 1)] {
         let next_seq = Seq(seen.next_seq.0 + orders);
-        let ahead = Manifest { next_seq, next_group: seen.next_group + groups, ..seen.clone() };
+        let ahead = Manifest { next_seq, next_group: seen.next_group + groups, ..seen };
         ahead.write(&*disk.as_disk()).unwrap();
         let error = open(&disk, &host).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::LogLostData { .. }), "{error}");
