@@ -237,6 +237,7 @@ fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
 }
 
 #[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
+#[allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers as well")]
 mod tests {
     use std::pin::Pin;
     use std::sync::{Mutex, mpsc};
