@@ -91,7 +91,7 @@ fn pick(results: &[EntryResult], index: usize) -> EntryResult {
 }
 
 #[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
-#[allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers as well")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it, in its helpers as well")]
 mod tests {
     use super::*;
     use std::sync::Arc;
@@ -136,5 +136,32 @@ mod tests {
         assert_eq!(seq(round.poll(1, &waker)), Some(8));
         let missing = round.wait(2, None).unwrap().unwrap_err();
         assert!(matches!(missing.kind(), ErrorKind::InDoubt { .. }));
+    }
+
+    /// Panics, and what it panics with panics again when it is dropped.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the payload of a panic");
+        }
+    }
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Panics>) {
+            std::panic::panic_any(Bomb);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_in_every_way_keeps_nobody_asleep() {
+        let round = Round::default();
+        let woken = Arc::new(Woken::default());
+        assert_eq!(seq(round.poll(0, &Waker::from(Arc::new(Panics)))), None);
+        assert_eq!(seq(round.poll(0, &Waker::from(Arc::clone(&woken)))), None);
+        round.finish(vec![committed(7)]);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use crate::disk::Open;
 use crate::disk::sim::{Fault, SimDisk, SimHost};
-use crate::wal::format::{FRAME_BYTES, Footer, GROUP_HEADER_BYTES, GROUPS_START, segment_path};
+use crate::wal::format::{
+    FRAME_BYTES, Footer, GROUP_HEADER_BYTES, GROUPS_START, SegmentHeader, segment_path,
+};
 use crate::{
-    Committed, ErrorKind, How, Ledger, Options, Refusal, Submission, Validator, Verdict, Views,
+    Committed, ErrorKind, EventBody, GroupPadding, How, Ledger, Options, Refusal, Seq, Submission,
+    Validator, Verdict, Views,
 };
 
 const SEGMENT_BYTES: u64 = 16 * 1024;
@@ -417,4 +420,99 @@ fn a_run_that_went_bad_is_replaced_once() {
     let first = cost();
     let (second, third) = (cost(), cost());
     assert!(second < first && second == third, "{first}, {second}, {third} calls");
+}
+
+/// A segment keeps the padding that it was begun with; the next one has that of the options.
+#[test]
+fn other_padding_begins_with_the_next_segment() {
+    let align = |disk: &SimDisk, number| {
+        let content = disk.read_durable(&segment_path(number)).unwrap();
+        SegmentHeader::decode(&content[..4096]).unwrap().0.group_align
+    };
+    let (disk, host, ledger) = open(&options());
+    ledger.submit(&order(1, 8000)).unwrap();
+    ledger.close().unwrap();
+    let padded = options().group_padding(GroupPadding::Block);
+    let ledger = padded.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+    ledger.submit(&order(2, 100)).unwrap();
+    assert_eq!(ledger.stats().unwrap().segments, 1);
+    ledger.submit(&order(3, 8000)).unwrap();
+    assert_eq!([1, 2].map(|number| align(&disk, number)), [8, 4096]);
+}
+
+/// Rule 30: whoever has to repair it must know where to look.
+#[test]
+fn rule_30_a_record_that_rotted_is_refused_with_its_place() {
+    let (disk, _, ledger) = open(&options());
+    let receipt = ledger.submit(&order(1, 100)).unwrap().receipt;
+    let frame = GROUPS_START + GROUP_HEADER_BYTES as u64;
+    disk.flip_bit(&segment_path(1), (frame + 90) * 8 + 3).unwrap();
+    let error = ledger.get(receipt.order).unwrap_err();
+    let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+    assert_eq!(damage.offset, Some(frame));
+    assert_eq!((damage.first_seq, damage.last_seq), (Some(Seq(1)), Some(Seq(1))));
+}
+
+/// Rule 15: the next segment's file is space that is ours already, and counts as such.
+#[test]
+fn rule_15_a_segment_that_is_ready_is_room_on_a_full_disk() {
+    let (disk, _, ledger) = open(&options().disk_reserve_bytes(4000));
+    ledger.submit(&order(1, 8000)).unwrap();
+    ledger.tick();
+    assert!(disk.as_disk().open("wal/next.tmp", Open::Read).is_ok());
+    disk.set_capacity(0);
+    ledger.tick();
+    assert_eq!(ledger.submit(&order(2, 6000)).unwrap().how, How::Fresh);
+    assert_eq!(ledger.stats().unwrap().segments, 2);
+}
+
+/// A full disk is waited for; after any other error of sealing nothing is written any more.
+#[test]
+fn an_error_of_the_device_while_sealing_poisons() {
+    let mut poisoned = 0;
+    for call in 1..20 {
+        let (disk, _, ledger) = open(&options());
+        for number in 1..=3 {
+            ledger.submit(&order(number, 8000)).unwrap();
+        }
+        disk.fail_call(call, Fault::Eio);
+        ledger.tick();
+        disk.clear_faults();
+        if [1, 2].map(|number| is_sealed(&disk, number)) == [true, true] {
+            continue;
+        }
+        let kind = kind(ledger.submit(&order(4, 10)));
+        assert!(matches!(kind, ErrorKind::Poisoned { .. }), "call {call}: {kind:?}");
+        poisoned += 1;
+    }
+    assert!(poisoned > 0);
+}
+
+/// The same with a seal between any two groups, as a quiet ledger has them.
+#[test]
+fn reading_on_over_seals_costs_few_reads() {
+    let (disk, host, ledger) = open(&options());
+    for number in 0..20 {
+        ledger.submit(&order(number, 10)).unwrap();
+        host.advance(Duration::from_secs(10));
+        ledger.tick();
+    }
+    assert_eq!(ledger.stats().unwrap().segments, 1);
+    let calls = disk.io_calls();
+    assert_eq!(ledger.orders().map(Result::unwrap).count(), 20);
+    assert!(disk.io_calls() - calls <= 4, "{} calls", disk.io_calls() - calls);
+}
+
+#[test]
+fn the_history_of_an_order_begins_with_what_became_of_it() {
+    let (_, _, ledger) = open(&options().validator(NoSevens));
+    let receipt = ledger.submit(&Submission::new("web", "k", "a")).unwrap().receipt;
+    ledger.submit(&order(1, 10)).unwrap_err();
+    let refused = ledger.by_key("web", "k0001").unwrap().unwrap();
+    let history = |order| ledger.history(order).unwrap();
+    let [event] = &history(receipt.order)[..] else { panic!("one event") };
+    assert_eq!((event.at, event.order), (receipt.accepted_at, receipt.order));
+    assert_eq!(event.body, EventBody::Accepted { fingerprint: receipt.fingerprint });
+    let [event] = &history(refused.receipt.order)[..] else { panic!("one event") };
+    assert!(matches!(&event.body, EventBody::Refused { refusal, .. } if refusal.reason == "seven"));
 }

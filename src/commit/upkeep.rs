@@ -276,3 +276,23 @@ impl Drop for PoisonOnPanic<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The thread may be asleep for a second: it is woken to stop, and when a group is the first that
+    /// nothing proves, and not by every group.
+    #[test]
+    fn who_has_something_to_do_is_woken() {
+        let upkeep = Upkeep::new(false, 0);
+        let was_woken = || std::mem::take(&mut *upkeep.woken.lock());
+        assert!(!was_woken());
+        upkeep.note_group(1);
+        assert!(was_woken());
+        upkeep.note_group(2);
+        assert!(!was_woken());
+        upkeep.stop();
+        assert!(was_woken() && upkeep.stopped.load(Ordering::Relaxed));
+    }
+}

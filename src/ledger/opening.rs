@@ -236,15 +236,19 @@ fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
     ])
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
+#[allow(clippy::unwrap_used, reason = "a test fails by it, in its helpers as well")]
 mod tests {
-    use std::sync::mpsc;
+    use std::pin::Pin;
+    use std::sync::{Mutex, mpsc};
+    use std::task::{Context, Wake};
 
     use super::*;
     use crate::disk::sim::{SimDisk, SimHost};
+    use crate::order::Submission;
+    use crate::wal::format::{GROUP_MAGIC, segment_path};
 
-    /// The upkeep looks at the directory when it is woken and once a second, and sleeps in between. Never
-    /// sleeping, it made tens of thousands of calls in the time that is given here.
+    /// The upkeep looks at the directory when it is woken and once a second, and sleeps in between.
     #[test]
     fn an_idle_ledger_leaves_the_disk_alone() {
         let (disk, host) = (SimDisk::new(1), SimHost::new(2));
@@ -256,5 +260,74 @@ mod tests {
         let calls = disk.io_calls() - calls;
         assert!(calls < 100, "{calls} calls in half a second");
         ledger.close().unwrap();
+    }
+
+    #[test]
+    fn what_is_deferred_is_written_though_nobody_waits() {
+        let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+        let options = Options { views: Views::Off, ..Options::default() };
+        let ledger = options.open_parts(disk.as_disk(), host.as_host(), None).unwrap();
+        let (_open, closed) = mpsc::channel::<()>();
+        for key in 0..10 {
+            let key = format!("k{key}");
+            let ticket = ledger.submit_deferred(&Submission::new("web", key.as_str(), "x"));
+            let is_written = (0..1000).any(|_| {
+                closed.recv_timeout(Duration::from_millis(10)).unwrap_err();
+                ledger.by_key("web", &key).unwrap().is_some()
+            });
+            assert!(is_written, "{key}");
+            drop(ticket);
+        }
+    }
+
+    /// Blocks whoever wakes it, which is the thread that leads, until it is let go.
+    struct Blocking {
+        began: Mutex<mpsc::Sender<()>>,
+        may_end: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Wake for Blocking {
+        fn wake(self: Arc<Self>) {
+            self.began.lock().unwrap().send(()).unwrap();
+            self.may_end.lock().unwrap().recv().unwrap();
+        }
+    }
+
+    #[test]
+    fn closing_waits_for_the_one_who_writes_and_seals_behind_him() {
+        let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+        let options = Options { views: Views::Off, ..Options::default() };
+        let ledger = options.open_parts(disk.as_disk(), host.as_host(), None).unwrap();
+        let (began, has_begun) = mpsc::channel();
+        let (end, may_end) = mpsc::channel();
+        let blocking = Blocking { began: Mutex::new(began), may_end: Mutex::new(may_end) };
+        let waker = Arc::new(blocking).into();
+        let mut orders = 0;
+        // Kept, as whoever waits would. An order that is written before it is asked about wakes nobody.
+        let _ticket = loop {
+            orders += 1;
+            let order = Submission::new("web", format!("k{orders}"), "x");
+            let mut ticket = ledger.submit_deferred(&order);
+            if Pin::new(&mut ticket).poll(&mut Context::from_waker(&waker)).is_pending() {
+                break ticket;
+            }
+        };
+        // Written and answered; its writer still leads.
+        has_begun.recv().unwrap();
+        let groups = || {
+            let content = disk.read_durable(&segment_path(1)).unwrap();
+            content.chunks(8).filter(|it| it.starts_with(&GROUP_MAGIC)).count()
+        };
+        host.advance(Duration::from_secs(60));
+        ledger.tick();
+        assert_eq!(groups(), orders, "the upkeep leaves the log to the one who leads");
+        std::thread::scope(|scope| {
+            let ((closed, is_closed), ledger) = (mpsc::channel(), ledger.clone());
+            scope.spawn(move || closed.send(ledger.close()).unwrap());
+            is_closed.recv_timeout(Duration::from_millis(200)).unwrap_err();
+            end.send(()).unwrap();
+            is_closed.recv().unwrap().unwrap();
+        });
+        assert_eq!(groups(), orders + 1, "the orders and the seal");
     }
 }

@@ -112,3 +112,30 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::SimHost;
+
+    #[test]
+    fn an_identity_comes_back_and_a_bent_one_does_not() {
+        let identity = Identity::make(&SimHost::new(1), Durability::Durable);
+        let bytes = identity.encode();
+        assert_eq!((bytes.len(), Identity::decode(&bytes).unwrap()), (BYTES, identity));
+        for bit in 0..bytes.len() * 8 {
+            let mut bent = bytes.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(Identity::decode(&bent).is_err(), "bit {bit}");
+        }
+        let resized = |content_bytes| {
+            let mut bytes = bytes.clone();
+            bytes.resize(content_bytes, 0);
+            let crc = crc32fast::hash(&bytes);
+            bytes.put_u32(crc);
+            Identity::decode(&bytes)
+        };
+        assert!(resized(BYTES - 4).is_ok());
+        assert!(resized(BYTES - 5).is_err() && resized(BYTES - 3).is_err());
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::*;
 use crate::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
 use crate::disk::{DiskFile, DiskLock, Open};
-use crate::wal::format::{Footer, GROUPS_START, segment_path};
+use crate::wal::format::{Footer, GROUPS_START, SegmentHeader, segment_path};
 use crate::{Ledger, Options, Reader, Submission, Views};
 
 fn options(segment_bytes: u64) -> Options {
@@ -372,4 +372,256 @@ fn a_log_that_lost_its_identity_is_not_cleared_away() {
     let error = open(&disk, &host).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NotALedger { .. }), "{error}");
     assert!(disk.read_durable(&segment_path(1)).unwrap() == before);
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_damage_and_says_so() {
+    let (disk, host) = three_unsealed_segments();
+    disk.as_disk().rename(WAL_DIR, "old").unwrap();
+    let error = open(&disk, &host).unwrap_err();
+    let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+    assert_eq!((damage.file.as_str(), damage.first_seq), ("wal", Some(Seq::FIRST)));
+}
+
+/// A log that can't be looked into may be full of orders: nothing is made in its place.
+#[test]
+fn a_log_that_can_not_be_listed_is_not_taken_for_none() {
+    let (orders, host) = three_unsealed_segments();
+    let (disk, _) = sim();
+    disk.as_disk().create_dir(WAL_DIR).unwrap();
+    disk.as_disk().sync_dir("").unwrap();
+    let segment = orders.read_durable(&segment_path(1)).unwrap();
+    disk.write_durably(&segment_path(1), &segment).unwrap();
+    let before = disk.digest(WAL_DIR);
+    let other = io::ErrorKind::PermissionDenied;
+    let fails = vec![("list", WAL_DIR.to_owned(), other, true)];
+    let failing = Failing::with(&disk, fails, VecDeque::new());
+    let error = options(16 * 1024).open_simulated(failing, host.as_host()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io { kind, .. } if *kind == other), "{error}");
+    assert_eq!(disk.digest(WAL_DIR), before);
+}
+
+#[test]
+fn rule_36_a_log_that_lost_everything_has_no_last_order() {
+    for (next, last) in [(1, None), (2, Some(Seq(1))), (3, Some(Seq(2)))] {
+        let error = log_lost_data(Seq(5), Seq(next), "MANIFEST");
+        let witness = "MANIFEST".to_owned();
+        let expected = ErrorKind::LogLostData { witness_seq: Seq(4), log_seq: last, witness };
+        assert_eq!(*error.kind(), expected);
+    }
+}
+
+/// What a relaxed ledger has written and not synced, seals too, is shown by a reader only once it has
+/// synced it itself, whichever of its calls fails.
+#[test]
+fn rule_48_a_reader_whose_calls_fail_shows_nothing_that_a_power_cut_takes_back() {
+    let mut refused = 0;
+    for cut_off in 1.. {
+        let (disk, host) = sim();
+        let relaxed = options(16 * 1024).durability(Durability::Relaxed);
+        let ledger = relaxed.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+        ledger.submit(&order(1, 10)).unwrap();
+        host.advance(std::time::Duration::from_secs(10));
+        disk.power_off_after(cut_off);
+        ledger.tick();
+        let was_cut_off = disk.is_off();
+        disk.kill();
+        drop(ledger);
+        let image = disk.snapshot();
+        let shown = || {
+            let reader = Reader::open_on(disk.as_disk(), &*host.as_host()).ok()?;
+            Some(reader.by_key("web", "k1").ok()?.is_some())
+        };
+        let calls = disk.io_calls();
+        assert_eq!(shown(), Some(true));
+        let calls = disk.io_calls() - calls;
+        for call in 0..=calls {
+            disk.restore(&image);
+            if call > 0 {
+                disk.fail_call(call, Fault::Eio);
+            }
+            let seen = shown();
+            refused += u64::from(seen.is_none());
+            disk.clear_faults();
+            disk.crash(Crash::new(CrashMode::DropAll, 0));
+            if seen == Some(true) {
+                assert_eq!(shown(), Some(true), "{cut_off}, {call}: shown and then gone");
+            }
+        }
+        if !was_cut_off {
+            break;
+        }
+    }
+    assert!(refused > 0);
+}
+
+/// Another file of that name, perhaps somebody's notes.
+#[test]
+fn a_file_ledger_that_is_far_too_large_is_none_of_ours() {
+    let (disk, host) = sim();
+    for (bytes, ours) in [(4096, true), (4097, false)] {
+        disk.write_durably("LEDGER", &vec![b'x'; bytes]).unwrap();
+        let error = open(&disk, &host).unwrap_err();
+        match error.kind() {
+            ErrorKind::Corrupt(damage) => assert!(ours && damage.file == "LEDGER", "{error}"),
+            ErrorKind::NotALedger { .. } => assert!(!ours, "{error}"),
+            _ => panic!("{error}"),
+        }
+    }
+}
+
+/// A full disk keeps a segment from being sealed again and nobody from opening; an error of the device does.
+#[test]
+fn rule_14_an_opening_that_can_not_seal_for_another_reason_is_refused() {
+    let (disk, host) = three_unsealed_segments();
+    let image = disk.snapshot();
+    let calls = disk.io_calls();
+    drop(open(&disk, &host).unwrap());
+    let calls = disk.io_calls() - calls;
+    let mut refused = 0;
+    for call in 1..=calls {
+        disk.restore(&image);
+        disk.fail_call(call, Fault::Eio);
+        let opened = open(&disk, &host);
+        disk.clear_faults();
+        if opened.is_err() {
+            refused += 1;
+            continue;
+        }
+        for number in [1, 2] {
+            let content = disk.read_durable(&segment_path(number)).unwrap();
+            let footer = Footer::decode(&content[content.len() - 4096..]);
+            assert!(footer.is_ok(), "call {call}: segment {number} is not sealed");
+        }
+    }
+    assert!(refused > 0);
+}
+
+/// Rule 22: what was before is missing, however sound the rest is.
+#[test]
+fn rule_22_a_log_that_does_not_begin_at_its_beginning_is_refused() {
+    let (disk, host) = sim();
+    drop(open(&disk, &host).unwrap());
+    let path = segment_path(1);
+    let content = disk.read_durable(&path).unwrap();
+    let (header, _) = SegmentHeader::decode(&content[..4096]).unwrap();
+    for begun_later in [
+        SegmentHeader { first_seq: Seq(2), ..header.clone() },
+        SegmentHeader { first_group: 2, ..header.clone() },
+        SegmentHeader { link: 1, ..header.clone() },
+    ] {
+        disk.overwrite(&path, 0, &begun_later.encode().0).unwrap();
+        let error = open(&disk, &host).unwrap_err();
+        let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+        assert!(damage.what.contains("does not begin at the first record"), "{error}");
+    }
+}
+
+/// Rule 36: a witness that has seen one group or one order more than the log holds.
+#[test]
+fn rule_36_a_witness_that_is_ahead_in_one_thing_is_ahead() {
+    let (disk, host) = sim();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 10)).unwrap();
+    ledger.close().unwrap();
+    let seen = Manifest::read(&*disk.as_disk()).unwrap();
+    for (orders, groups) in [(1, 0), (0, 1)] {
+        let next_seq = Seq(seen.next_seq.0 + orders);
+        let ahead = Manifest { next_seq, next_group: seen.next_group + groups, ..seen };
+        ahead.write(&*disk.as_disk()).unwrap();
+        let error = open(&disk, &host).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::LogLostData { .. }), "{error}");
+    }
+    seen.write(&*disk.as_disk()).unwrap();
+    open(&disk, &host).unwrap();
+}
+
+/// What lay in the blocks before is no seal of this segment: behind the last group it is a torn tail.
+#[test]
+fn a_footer_of_another_segment_seals_nothing() {
+    let (others, host) = three_unsealed_segments();
+    drop(open(&others, &host).unwrap());
+    let sealed = others.read_durable(&segment_path(1)).unwrap();
+    let footer = &sealed[sealed.len() - 4096..];
+    Footer::decode(footer).unwrap();
+
+    let (disk, host) = (SimDisk::new(3), SimHost::new(4));
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 10)).unwrap();
+    ledger.close().unwrap();
+    disk.overwrite(&segment_path(1), 3 * 4096, footer).unwrap();
+    let ledger = open(&disk, &host).unwrap();
+    assert!(ledger.recovery_report().torn_bytes > 0);
+    assert_eq!(ledger.stats().unwrap().orders, 1);
+}
+
+/// Whatever lies behind zeros, and however far: it may have been an order.
+#[test]
+fn a_log_without_identity_is_cleared_away_only_when_it_is_empty() {
+    for (dirty, at) in [(false, 0), (true, 4096), (true, 700_000)] {
+        let (disk, host) = sim();
+        disk.as_disk().create_dir(WAL_DIR).unwrap();
+        disk.as_disk().sync_dir("").unwrap();
+        let mut content = vec![0; 1 << 20];
+        content[at] = u8::from(dirty);
+        disk.write_durably(&segment_path(1), &content).unwrap();
+        let opened = open(&disk, &host).map(drop);
+        assert_eq!(opened.is_err(), dirty, "at {at}");
+        assert_eq!(disk.read_durable(&segment_path(1)).unwrap() == content, dirty);
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_what_is_derived_is_set_aside() {
+    for dir in [DERIVED_DIR, TABLES_DIR] {
+        let (disk, host) = sim();
+        drop(open(&disk, &host).unwrap());
+        disk.as_disk().rename(dir, "old").unwrap();
+        disk.write_durably(dir, b"somebody's notes").unwrap();
+        drop(open(&disk, &host).unwrap());
+        let aside = disk.read_durable(&format!("{dir}.aside")).unwrap();
+        assert_eq!(aside, b"somebody's notes");
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_with_few_writes() {
+    let (disk, host) = sim();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 8000)).unwrap();
+    disk.kill();
+    drop(ledger);
+    let image = disk.snapshot();
+    let cost = || {
+        let calls = disk.io_calls();
+        drop(open(&disk, &host).unwrap());
+        disk.io_calls() - calls
+    };
+    let whole = cost();
+    disk.restore(&image);
+    disk.flip_bit(&segment_path(1), (GROUPS_START + 100) * 8).unwrap();
+    let torn = cost();
+    assert!(torn < whole + 5, "{torn} calls, {whole} without a torn tail");
+}
+
+/// Where a seal proves the last group, a reader asks nothing of the disk but what it reads.
+#[test]
+fn rule_48_a_reader_syncs_only_what_nothing_proves() {
+    let (disk, host) = sim();
+    let cost = || {
+        let calls = disk.io_calls();
+        Reader::open_on(disk.as_disk(), &*host.as_host()).unwrap();
+        disk.io_calls() - calls
+    };
+    open(&disk, &host).unwrap().close().unwrap();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(1, 10)).unwrap();
+    disk.kill();
+    drop(ledger);
+    let unproven = cost();
+    let ledger = open(&disk, &host).unwrap();
+    ledger.submit(&order(2, 10)).unwrap();
+    ledger.close().unwrap();
+    let proven = cost();
+    assert!(proven + 2 <= unproven, "{proven} calls, {unproven} where nothing proves it");
 }

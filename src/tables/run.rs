@@ -148,11 +148,15 @@ fn to_u64(value: u128) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::by_path::Files;
     use crate::disk::sim::SimDisk;
     use crate::disk::{self, Open};
+    use crate::order::{Durability, LedgerId, Timestamp};
     use crate::wal::blocks::Blocks;
-    use crate::wal::format::SectionAt;
+    use crate::wal::format::{SectionAt, SegmentHeader};
+    use crate::wal::scan::Position;
     use crate::wal::section;
+    use crate::wal::segment::OpenIndex;
 
     const FIRST: u64 = 100;
 
@@ -274,5 +278,34 @@ mod tests {
         run.keys.file.write_at(&[0xff], 4096 + 4096 + 5).unwrap();
         assert_eq!(get(&run, 300), [FIRST + 299], "another block");
         assert!(matches!(run.get(KeyHash(400)), Err(SectionError::Damaged { block: 1, .. })));
+    }
+
+    /// The bound on a filter is one on damage: that of a large segment of small orders is below it.
+    #[test]
+    fn the_filter_of_a_million_keys_is_read() {
+        let (disk, orders) = (SimDisk::new(1), 1_000_000);
+        let header = SegmentHeader {
+            durability: Durability::Durable,
+            ledger: LedgerId([9; 16]),
+            number: 1,
+            nonce: 5,
+            first_seq: Seq(FIRST),
+            first_group: 1,
+            file_bytes: 8192,
+            created_at: Timestamp::from_unix_ns(5),
+            link: 0,
+            group_align: 8,
+        };
+        disk.as_disk().create_dir("wal").unwrap();
+        let file = disk.as_disk().open("wal/0000000001.seg", Open::CreateNew).unwrap();
+        let mut end = Position::start(&header, 44, Timestamp::from_unix_ns(9));
+        end.next_seq = Seq(FIRST + orders as u64);
+        let segment = Segment::open(header, 44, file, &Blocks::new(0), OpenIndex::default());
+        segment.add_records((0..orders).map(|_| (4160, KIND_ACCEPTED)));
+        let filter = vec![0; filter::bytes_for(orders)];
+        let sections =
+            [(SECTION_KEYS, vec![0; orders * ENTRY_BYTES]), (SECTION_FILTER, filter.clone())];
+        segment.seal(&Files::new(disk.as_disk()), &end, &sections).unwrap();
+        assert_eq!(Run::open(&segment).unwrap().filter.len(), filter.len());
     }
 }

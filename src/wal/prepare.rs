@@ -141,11 +141,13 @@ impl Preparer {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::mpsc;
     use std::thread;
 
     use super::*;
     use crate::disk::os::OsDisk;
+    use crate::disk::sim::SimDisk;
 
     // Cause: the writer took the file it had made itself, and gave up the lock before its rename. Effect:
     // the upkeep, which had waited for the lock to make the next one, removed `next.tmp` and made its
@@ -175,5 +177,16 @@ mod tests {
         let named = disk::read_file(&*disk, &name, 4096).unwrap();
         assert_eq!((named.len(), named.get(..6)), (4096, Some(b"header".as_slice())));
         assert_eq!(disk.open(&Preparer::path(), Open::Read).unwrap().bytes().unwrap(), 8192);
+    }
+
+    #[test]
+    fn zeros_are_written_in_large_pieces_with_pauses() {
+        let (disk, pauses) = (SimDisk::new(1), Cell::new(0));
+        disk.as_disk().create_dir(WAL_DIR).unwrap();
+        let calls = disk.io_calls();
+        let preparer = Preparer::new(disk.as_disk());
+        preparer.prepare(1 << 20, &|| pauses.set(pauses.get() + 1)).unwrap();
+        // One is tried to remove, one is made; four writes and a sync.
+        assert_eq!((disk.io_calls() - calls, pauses.get()), (7, 4));
     }
 }

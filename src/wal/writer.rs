@@ -342,7 +342,9 @@ mod tests {
     use super::*;
     use crate::disk::by_path::Files;
     use crate::disk::sim::{SimDisk, SimHost};
+    use crate::error::ErrorKind;
     use crate::wal::format::FRAME_BYTES;
+    use crate::wal::log::damaged_record;
     use crate::wal::record::Issuer;
 
     /// A writer at the beginning of a segment whose first record will have this seq.
@@ -403,5 +405,56 @@ mod tests {
         assert!(matches!(refused, Err(AppendError::NoRoom(_))), "{refused:?}");
         let largest = record(GROUP_BODY_BYTES_MAX - FRAME_BYTES);
         assert_eq!(append(&mut writer, &[&largest]).unwrap(), Seq(1));
+    }
+
+    #[test]
+    fn the_log_shows_what_was_published_and_nothing_else() {
+        let (disk, record) = (SimDisk::new(1), record(10));
+        let mut writer = writer(&disk, 1);
+        append(&mut writer, &[&record, &record]).unwrap();
+        for next in 1..=3 {
+            writer.log.publish(Seq(next));
+            for seq in 0..6 {
+                let seen = writer.log.read(Seq(seq)).unwrap().is_some();
+                assert_eq!(seen, (1..next).contains(&seq), "{seq} before {next}");
+            }
+        }
+    }
+
+    #[test]
+    fn damage_has_a_place_when_there_is_one() {
+        let writer = writer(&SimDisk::new(1), 1);
+        for (offset, place) in [(0, None), (4160, Some(4160))] {
+            let error = damaged_record(&writer.active, Seq(1), offset);
+            let ErrorKind::Corrupt(damage) = error.kind() else { panic!("{error}") };
+            assert_eq!(damage.offset, place);
+        }
+    }
+
+    #[test]
+    fn the_first_record_at_or_after_a_time_is_found_in_a_log_of_any_length() {
+        let (disk, record) = (SimDisk::new(1), record(10));
+        let mut writer = writer(&disk, 1);
+        for last in 0..20 {
+            writer.log.publish(Seq(last + 1));
+            let seq_at = |ns| writer.log.seq_at(Timestamp::from_unix_ns(ns)).unwrap().0;
+            assert_eq!(seq_at(0), 1);
+            for seq in 1..=last {
+                assert_eq!([seq_at(seq * 100), seq_at(seq * 100 + 1)], [seq, seq + 1], "of {last}");
+            }
+            writer.append(&[&record], Timestamp::from_unix_ns((last + 1) * 100)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_segment_says_when_it_was_begun() {
+        let (disk, record) = (SimDisk::new(1), record(40_000));
+        let mut writer = writer(&disk, 1);
+        append(&mut writer, &[&record]).unwrap();
+        let before = writer.host.wall_ns();
+        append(&mut writer, &[&record]).unwrap();
+        assert_eq!(writer.active_number(), 2);
+        let begun = writer.active.header.created_at.as_unix_ns();
+        assert!((before..writer.host.wall_ns()).contains(&begun), "{begun}");
     }
 }

@@ -143,3 +143,34 @@ fn a_reason_is_cut_at_the_character_before_its_limit() {
     }
     assert_eq!(cut_reason("short"), "short");
 }
+
+/// What no caller may hand in is not read from a disk either, whatever its checksum says.
+#[test]
+fn a_field_beyond_its_limit_is_no_body() {
+    let order = |client, key, kind, account, external_ref, payload| {
+        Submission::new(vec![b'a'; client], vec![b'b'; key], vec![b'c'; payload])
+            .kind(vec![b'd'; kind])
+            .account(vec![b'e'; account])
+            .external_ref(vec![b'f'; external_ref])
+    };
+    let refusal = Refusal { code: 1, reason: "no".into() };
+    let is_body = |submission: &Submission| {
+        let accepted = encode(submission, SALT, None).is_ok();
+        assert_eq!(encode(submission, SALT, Some(&refusal)).is_ok(), accepted);
+        accepted
+    };
+    assert!(is_body(&order(64, 255, 64, 64, 128, PAYLOAD_BYTES_MAX)));
+    assert!(is_body(&order(1, 1, 0, 0, 0, 0)));
+    for beyond in [
+        order(0, 1, 0, 0, 0, 0),
+        order(65, 1, 0, 0, 0, 0),
+        order(1, 0, 0, 0, 0, 0),
+        order(1, 256, 0, 0, 0, 0),
+        order(1, 1, 65, 0, 0, 0),
+        order(1, 1, 0, 65, 0, 0),
+        order(1, 1, 0, 0, 129, 0),
+        order(1, 1, 0, 0, 0, PAYLOAD_BYTES_MAX + 1),
+    ] {
+        assert!(!is_body(&beyond));
+    }
+}

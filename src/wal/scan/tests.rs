@@ -290,3 +290,14 @@ fn the_last_dirty_byte_is_found_in_whatever_block_it_is() {
         }
     }
 }
+
+#[test]
+fn a_long_tail_is_read_in_large_pieces() {
+    let (disk, end) = (SimDisk::new(1), GROUPS_START + (4 << 20));
+    let file = disk.as_disk().open("segment", Open::CreateNew).unwrap();
+    file.set_bytes(end).unwrap();
+    disk::write_all_at(&*file, &[1], end - 1).unwrap();
+    let calls = disk.io_calls();
+    assert_eq!(scan_all(&*file, end).bad.unwrap().dirty_end, end);
+    assert!(disk.io_calls() - calls < 10, "{} calls", disk.io_calls() - calls);
+}
