@@ -21,6 +21,7 @@ use crate::order::{Durability, Seq};
 use crate::recovery::segments::LOCK_NAME;
 use crate::recovery::{self, Recovered};
 use crate::views::{self, Deadlines, Place, ViewsConfig};
+use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Layout, Writer};
@@ -112,7 +113,8 @@ impl Options {
                 GroupPadding::Block => to_u32(BLOCK_LEN),
             },
         };
-        let recovered = recovery::open(&disk, &*host, &preparer, layout, self.durability)?;
+        let blocks = Blocks::new(self.key_memory_bytes);
+        let recovered = recovery::open(&disk, &*host, &preparer, layout, self.durability, &blocks)?;
         let Recovered { log, tables, active, position, unsealed, report } = recovered;
         // Derived, for people: a failure is none of opening.
         drop(recovery::keep_report(&*disk, &report));

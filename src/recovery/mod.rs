@@ -24,6 +24,7 @@ use crate::order::{Durability, Seq};
 use crate::tables::Tables;
 use crate::tables::hash::KeyHasher;
 use crate::tables::manifest::{self, DERIVED_DIR, Manifest, TABLES_DIR};
+use crate::wal::blocks::{Blocks, KEY_MEMORY_BYTES_DEFAULT};
 use crate::wal::format::{BLOCK_BYTES, WAL_DIR, round_up};
 use crate::wal::log::Log;
 use crate::wal::prepare::Preparer;
@@ -58,6 +59,7 @@ pub(crate) fn open(
     preparer: &Preparer,
     layout: Layout,
     durability: Durability,
+    blocks: &Arc<Blocks>,
 ) -> Result<Recovered> {
     let started_ns = host.monotonic_ns();
     let created = Identity::read(&**disk)?.is_none();
@@ -82,7 +84,7 @@ pub(crate) fn open(
     }
     let tables = Tables::new(KeyHasher::new(identity.secret));
     let witness = Manifest::read(&**disk);
-    let mut found = segments::find(disk, &identity, &tables, Mode::Write)?;
+    let mut found = segments::find(disk, &identity, &tables, Mode::Write, blocks)?;
     check_witness(witness, &identity, &found)?;
 
     // Also the key tables: whatever can refuse is asked before anything is changed.
@@ -110,6 +112,7 @@ pub(crate) fn open(
 /// file and read the group again past the page cache: then it is durable, whoever wrote it (I3).
 pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Recovered> {
     let started_ns = host.monotonic_ns();
+    let blocks = Blocks::new(KEY_MEMORY_BYTES_DEFAULT);
     let identity = require_identity(&**disk)?;
     // Before the log: a writer that goes on meanwhile must not make the witness look ahead of it.
     let witness = Manifest::read(&**disk);
@@ -122,7 +125,7 @@ pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Re
     let (mut looks, mut looks_here, mut place) = (0, 0, None);
     let (tables, mut found) = loop {
         let tables = Tables::new(KeyHasher::new(identity.secret));
-        let error = match segments::find(disk, &identity, &tables, Mode::Read) {
+        let error = match segments::find(disk, &identity, &tables, Mode::Read, &blocks) {
             Err(error) if may_be_a_race(&error) => error,
             other => break (tables, other?),
         };

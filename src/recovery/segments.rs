@@ -15,7 +15,7 @@ use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::{Durability, Seq, Timestamp};
 use crate::tables::Tables;
 use crate::tables::hot::Hot;
-use crate::wal::blocks::{self, Blocks};
+use crate::wal::blocks::Blocks;
 use crate::wal::format::{
     self, BLOCK_BYTES, Footer, GROUPS_START, SegmentHeader, Unreadable, WAL_DIR, segment_number,
     segment_path,
@@ -74,13 +74,13 @@ pub(crate) fn find(
     identity: &Identity,
     tables: &Tables,
     mode: Mode,
+    blocks: &Arc<Blocks>,
 ) -> Result<Found> {
     let numbers = numbers(&**disk)?;
     let files = Files::new(Arc::clone(disk));
-    let blocks = Blocks::new(blocks::KEPT_BYTES_MAX);
     let mut candidates = Vec::new();
     for number in &numbers {
-        candidates.push(open_candidate(&files, &blocks, identity, *number)?);
+        candidates.push(open_candidate(&files, blocks, identity, *number)?);
     }
     check_first(candidates.first())?;
     let mut found = Vec::new();

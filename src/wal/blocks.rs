@@ -16,8 +16,9 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use super::format::BLOCK_BYTES;
 use crate::bytes::to_usize;
 
-/// Bytes that are kept: 16 bytes of tables for each key, so those of about 12 million keys.
-pub(crate) const KEPT_BYTES_MAX: u64 = 192 * 1024 * 1024;
+/// Bytes that are kept when nothing else is asked for. A key has 16 bytes of tables, so these are those of
+/// about 12 million keys.
+pub(crate) const KEY_MEMORY_BYTES_DEFAULT: u64 = 192 * 1024 * 1024;
 
 /// Where a block is: number of the segment, kind of the section, place in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -104,5 +105,10 @@ mod tests {
             assert!(blocks.cache.weight() <= 64 * BLOCK_BYTES);
         }
         assert!(blocks.cache.len() > 32, "{} are kept", blocks.cache.len());
+        let none = Blocks::new(0);
+        assert_eq!(none.get(place(1), || Ok::<_, ()>(vec![1])).unwrap()[..], [1]);
+        assert_eq!(none.get(place(1), || Err("read again")), Err("read again"));
+        // Nothing is taken in front.
+        assert_eq!(Blocks::new(1 << 40).cache.len(), 0);
     }
 }

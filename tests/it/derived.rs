@@ -8,6 +8,7 @@
 use order_ledger::disk::sim::{Crash, CrashMode};
 use order_ledger::{ErrorKind, How};
 
+use crate::rig::small;
 use crate::support::{Machine, order};
 
 /// The sections of a sealed segment, in the order of its footer: where each begins.
@@ -56,6 +57,33 @@ fn damaged_sections_of_a_sealed_segment_free_no_key() {
         assert_eq!(ledger.orders().count(), orders.len());
         assert_eq!(ledger.stats().unwrap().orders, 1000);
     }
+}
+
+/// What stays in memory of the key tables spares reads and changes no answer.
+#[test]
+fn answers_do_not_depend_on_the_memory_for_key_tables() {
+    let machine = Machine::new(3);
+    let orders: Vec<_> = (0..1000).map(order).collect();
+    let ledger = machine.open();
+    let receipts: Vec<_> =
+        ledger.submit_many(&orders).into_iter().map(|answer| answer.unwrap().receipt).collect();
+    ledger.close().unwrap();
+    let mut reads = Vec::new();
+    for key_memory_bytes in [0, 4096 * 8, 1 << 30] {
+        let ledger = machine.open_with(&small().key_memory_bytes(key_memory_bytes)).unwrap();
+        let before = machine.disk.io_calls();
+        for _ in 0..2 {
+            for (order, receipt) in orders.iter().zip(&receipts) {
+                assert_eq!(ledger.get(receipt.order).unwrap().unwrap().receipt, *receipt);
+                let outcome = ledger.submit(order).unwrap();
+                assert_eq!((outcome.how, outcome.receipt), (How::Replayed, *receipt));
+            }
+        }
+        reads.push(machine.disk.io_calls() - before);
+    }
+    assert!(reads[0] > 2 * reads[2], "{reads:?}");
+    let error = machine.open_with(&small().key_memory_bytes(1 << 41)).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Invalid { .. }), "{error}");
 }
 
 /// The directory of the witness was made and its name never synced, so that the first power cut took
