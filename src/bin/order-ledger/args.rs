@@ -253,8 +253,8 @@ pub(crate) struct Stats {
 
 /// Measures your disk: one durable write beside durable orders, and what the figures mean
 ///
-/// The raw row is what this disk takes for one durable write: 4 KiB into a file that was filled with zeros
-/// before, and fdatasync. Beside it stand durable orders, submitted as a program would: one by one from one
+/// The raw row is what this disk takes for one durable write: 4 KiB (more if your orders are larger) into a
+/// file that was filled with zeros before, and fdatasync. Beside it stand durable orders, submitted as a program would: one by one from one
 /// thread, from N threads, at a fixed rate, in batches of 1,000, and with 64 in flight from one thread. Each
 /// round runs all rows, with raw writes between them, so that all of them see the same disk.
 ///

@@ -71,6 +71,8 @@ pub(crate) struct Measured {
     pub(crate) rate_is_given: bool,
     pub(crate) batch: usize,
     pub(crate) in_flight: usize,
+    /// What one order takes, and a batch.
+    pub(crate) raw_bytes: usize,
     pub(crate) raw_batch_bytes: usize,
     /// Rows that began while the ledger still had background work of an earlier one.
     pub(crate) unsettled: u32,
@@ -105,8 +107,9 @@ pub(crate) fn run(args: &Bench, out: &mut Out) -> Result<Exit, Failure> {
 fn measure(args: &Bench, orders: &Orders, room: &Room) -> Result<Measured, Failure> {
     let fitting = BATCH_BYTES_MAX / orders.bytes_mean().max(1);
     let batch = fitting.clamp(1, BATCH_ORDERS);
-    let raw_batch_bytes =
-        (batch * (orders.bytes_mean() + RECORD_BYTES)).next_multiple_of(BLOCK_BYTES);
+    let blocks =
+        |count: usize| (count * (orders.bytes_mean() + RECORD_BYTES)).next_multiple_of(BLOCK_BYTES);
+    let (raw_bytes, raw_batch_bytes) = (blocks(1), blocks(batch));
     let mut bench = Running {
         orders,
         raw: Raw::new(&room.join("raw"), raw_batch_bytes)?,
@@ -122,6 +125,7 @@ fn measure(args: &Bench, orders: &Orders, room: &Room) -> Result<Measured, Failu
             rate_is_given: args.rate.is_some(),
             batch,
             in_flight: fitting.clamp(1, IN_FLIGHT_ORDERS),
+            raw_bytes,
             raw_batch_bytes,
             unsettled: 0,
             rows: Default::default(),
@@ -151,7 +155,7 @@ struct Running<'a> {
 impl Running<'_> {
     /// First writes find cold caches; they are not counted.
     fn warm_up(&mut self) -> Result<(), Failure> {
-        self.raw.write_for(BLOCK_BYTES, self.time / 10)?;
+        self.raw.write_for(self.measured.raw_bytes, self.time / 10)?;
         drive::lone(&self.ledger, self.orders, self.time / 10)?;
         Ok(())
     }
@@ -164,7 +168,7 @@ impl Running<'_> {
             self.settle()?;
             // A share before each row.
             let share = self.time / (KINDS.len() - 1).try_into().unwrap_or(1);
-            let raw = self.raw.write_for(BLOCK_BYTES, share)?;
+            let raw = self.raw.write_for(self.measured.raw_bytes, share)?;
             self.push(0, round, raw)?;
             let groups = self.ledger.stats()?.groups;
             let mut sample = self.sample(kind)?;
@@ -183,9 +187,10 @@ impl Running<'_> {
 
     fn sample(&mut self, kind: Kind) -> Result<Sample, Failure> {
         let (ledger, orders, time) = (&self.ledger, self.orders, self.time);
-        let Measured { threads, rate, batch, in_flight, raw_batch_bytes, .. } = self.measured;
+        let Measured { threads, rate, batch, in_flight, raw_bytes, raw_batch_bytes, .. } =
+            self.measured;
         match kind {
-            Kind::Raw => self.raw.write_for(BLOCK_BYTES, time),
+            Kind::Raw => self.raw.write_for(raw_bytes, time),
             Kind::RawBatch => self.raw.write_for(raw_batch_bytes, time),
             Kind::Lone => drive::lone(ledger, orders, time),
             Kind::Threads => drive::threads(ledger, orders, threads, time),

@@ -138,13 +138,14 @@ impl<'a> Report<'a> {
     }
 
     fn name(&self, kind: Kind) -> String {
-        let Measured { threads, rate, batch, in_flight, raw_batch_bytes, .. } = self.measured;
+        let Measured { threads, rate, batch, in_flight, raw_bytes, raw_batch_bytes, .. } =
+            self.measured;
         let threads = match threads {
             1 => "1 thread".to_owned(),
             threads => format!("{threads} threads"),
         };
         match kind {
-            Kind::Raw => "raw durable writes of 4 KiB".into(),
+            Kind::Raw => format!("raw durable writes of {} KiB", raw_bytes / 1024),
             Kind::Lone => "one by one".into(),
             Kind::Threads => threads,
             Kind::Paced => format!("{threads}, at {} a second", count(f64::from(*rate))),
@@ -175,6 +176,7 @@ fn seen(measured: &Measured, machine: &[(&str, String)], rows: &[(Kind, Sample)]
         // Virtual disks have no model, and call themselves rotating whatever is behind them.
         is_rotating: fact("disk_is_rotational") == "1" && fact("disk_model") != machine::UNKNOWN,
         is_debug_build: cfg!(debug_assertions),
+        raw_kib: measured.raw_bytes / 1024,
         raw_us: us(Kind::Raw, 0.5),
         lone_us: us(Kind::Lone, 0.5),
         lone_over_raw: over(Kind::Lone, Kind::Raw),

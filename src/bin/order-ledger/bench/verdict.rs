@@ -26,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) file_system: String,
     pub(crate) is_rotating: bool,
     pub(crate) is_debug_build: bool,
+    /// Size of a raw write: of one order, 4 KiB at least.
+    pub(crate) raw_kib: usize,
     pub(crate) raw_us: f64,
     pub(crate) lone_us: f64,
     pub(crate) lone_over_raw: f64,
@@ -96,7 +98,7 @@ impl Seen {
     }
 
     fn of_the_disk(&self) -> String {
-        let p50 = time(self.raw_us);
+        let (kib, p50) = (self.raw_kib, time(self.raw_us));
         let file_system = &self.file_system;
         let reason = match self.disk() {
             Disk::Memory => {
@@ -111,6 +113,8 @@ impl Seen {
             Disk::SuspiciouslyFast => "hardly any drive flushes in that time",
             Disk::Plausible => {
                 let kind = match self.raw_us {
+                    // The times are of small writes.
+                    _ if self.raw_kib > 4 => "its size",
                     ..PROTECTED_US => {
                         "a drive whose cache survives a power cut, or for a host that has one"
                     }
@@ -118,13 +122,13 @@ impl Seen {
                     _ => "a rotating disk, a network, or a busy drive",
                 };
                 return format!(
-                    "A durable write takes {p50} on this disk (p50): plausible for {kind}. No time proves that it \
+                    "A durable write of {kib} KiB takes {p50} on this disk (p50): plausible for {kind}. No time proves that it \
                      flushes; a power cut does."
                 );
             }
         };
         format!(
-            "A durable write takes {p50} on this disk (p50): suspiciously fast, for {reason}. Either a cache answers \
+            "A durable write of {kib} KiB takes {p50} on this disk (p50): suspiciously fast, for {reason}. Either a cache answers \
              that survives a power cut, or it does not really flush, and then orders can be lost. Find out which (the \
              drive's or the host's data sheet: power loss protection; write cache of a virtual disk) before you trust it."
         )
@@ -132,8 +136,12 @@ impl Seen {
 
     fn of_one(&self) -> String {
         let ratio = self.lone_over_raw;
+        let write = match self.disk() {
+            Disk::Memory => "raw write",
+            _ => "durable write of this disk",
+        };
         let sentence = format!(
-            "A lone submit costs {ratio:.2} times one durable write of this disk (median of the rounds; p50 {} to {}), {}/s from one thread",
+            "A lone submit costs {ratio:.2} times one {write} (median of the rounds; p50 {} to {}), {}/s from one thread",
             time(self.lone_us),
             time(self.raw_us),
             count(self.lone_per_s)
@@ -148,8 +156,8 @@ impl Seen {
                 "the disk limits it, and only a faster disk makes one order faster"
             }
             _ => {
-                "more than the disk limits it: a busy machine, large orders or a debug build; measure again on a \
-                 quieter one"
+                "beside that write its time goes into the CPU, and for large orders into preparing the log's \
+                 next file; measure again if this machine is busy"
             }
         };
         format!("{sentence}: {limit}.")
@@ -179,7 +187,8 @@ impl Seen {
             (Disk::Memory, _) => "the CPU limits them".to_owned(),
             (_, ..=RATIO_DISK_MAX) => "the disk limits them".to_owned(),
             (_, ratio) => format!(
-                "a batch takes {ratio:.1} times a raw write of its size, so the CPU limits them more than the disk"
+                "a batch takes {ratio:.1} times a raw write of its size: beside that write its time goes into \
+                 the CPU and into preparing the log's next file"
             ),
         };
         format!(
@@ -241,6 +250,7 @@ mod tests {
             file_system: "ext4".into(),
             is_rotating: false,
             is_debug_build: false,
+            raw_kib: 4,
             raw_us: 115.0,
             lone_us: 120.0,
             lone_over_raw: 1.04,
@@ -279,6 +289,8 @@ mod tests {
             assert_eq!(seen.disk(), disk);
             says(&seen, words);
         }
+        // A large write says nothing about the kind of disk.
+        says(&Seen { raw_kib: 400, raw_us: 8000.0, ..seen() }, "plausible for its size");
     }
 
     #[test]
@@ -299,7 +311,7 @@ mod tests {
         );
         says(&seen(), "the disk limits it");
         says(&Seen { lone_over_raw: 0.5, ..seen() }, "disturbed the raw writes");
-        says(&Seen { lone_over_raw: 3.0, ..seen() }, "more than the disk limits it");
+        says(&Seen { lone_over_raw: 3.0, ..seen() }, "goes into the CPU");
     }
 
     #[test]
