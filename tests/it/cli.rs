@@ -4,8 +4,10 @@
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
+//! - [`bench`]: what the disk takes and what an order costs
 //! - [`northwind`]: 830 real orders
 
+mod bench;
 mod broken;
 mod damage;
 mod drill;

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::limits::{ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, KEY_BYTES_MAX};
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Dump(Dump),
     Verify(Verify),
     Stats(Stats),
+    Bench(Bench),
     Drill(Drill),
     #[command(hide = true)]
     DrillWriter(DrillWriter),
@@ -249,6 +251,53 @@ pub(crate) struct Stats {
     pub(crate) dir: Dir,
 }
 
+/// Measures your disk: one durable write beside durable orders, and what the figures mean
+///
+/// The raw row is what this disk takes for one durable write: 4 KiB (more if your orders are larger) into a
+/// file that was filled with zeros before, and fdatasync. Beside it stand durable orders, submitted as a program would: one by one from one
+/// thread, from N threads, at a fixed rate, in batches of 1,000, and with 64 in flight from one thread. Each
+/// round runs all rows, with raw writes between them, so that all of them see the same disk.
+///
+/// Times are of single calls; of the row at a fixed rate they count from the moment at which the order was
+/// due, so that a stall counts for all orders that it held up (no coordinated omission). Rates are the medians
+/// of the rounds. With one thread the clock stands while orders are made; else making them is inside.
+///
+/// Orders have 256 bytes under random keys of 32, or are your own. They go into a ledger with the default
+/// settings in DIR/bench-PID, which is removed at the end; a ledger that is already there is not touched.
+/// A bench that was killed leaves its directory behind, and the next one in DIR removes it. It takes a few
+/// hundred MiB for each second of a row on a fast machine.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger bench --dir .
+  order-ledger bench --dir /mnt/orders --threads 64 --payload examples/orders.jsonl
+  order-ledger bench --dir . --rate 500 --seconds 30
+
+Exit codes:
+  0  measured, whatever the verdict
+  2  wrong usage: DIR is a ledger itself, or the payload can't be used; nothing was touched
+  4  the bench could not be carried out")]
+pub(crate) struct Bench {
+    /// A directory on the disk that is measured; not one of a ledger, but the one that holds it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Threads of the rows with several: 1 to 1024
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// Your own orders: JSON lines as `submit` takes them, or any lines, each of which is a payload
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload: Option<PathBuf>,
+    /// Orders a second of the row at a fixed rate; without it half of what the threads reach at first
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rate: Option<u32>,
+    /// Seconds for each row, all rounds together: 0.01 to 3600
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// How often the rows take turns: 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+}
+
 /// Proves it on this machine: kills a writer, cuts a simulated power, and looks for all that was acknowledged
 ///
 /// Kills: a child process writes orders into a ledger of the drill's own and is killed with SIGKILL at
@@ -387,6 +436,14 @@ impl FromStr for Wanted {
             Ok(receipt) => Ok(Wanted::Receipt(receipt)),
             Err(error) => Err(format!("not an order's number, and {error}")),
         }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match (0.01..=3600.0).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err("allowed are 0.01 to 3600".into()),
     }
 }
 

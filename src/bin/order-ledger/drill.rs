@@ -4,7 +4,7 @@
 //! - [`kills`]: the first half; [`writer`]: its child
 //! - [`cuts`]: the second half; [`history`]: what happens on the simulated disk
 //! - [`content`]: what is submitted, and the place for what happens to an order later
-//! - [`report`]: what is written down; [`machine`]: where it ran
+//! - [`report`]: what is written down
 //!
 //! Always true: a directory that no drill made is not touched; the report is written whatever was found.
 
@@ -12,7 +12,6 @@ mod content;
 mod cuts;
 mod history;
 mod kills;
-mod machine;
 mod report;
 pub(crate) mod writer;
 

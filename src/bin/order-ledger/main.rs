@@ -6,6 +6,7 @@
 //! Always true: standard output carries answers only, standard error everything else.
 
 mod args;
+mod bench;
 mod drill;
 mod dump;
 mod errors;
@@ -13,8 +14,10 @@ mod find;
 mod get;
 mod history;
 mod list;
+mod machine;
 mod manual;
 mod output;
+mod own;
 mod progress;
 mod stats;
 mod submit;
@@ -47,6 +50,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Dump(dump) => dump::run(dump, &mut out),
         Command::Verify(verify) => verify::run(verify, &mut out),
         Command::Stats(stats) => stats::run(stats, &mut out),
+        Command::Bench(bench) => bench::run(bench, &mut out),
         Command::Drill(drill) => drill::run(drill, &mut out),
         Command::DrillWriter(writer) => drill::writer::run(writer, &mut out),
         Command::Completions(completions) => manual::completions(completions, &mut out),

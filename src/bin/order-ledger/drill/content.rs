@@ -4,21 +4,16 @@
 //! This is the one place that knows the life of an order. Today an order has one state, accepted; once it
 //! has more, what happens to it next is decided here, and both kinds of drill go through it.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use order_ledger::Submission;
 
 use crate::errors::Failure;
+use crate::own;
 use crate::submit::input::parse_under;
-use crate::submit::lines::{LINE_BYTES_MAX, Lines, RawLine};
 
 /// The client of every order of a drill.
 pub(crate) const CLIENT: &str = "drill";
-/// How much of the caller's own orders is taken: the first ones.
-const OWN_ORDERS_MAX: usize = 10_000;
-const OWN_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Made-up orders, or the caller's own.
 pub(crate) struct Content {
@@ -29,34 +24,11 @@ pub(crate) struct Content {
 impl Content {
     /// Reads the caller's own orders, if there are any.
     pub(crate) fn new(from: Option<&Path>) -> Result<Content, Failure> {
-        let mut own = Vec::new();
-        let Some(path) = from else { return Ok(Content { own }) };
-        let unusable = |what: String| Failure::Usage {
-            what: format!("{}: {what}", path.display()),
-            advice: "give JSON lines as `submit` takes them; no drill was begun".into(),
-        };
-        let file = File::open(path).map_err(|error| unusable(error.to_string()))?;
-        let mut lines = Lines::new(BufReader::new(file), LINE_BYTES_MAX);
-        let (mut number, mut bytes) = (0u64, 0);
-        while own.len() < OWN_ORDERS_MAX && bytes < OWN_BYTES_MAX {
-            number += 1;
-            let line = match lines.next().map_err(|error| unusable(error.to_string()))? {
-                None => break,
-                Some(RawLine::Text(line)) if line.iter().all(u8::is_ascii_whitespace) => continue,
-                Some(RawLine::Text(line)) => line,
-                Some(RawLine::TooLong(_)) => {
-                    return Err(unusable(format!("line {number} is too long")));
-                }
-            };
-            parse_under(CLIENT.as_bytes(), b"x", &line)
-                .map_err(|why| unusable(format!("line {number}: {why}")))?;
-            bytes += line.len();
-            own.push(line);
-        }
-        match own.is_empty() {
-            true => Err(unusable("there is no order in it".into())),
-            false => Ok(Content { own }),
-        }
+        let Some(path) = from else { return Ok(Content { own: Vec::new() }) };
+        let advice = "give JSON lines as `submit` takes them; no drill was begun";
+        let own =
+            own::lines(path, advice, |line| parse_under(CLIENT.as_bytes(), b"x", line).map(drop))?;
+        Ok(Content { own })
     }
 
     /// How many orders of the caller's own there are.

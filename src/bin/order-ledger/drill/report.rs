@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use super::content::Content;
 use super::cuts::CutsFound;
 use super::kills::KillsFound;
-use super::machine;
 use crate::args::Drill;
 use crate::errors::Failure;
+use crate::machine;
 use crate::output::shown;
 
 /// What no drill can show.

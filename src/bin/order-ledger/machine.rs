@@ -1,12 +1,13 @@
-//! Where a drill ran: machine, kernel, file system, disk; as the kernel tells it.
+//! Where a drill or a bench ran: machine, kernel, file system, disk; as the kernel tells it.
 //!
-//! Always true: what can't be told is "unknown" and never guessed; nothing here can make a drill fail.
+//! Always true: what can't be told is "unknown" and never guessed; nothing here can make a command fail.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-const UNKNOWN: &str = "unknown";
+/// What can't be told.
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// Facts with their names, in the order in which a report gives them.
 pub(crate) fn facts(dir: &Path) -> Vec<(&'static str, String)> {
