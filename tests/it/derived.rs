@@ -65,8 +65,11 @@ fn answers_do_not_depend_on_the_memory_for_key_tables() {
     let machine = Machine::new(3);
     let orders: Vec<_> = (0..1000).map(order).collect();
     let ledger = machine.open();
-    let receipts: Vec<_> =
-        ledger.submit_many(&orders).into_iter().map(|answer| answer.unwrap().receipt).collect();
+    let mut receipts = Vec::new();
+    for group in orders.chunks(50) {
+        let answers = ledger.submit_many(group).into_iter();
+        receipts.extend(answers.map(|answer| answer.unwrap().receipt));
+    }
     ledger.close().unwrap();
     let mut reads = Vec::new();
     for key_memory_bytes in [0, 4096 * 8, 1 << 30] {
