@@ -32,6 +32,8 @@ pub struct Book {
     pub last_base: u64,
     /// The rig has damaged what is derived from the log: a verification may say so.
     pub derived_damaged: bool,
+    /// Some of it in a place that the next opening reads, and builds anew.
+    pub tables_damaged: bool,
 }
 
 /// What a check does beside the promise.
@@ -63,6 +65,7 @@ impl Book {
             open_ended: HashSet::new(),
             last_base: 0,
             derived_damaged: false,
+            tables_damaged: false,
         }
     }
 

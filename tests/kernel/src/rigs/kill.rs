@@ -162,9 +162,9 @@ fn one_kill(
 ) -> Result<()> {
     let doing = "damaging what is derived";
     if blow == Blow::RebuildingTables {
-        if damage::damage_sections(&work.dir, rng).doing(doing)? > 0 {
-            book.derived_damaged = true;
-        }
+        let damaged = damage::damage_sections(&work.dir, rng).doing(doing)?;
+        book.derived_damaged |= damaged.sections > 0;
+        book.tables_damaged |= damaged.filters > 0;
         damage::remove_derived(&work.dir, "tables").doing(doing)?;
     }
     let no_views =
@@ -213,7 +213,7 @@ fn one_kill(
     }?;
     tally.rounds += 1;
     tally.add("killed_beside_verify", u64::from(verified));
-    count_phase(&heard, work, no_views, book.derived_damaged, tally);
+    count_phase(&heard, work, no_views, book.tables_damaged, tally);
     for event in &heard {
         if let Event::Refused { why, .. } = event {
             tally.refused(why.clone());
