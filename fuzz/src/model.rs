@@ -232,7 +232,21 @@ impl<C: Content> Model<C> {
                     Some((other, owed)) => {
                         assert_ne!(*differs, [], "key {key} conflicts with itself");
                         assert_eq!(owed, *receipt);
-                        assert_eq!(*differs, other.differs(content));
+                        // A caller's own fingerprint makes several contents the same order, and the one
+                        // that was recorded may be that of a call which has no answer yet.
+                        let same = known.maybe.keys().filter(|maybe| {
+                            maybe.differs(other).is_empty() && maybe.differs(content) == *differs
+                        });
+                        let same: Vec<_> = same.copied().collect();
+                        let is_other = *differs == other.differs(content);
+                        assert!(
+                            is_other || !same.is_empty(),
+                            "key {key}: {differs:?}, not {:?}",
+                            other.differs(content)
+                        );
+                        if let ([exactly], false) = (&same[..], is_other) {
+                            self.is_exactly(key, *exactly);
+                        }
                     }
                     None => {
                         let fitting: Vec<_> = known
