@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes every target for a short time, from the seeds alone, two at a time: fuzz/smoke.sh [seconds, 60]
-# For the gate, which must say the same of the same code: libFuzzer's own choices begin at a fixed seed, and
-# a finding can be had again. Chance is for campaign.sh. Prints a line RESULT for each target. Exit: 0 nothing found, 1 something found, 77 skipped.
+# For the gate: libFuzzer's own choices begin at a fixed seed, so that a run differs little from the one before
+# (chance is for campaign.sh). Prints a line RESULT for each target. Exit: 0 nothing found, 1 something found,
+# 77 skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./common.sh
