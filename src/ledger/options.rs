@@ -184,9 +184,10 @@ impl Options {
     /// Bytes of key tables that stay in memory once they were read. Default 192 MiB, the tables of about
     /// 12 million keys; 0 to 1 TiB.
     ///
-    /// Nothing is taken before it is needed. A lookup by key that finds its table here costs a few
-    /// microseconds less than one that reads it from the page cache. Beside it the ledger keeps a filter of
-    /// 10 bits for each key, and about 50 bytes for each key of a segment that is not sealed yet.
+    /// Nothing is taken before it is needed. A lookup by key that finds its table here reads and checks no
+    /// block of 4 KiB for it; with 0 it reads two or three. A [`Reader`](crate::Reader) keeps as much as the
+    /// default. Beside it the ledger keeps a filter of 10 bits for each key, and the keys of the segments
+    /// that are not sealed yet, in a hash table.
     pub fn key_memory_bytes(mut self, bytes: u64) -> Options {
         self.key_memory_bytes = bytes;
         self

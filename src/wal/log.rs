@@ -133,7 +133,7 @@ impl Log {
     /// The record at `seq`; `None` when there is none (yet).
     ///
     /// **Cost**: one read of the file (two for a record above 1 KiB), one more for the offset when the
-    /// segment is sealed.
+    /// segment is sealed and that block is not kept in memory.
     ///
     /// # Errors
     /// `Io`, or `Corrupt` when the record does not pass its checks.
