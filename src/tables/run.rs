@@ -4,11 +4,9 @@
 //! little-endian, sorted by hash and then seq. 341 entries fill a block exactly, so none straddles.
 //! Section `filter`: see [`filter`](super::filter). Both are checked blockwise when read.
 
-use std::sync::Arc;
-
 use super::filter;
 use super::hash::KeyHash;
-use crate::bytes::{Fields, PutFields, to_u32, to_usize};
+use crate::bytes::{PutFields, to_u32, to_usize};
 use crate::order::Seq;
 use crate::wal::format::{SECTION_BLOCK_CONTENT, SECTION_FILTER, SECTION_KEYS};
 use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED};
@@ -16,6 +14,7 @@ use crate::wal::section::{Section, SectionError};
 use crate::wal::segment::Segment;
 
 const ENTRY_BYTES: usize = 12;
+type Entry = [u8; ENTRY_BYTES];
 const _: () =
     assert!(SECTION_BLOCK_CONTENT.is_multiple_of(ENTRY_BYTES), "no entry straddles two blocks");
 
@@ -67,19 +66,18 @@ impl Run {
         filter::may_hold(&self.filter, hash)
     }
 
-    /// The seqs under this hash. **Cost**: one or two reads of a block, as the hashes are spread evenly.
+    /// The seqs under this hash. **Cost**: one or two blocks, as the hashes are spread evenly;
+    /// a block that is not kept in memory is read and checked.
     pub(crate) fn get(&self, hash: KeyHash) -> Result<Vec<Seq>, SectionError> {
         let mut found = Vec::new();
         let (mut low, mut high) = (0, self.keys.at.blocks());
         let mut guess = to_u64((u128::from(hash.0) * u128::from(high)) >> 64);
         while low < high {
             let block = guess.clamp(low, high - 1);
-            let entries = self.entries(block)?;
-            let (Some((first, _)), Some((last, _))) =
-                (entries.at(0), entries.at(entries.len().saturating_sub(1)))
-            else {
-                break;
-            };
+            let content = self.keys.block(block)?;
+            let entries = entries_of(&content);
+            let (Some(first), Some(last)) = (entries.first(), entries.last()) else { break };
+            let (first, last) = (hash_of(first), hash_of(last));
             if hash < first {
                 high = block;
                 guess = block.saturating_sub(1);
@@ -87,15 +85,15 @@ impl Run {
                 low = block + 1;
                 guess = block + 1;
             } else {
-                found.extend(self.matching(&entries, hash));
+                found.extend(self.matching(entries, hash));
                 // Equal hashes may go on into the blocks on either side.
                 if hash == first && block > low {
-                    let before = self.entries(block - 1)?;
-                    found.extend(self.matching(&before, hash));
+                    let before = self.keys.block(block - 1)?;
+                    found.extend(self.matching(entries_of(&before), hash));
                 }
                 if hash == last && block + 1 < high {
-                    let behind = self.entries(block + 1)?;
-                    found.extend(self.matching(&behind, hash));
+                    let behind = self.keys.block(block + 1)?;
+                    found.extend(self.matching(entries_of(&behind), hash));
                 }
                 break;
             }
@@ -106,39 +104,27 @@ impl Run {
     /// The seqs under this hash in one block.
     fn matching<'a>(
         &'a self,
-        entries: &'a Entries,
+        entries: &'a [Entry],
         hash: KeyHash,
     ) -> impl Iterator<Item = Seq> + 'a {
-        let (mut start, mut end) = (0, entries.len());
-        while start < end {
-            let middle = start + (end - start) / 2;
-            match entries.at(middle) {
-                Some((other, _)) if other < hash => start = middle + 1,
-                _ => end = middle,
-            }
-        }
-        let behind = (start..entries.len()).map_while(|index| entries.at(index));
-        let same = behind.take_while(move |(other, _)| *other == hash);
-        same.map(|(_, delta)| Seq(self.first_seq.0 + u64::from(delta)))
-    }
-
-    fn entries(&self, block: u64) -> Result<Entries, SectionError> {
-        Ok(Entries(self.keys.block(block)?))
+        let start = entries.partition_point(|entry| hash_of(entry) < hash);
+        let behind = entries.get(start..).unwrap_or_default();
+        let same = behind.iter().take_while(move |entry| hash_of(entry) == hash);
+        same.map(|entry| {
+            let [.., a, b, c, d] = *entry;
+            Seq(self.first_seq.0 + u64::from(u32::from_le_bytes([a, b, c, d])))
+        })
     }
 }
 
-/// A block of entries, as it lies on disk.
-struct Entries(Arc<[u8]>);
+/// The entries of a block, as they lie on disk.
+fn entries_of(block: &[u8]) -> &[Entry] {
+    block.as_chunks().0
+}
 
-impl Entries {
-    fn len(&self) -> usize {
-        self.0.len() / ENTRY_BYTES
-    }
-
-    fn at(&self, index: usize) -> Option<(KeyHash, u32)> {
-        let mut fields = Fields(self.0.get(index * ENTRY_BYTES..)?);
-        Some((KeyHash(fields.u64()?), fields.u32()?))
-    }
+fn hash_of(entry: &Entry) -> KeyHash {
+    let [a, b, c, d, e, f, g, h, ..] = *entry;
+    KeyHash(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
 }
 
 fn to_u64(value: u128) -> u64 {
