@@ -114,19 +114,24 @@ mod tests {
     use super::*;
     use order_ledger::Options;
 
-    // Without this the rig would count kills in the building of tables that nobody builds.
-    #[test]
-    fn a_damaged_filter_makes_the_next_opening_build_a_table() {
-        let dir = std::env::temp_dir().join(format!("kernel-rigs-damage-{}", std::process::id()));
+    /// A ledger with so many orders, in a directory of its own.
+    fn closed_ledger(name: &str, orders: u64) -> (PathBuf, Options) {
+        let dir = std::env::temp_dir().join(format!("kernel-rigs-{name}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&dir));
         let options = Options::new().segment_bytes(SEGMENT_BYTES).disk_free_min_bytes(0);
         let ledger = options.open(&dir).unwrap();
-        for index in 0..120 {
-            ledger
-                .submit(&crate::orders::submission(3, index, crate::orders::Sizes::Medium))
-                .unwrap();
+        for index in 0..orders {
+            let order = crate::orders::submission(3, index, crate::orders::Sizes::Medium);
+            ledger.submit(&order).unwrap();
         }
         ledger.close().unwrap();
+        (dir, options)
+    }
+
+    // Without this the rig would count kills in the building of tables that nobody builds.
+    #[test]
+    fn a_damaged_filter_makes_the_next_opening_build_a_table() {
+        let (dir, options) = closed_ledger("damage", 120);
         let left = look(&dir);
         assert!(left.segments > 2 && !left.preparing && !left.sealing, "{left:?}");
         let damaged = damage_sections(&dir, &mut Rng::new(1)).unwrap();
@@ -142,16 +147,7 @@ mod tests {
     // not, what a verification rightly said counted as wrong (kill --seed 1, round 227).
     #[test]
     fn damage_that_spares_the_filters_is_damage_that_a_verification_tells() {
-        let dir = std::env::temp_dir().join(format!("kernel-rigs-spared-{}", std::process::id()));
-        drop(std::fs::remove_dir_all(&dir));
-        let options = Options::new().segment_bytes(SEGMENT_BYTES).disk_free_min_bytes(0);
-        let ledger = options.open(&dir).unwrap();
-        for index in 0..60 {
-            ledger
-                .submit(&crate::orders::submission(3, index, crate::orders::Sizes::Medium))
-                .unwrap();
-        }
-        ledger.close().unwrap();
+        let (dir, _) = closed_ledger("spared", 60);
         let sound: Vec<_> = files(&dir)
             .into_iter()
             .map(|(path, _)| (std::fs::read(&path).unwrap(), path))
