@@ -118,6 +118,13 @@ impl VerifyReport {
         }
     }
 
+    /// Whether records are damaged or missing. When not, [`Soundness::Damaged`] is about what is derived
+    /// from them, and no order is affected.
+    #[must_use]
+    pub fn is_log_damaged(&self) -> bool {
+        self.worst == Some(Severity::Log)
+    }
+
     pub(crate) fn add(&mut self, finding: Finding) {
         self.worst = self.worst.max(Some(finding.severity));
         if self.findings.len() < FINDINGS_MAX {

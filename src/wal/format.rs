@@ -21,7 +21,8 @@
 //! ```
 //!
 //! Groups are never truncated, moved or reused: sealing touches only what lies behind the last of them,
-//! and cuts the file behind its footer. A file is made under the name `wal/next.tmp`, filled with zeros,
+//! and cuts the file behind its footer, which is written when the sections are durable: a valid footer
+//! stands for whole sections. A file is made under the name `wal/next.tmp`, filled with zeros,
 //! synced, given its header, synced, renamed to its number, and the directory is synced; only then is a
 //! group written. So a `.seg` file always has a valid header, and the last one always has its full size;
 //! anything else is damage, not a crash.

@@ -15,6 +15,7 @@
 //! | 4 | the parent of the directory too | `rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_before_it` |
 //! | 5 | write, sync, rename, sync the directory | `rule_5_a_replacement_is_written_synced_renamed_and_its_name_synced_in_this_order` |
 //! | 6 | content before what refers to it | `rule_6_no_witness_becomes_durable_ahead_of_the_log` |
+//! |  |  | `rule_6_a_footer_is_on_disk_only_with_the_sections_it_stands_for` |
 //! | 7 | the old segment before the new one | `rule_7_the_old_segment_is_synced_before_a_group_goes_into_the_new_one` |
 //! | 8 | no change of size on the way to an answer | `rule_8_between_two_segments_neither_size_nor_names_change` |
 //! | 9 | short writes and interrupted calls | `rule_9_short_writes_short_reads_and_interrupted_calls_are_neither_errors_nor_successes` |

@@ -10,7 +10,8 @@ use crate::sync::RwLock;
 
 use super::blocks::Blocks;
 use super::format::{
-    BLOCK_BYTES, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up, segment_path,
+    BLOCK_BYTES, BLOCK_LEN, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up,
+    segment_path,
 };
 use super::scan::{Group, Position};
 use super::section::{self, Section, SectionError};
@@ -202,9 +203,12 @@ impl Segment {
         }
     }
 
-    /// Seals the segment: writes the sections and the footer behind the groups, which end at `end`, cuts
-    /// the file there, and syncs. Nothing before `end` is touched. A crash anywhere in between leaves
-    /// the segment unsealed, and it is sealed again at the next open.
+    /// Seals the segment: writes the sections behind the groups, which end at `end`, cuts the file where
+    /// the footer will end, and syncs; then writes the footer, and syncs. Nothing before `end` is touched.
+    /// A crash anywhere in between leaves the segment unsealed, and it is sealed again at the next open.
+    ///
+    /// Two syncs, because opening believes a footer without reading what it stands for: were both written
+    /// before one sync, a power cut could keep the footer and take the sections.
     ///
     /// May be tried again after an error, and then writes everything anew. Each try has a descriptor of
     /// its own: on one whose sync has failed the next sync proves nothing (rule 11).
@@ -226,7 +230,11 @@ impl Segment {
         let file = files.open(&self.path(), Open::Write)?;
         // The size first: where the footer is looked for must not move after it is there.
         file.set_bytes(start + bytes.len() as u64)?;
-        disk::write_all_at(&*file, &bytes, start)?;
+        let (sections, footer_block) =
+            bytes.split_last_chunk::<BLOCK_LEN>().ok_or(io::ErrorKind::InvalidData)?;
+        disk::write_all_at(&*file, sections, start)?;
+        disk::sync(&*file)?;
+        disk::write_all_at(&*file, footer_block, start + sections.len() as u64)?;
         disk::sync(&*file)?;
         let at = footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?;
         let offsets = Offsets::OnDisk(self.section_at(at));

@@ -82,6 +82,9 @@ fn prepare(dir: &Path) -> Result<PathBuf, Failure> {
 
 fn show(report: &Report<'_>, path: &Path, out: &mut Out) -> Result<(), Failure> {
     if report.args.result {
+        for line in report.complaints() {
+            out.line(crate::output::shown(line.as_bytes()))?;
+        }
         return out.line(format!("RESULT {}", report.to_result()));
     }
     if out.json {
@@ -116,7 +119,7 @@ fn show(report: &Report<'_>, path: &Path, out: &mut Out) -> Result<(), Failure> 
         rows.add_row([what.to_owned()].into_iter().chain(counts));
     }
     out.line(rows)?;
-    for line in cuts.complaints.iter().flat_map(|complaint| complaint.lines()) {
+    for line in report.complaints() {
         out.line(crate::output::shown(line.as_bytes()))?;
     }
     let style = if report.violations() == 0 { GREEN } else { RED };

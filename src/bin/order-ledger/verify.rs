@@ -76,6 +76,9 @@ fn as_text(report: &VerifyReport, out: &mut Out) -> Result<(), Failure> {
     ]))?;
     let (style, words) = match report.soundness() {
         Soundness::Sound => (GREEN, "sound: every byte was read and everything agrees"),
+        Soundness::Damaged if !report.is_log_damaged() => {
+            (RED, "damaged: nothing that was read but what is made from the log, and is made again")
+        }
         Soundness::Damaged => {
             (RED, "damaged: see above; restore from a backup, change nothing here")
         }

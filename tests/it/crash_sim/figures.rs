@@ -50,6 +50,8 @@ figures! {
     looked_at_between,
     read_between,
     second_openers,
+    /// Logs that `verify` was asked about: as a crash left them, and at the end.
+    verified,
     /// Ledgers that rotted or whose disk lied: refused, or read with an error, or the same as before.
     rotten_refused,
     rotten_partly,

@@ -10,7 +10,7 @@ use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
 use order_ledger::{
     Certainty, Durability, Error, ErrorKind, Field, GroupPadding, How, Ledger, Options, Order,
-    Reader, Result, Submission, Ticket, Views,
+    Reader, Result, Soundness, Submission, Ticket, Views, verify_on,
 };
 
 use super::beside::{Beside, Errand, Heard};
@@ -49,6 +49,7 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
         full: false,
         hits_before: 0,
         may_lose: false,
+        tore_oddly: false,
         made: false,
         cut_off: 0,
     };
@@ -103,6 +104,9 @@ struct History<'a> {
     hits_before: u64,
     /// Orders of a relaxed ledger may be gone after a power cut.
     may_lose: bool,
+    /// A power cut left sectors that are neither old nor new. Until an opening writes them again, half a
+    /// sealing then looks like damage (of what is derived).
+    tore_oddly: bool,
     /// An opening has succeeded.
     made: bool,
     /// Openings that were cut off in a row.
@@ -173,6 +177,7 @@ impl History<'_> {
         self.figures.extents_dropped += report.extents_dropped;
         self.figures.names_dropped += report.names_dropped;
         self.may_lose |= self.plan.setup.relaxed;
+        self.tore_oddly |= report.sectors_garbage + report.sectors_stale > 0;
         self.end_life();
     }
 
@@ -237,6 +242,7 @@ impl History<'_> {
             return;
         }
         self.made = true;
+        self.tore_oddly = false;
         let report = ledger.recovery_report();
         self.figures.opens += 1;
         self.figures.torn_tails += u64::from(report.torn_bytes > 0);
@@ -268,6 +274,17 @@ impl History<'_> {
             }
             Err(error) => panic!("reading refused after a crash: {error}"),
         }
+        if !self.tore_oddly {
+            self.verify("as the crash left it");
+        }
+    }
+
+    /// Nothing that a crash may leave behind is damage.
+    fn verify(&mut self, when: &str) {
+        let report = verify_on(self.disk.as_disk(), &self.host, &mut |_, _| {}).unwrap();
+        let soundness = report.soundness();
+        assert_eq!(soundness, Soundness::Sound, "{when}, verify found {:?}", report.findings);
+        self.figures.verified += 1;
     }
 
     fn check(&mut self, ledger: &Ledger) {
@@ -543,6 +560,7 @@ impl History<'_> {
         let ledger = self.options.open_simulated(self.disk.as_disk(), self.host.as_host()).unwrap();
         assert_eq!(ledger.recovery_report().torn_bytes, 0);
         self.disk.kill();
+        self.verify("at the end");
         drop(ledger);
         assert!(before == log(&self.disk), "opening again changed the log");
     }

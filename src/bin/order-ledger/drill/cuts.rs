@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use order_ledger::disk::{Disk, Open};
-use order_ledger::{Certainty, ErrorKind, Ledger, Options, Order, Reader, Soundness, verify};
+use order_ledger::{Certainty, ErrorKind, Ledger, Options, Order, Reader, verify};
 
 use super::content::{CLIENT, Content};
 use super::history::{Fate, History, Known};
+use super::kills::unsound;
 use crate::args::Drill;
 use crate::errors::Failure;
 use crate::progress::{Progress, Unit};
@@ -221,11 +222,12 @@ fn look(
     wait_for_views(&ledger)?;
     ledger.close()?;
     let seen = Reader::open(dir)?.orders().filter(Result::is_ok).count() as u64;
-    let soundness = verify(dir)?.soundness();
-    if soundness != Soundness::Sound || seen != orders {
-        found.unsound += 1;
-        complaints.push(format!("verify says {soundness}; a reader sees {seen} of {orders}"));
+    let mut wrong: Vec<String> = unsound(&verify(dir)?).into_iter().collect();
+    if seen != orders {
+        wrong.push(format!("a reader sees {seen} of {orders} orders"));
     }
+    found.unsound += u64::from(!wrong.is_empty());
+    complaints.extend(wrong);
     Ok(())
 }
 

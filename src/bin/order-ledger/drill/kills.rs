@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use order_ledger::{Ledger, Reader, Soundness, verify};
+use order_ledger::{Ledger, Reader, Soundness, VerifyReport, verify};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -47,6 +47,8 @@ pub(crate) struct KillsFound {
     pub(crate) changed: u64,
     pub(crate) orders: u64,
     pub(crate) unsound: u64,
+    /// What `verify` found, when that is not nothing.
+    pub(crate) complaints: Vec<String>,
 }
 
 impl KillsFound {
@@ -229,9 +231,21 @@ impl Kills<'_> {
             }
         }
         found.doubled = times.values().filter(|times| **times > 1).count() as u64;
-        found.unsound = u64::from(verify(ledger)?.soundness() != Soundness::Sound);
+        let complaint = unsound(&verify(ledger)?);
+        found.unsound = u64::from(complaint.is_some());
+        found.complaints.extend(complaint);
         Ok(found)
     }
+}
+
+/// What a verification found wrong, in words; nothing when the ledger is sound.
+pub(super) fn unsound(report: &VerifyReport) -> Option<String> {
+    let soundness = report.soundness();
+    if soundness == Soundness::Sound {
+        return None;
+    }
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    Some(format!("verify says {soundness}: {}", findings.join("; ")))
 }
 
 /// What is heard of one child.

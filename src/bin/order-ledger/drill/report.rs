@@ -44,6 +44,12 @@ impl Report<'_> {
         self.kills.violations() + self.cuts.violations()
     }
 
+    /// What was found wrong, line by line.
+    pub(crate) fn complaints(&self) -> impl Iterator<Item = &str> {
+        let all = self.kills.complaints.iter().chain(&self.cuts.complaints);
+        all.flat_map(|complaint| complaint.lines())
+    }
+
     pub(crate) fn verdict(&self) -> &'static str {
         match self.violations() {
             0 => "passed",
@@ -100,7 +106,7 @@ impl Report<'_> {
             "seconds": (self.seconds * 10.0).round() / 10.0,
             "kills": kills,
             "power_cuts": cuts,
-            "complaints": self.cuts.complaints,
+            "complaints": self.complaints().collect::<Vec<_>>(),
             "machine": facts,
             "not_shown": NOT_SHOWN,
         })
@@ -122,7 +128,7 @@ impl Report<'_> {
         let mut text = String::new();
         writeln!(text, "order-ledger drill, {:.0}\n", self.at)?;
         writeln!(text, "{}: {}", self.verdict().to_uppercase(), self.words())?;
-        for line in self.cuts.complaints.iter().flat_map(|complaint| complaint.lines()) {
+        for line in self.complaints() {
             writeln!(text, "  {}", shown(line.as_bytes()))?;
         }
         let mut part = |title: &str, rows: &[(&str, String)]| {
