@@ -1,4 +1,5 @@
-//! What needs no sync: the same order again, another order under its key, reading by id and by key.
+//! What needs no sync: the same order again, another order under its key, reading by id, by key and by
+//! account.
 //!
 //! The orders lie in several segments, most of them sealed, and are asked for in a random order.
 
@@ -6,7 +7,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use order_ledger::{Ledger, Options, OrderId, Submission, Views};
+use order_ledger::{Ledger, Options, OrderId, Query, Submission, Views};
 
 mod support;
 
@@ -15,6 +16,8 @@ use support::{Dir, done};
 const ORDERS: usize = 100_000;
 const BATCH: usize = 1_000;
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// Each has as many orders as fill one page, all over the log.
+const ACCOUNTS: usize = ORDERS / Query::LIMIT_DEFAULT;
 
 fn main() {
     let dir = done(Dir::new("lookup"));
@@ -33,6 +36,7 @@ fn main() {
         read(&mut criterion, place, &ledger, &orders, &ids);
         done(ledger.close());
     }
+    pages(&mut criterion, &dir);
     criterion.final_summary();
 }
 
@@ -93,4 +97,32 @@ fn read(
         });
     });
     group.finish();
+}
+
+/// The first page of an account, by the views once they have caught up.
+fn pages(criterion: &mut Criterion, dir: &Dir) {
+    let ledger = done(Options::new().segment_bytes(SEGMENT_BYTES).open(dir.join("pages")));
+    let orders: Vec<_> = (0..)
+        .zip(support::orders(ORDERS))
+        .map(|(number, order)| order.account(format!("account {}", number % ACCOUNTS)))
+        .collect();
+    for batch in orders.chunks(BATCH) {
+        ledger.submit_many(batch).into_iter().for_each(|result| drop(done(result)));
+    }
+    while done(ledger.stats())
+        .views
+        .is_some_and(|views| views.behind > 0 || views.phase != "feeding")
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let queries: Vec<_> =
+        (0..ACCOUNTS).map(|number| Query::all().account(format!("account {number}"))).collect();
+    let mut group = criterion.benchmark_group("page");
+    group.throughput(Throughput::Elements(Query::LIMIT_DEFAULT as u64));
+    let mut cycle = queries.iter().cycle();
+    group.bench_function("of an account, 100 orders", |bencher| {
+        bencher.iter(|| cycle.next().map(|query| black_box(done(ledger.page(query)))));
+    });
+    group.finish();
+    done(ledger.close());
 }

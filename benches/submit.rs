@@ -73,7 +73,7 @@ fn from_threads(ledger: &Ledger, orders: &[Submission], threads: usize) -> Durat
 
 fn submit_many(criterion: &mut Criterion, ledger: &Ledger) {
     let mut group = criterion.benchmark_group("submit_many");
-    for batch in [10, 100, 1_000] {
+    for batch in [10, 100, 1_000, 8_000] {
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(batch.to_string(), |bencher| {
             bencher.iter_batched_ref(

@@ -36,8 +36,7 @@ pub(crate) fn open_segment(disk: &dyn Disk, number: u64) -> Result<Opened, Findi
         _ => unreadable(0, error),
     })?;
     let bytes = file.bytes().map_err(|error| unreadable(0, error))?;
-    // Best effort: a file system without a page cache says so here.
-    drop(file.drop_cache());
+    disk::drop_cache(&*file).map_err(|error| unreadable(0, error))?;
     let block_at = |offset: u64| {
         let mut block = vec![0; to_usize(BLOCK_BYTES)];
         let read = disk::read_up_to(&*file, &mut block, offset)?;

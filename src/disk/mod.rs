@@ -234,6 +234,20 @@ pub(crate) fn sync(file: &dyn DiskFile) -> io::Result<()> {
     }
 }
 
+/// Drops the clean pages of a file, so that the next read sees what the disk holds. A kernel or a file
+/// system that has no such thing says so, and that is no error; after any other the cache may still show
+/// what a failed sync has lost.
+pub(crate) fn drop_cache(file: &dyn DiskFile) -> io::Result<()> {
+    match file.drop_cache() {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) =>
+        {
+            Ok(())
+        }
+        dropped => dropped,
+    }
+}
+
 /// Puts a small file in place so that a crash leaves the old one or the new one, whole:
 /// write aside, sync, rename, sync the directory.
 pub(crate) fn replace_file(

@@ -223,9 +223,8 @@ fn find_last(
 /// disk holds. After a failed sync the cache shows bytes that were never written (F6).
 fn prove(file: &dyn DiskFile, path: &str) -> Result<()> {
     disk::sync(file).map_err(|error| Error::io(format!("syncing {path}"), error))?;
-    // Best effort: a file system that has no page cache to drop says so here.
-    drop(file.drop_cache());
-    Ok(())
+    disk::drop_cache(file)
+        .map_err(|error| Error::io(format!("dropping the page cache of {path}"), error))
 }
 
 /// Whether a sync failed because the file system can't be written: mounted read-only, or (`EINVAL`) of a

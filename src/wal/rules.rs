@@ -26,6 +26,7 @@
 //! |  |  | `rule_11_sealing_after_a_failed_sync_begins_again_on_another_descriptor` |
 //! | 12 | poison; everyone in the group is in doubt | `rule_12_everyone_in_the_group_is_in_doubt_everyone_later_is_refused_and_reads_go_on` |
 //! | 13 | the tail is read past the page cache | `rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows` |
+//! |  |  | `rule_13_an_opening_that_cannot_drop_the_page_cache_does_not_believe_it` |
 //! | 14 | errors of every call | `rules_14_and_15_every_call_may_fail_in_every_way_once_or_for_ever` |
 //! |  |  | `what_callers_were_told_holds_whatever_call_fails_in_whatever_way` |
 //! |  |  | `rule_14_no_descriptor_left_refuses_and_poisons_nothing` |
