@@ -25,7 +25,11 @@ pub(crate) struct ScopedKey {
 
 impl ScopedKey {
     pub(crate) fn new(hash: KeyHash, client: &[u8], key: &[u8]) -> ScopedKey {
-        ScopedKey { hash, client_bytes: client.len(), bytes: [client, key].concat().into() }
+        ScopedKey {
+            hash,
+            client_bytes: client.len(),
+            bytes: client.iter().chain(key).copied().collect(),
+        }
     }
 
     pub(crate) fn client(&self) -> &[u8] {

@@ -19,6 +19,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::id::write_hex;
+use crate::bytes::same;
 
 /// Separates these hashes from every other use of SHA-256.
 const DOMAIN: &[u8] = b"order-ledger/fingerprint";
@@ -139,12 +140,12 @@ impl Content<'_> {
         }
         [
             (Field::Fingerprint, same_own),
-            (Field::Kind, self.kind == other.kind),
+            (Field::Kind, same(self.kind, other.kind)),
             (Field::Schema, self.schema == other.schema),
-            (Field::Account, self.account == other.account),
-            (Field::ExternalRef, self.external_ref == other.external_ref),
+            (Field::Account, same(self.account, other.account)),
+            (Field::ExternalRef, same(self.external_ref, other.external_ref)),
             (Field::Expiry, self.expires_in_ns == other.expires_in_ns),
-            (Field::Payload, self.payload == other.payload),
+            (Field::Payload, same(self.payload, other.payload)),
         ]
         .into_iter()
         .filter_map(|(field, same)| (!same).then_some(field))

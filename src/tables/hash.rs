@@ -8,6 +8,11 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
+use crate::order::limits::{CLIENT_BYTES_MAX, KEY_BYTES_MAX};
+
+/// What is hashed of the longest client and key.
+const ROW_BYTES_MAX: usize = 8 + CLIENT_BYTES_MAX + KEY_BYTES_MAX;
+
 /// The hash of a (client, key). Two keys may share one; the log tells them apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct KeyHash(pub(crate) u64);
@@ -30,11 +35,22 @@ impl KeyHasher {
     }
 
     pub(crate) fn hash(&self, client: &[u8], key: &[u8]) -> KeyHash {
-        let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(&(client.len() as u64).to_le_bytes());
-        hasher.write(client);
-        hasher.write(key);
-        KeyHash(hasher.finish())
+        // In one row: the hasher takes whole words of one, and puts together those of several.
+        let mut row = [0; ROW_BYTES_MAX];
+        let parts = [&(client.len() as u64).to_le_bytes()[..], client, key];
+        let mut bytes = 0;
+        for part in parts {
+            if let Some(room) = row.get_mut(bytes..).and_then(|rest| rest.get_mut(..part.len())) {
+                room.copy_from_slice(part);
+            }
+            bytes += part.len();
+        }
+        let hasher = SipHasher24::new_with_key(&self.secret);
+        KeyHash(match row.get(..bytes) {
+            Some(row) => hasher.hash(row),
+            // Longer than any key can be.
+            None => hasher.hash(&parts.concat()),
+        })
     }
 }
 
@@ -67,6 +83,23 @@ mod tests {
     fn the_border_between_client_and_key_counts() {
         let hasher = KeyHasher::new([7; 16]);
         assert_ne!(hasher.hash(b"ab", b"c"), hasher.hash(b"a", b"bc"));
+    }
+
+    /// A key beyond its limit is never stored, but may be asked for.
+    #[test]
+    fn keys_of_every_length_have_a_hash_of_their_own() {
+        let hasher = KeyHasher::new([7; 16]);
+        let bytes = [3; 1000];
+        let hashes: std::collections::HashSet<_> = (0..1000)
+            .map(|length| hasher.hash(&bytes[..length / 3], &bytes[length / 3..length]))
+            .collect();
+        assert_eq!(hashes.len(), 1000);
+        for (client, key) in [(64, 255), (64, 256), (65, 255)] {
+            let mut whole = SipHasher24::new_with_key(&[7; 16]);
+            whole.write(&(client as u64).to_le_bytes());
+            whole.write(&bytes[..client + key]);
+            assert_eq!(hasher.hash(&bytes[..client], &bytes[..key]), KeyHash(whole.finish()));
+        }
     }
 
     /// Stored on disk: this number may never change. Checked against an independent SipHash-2-4.

@@ -107,7 +107,7 @@ impl Run {
         entries: &'a [Entry],
         hash: KeyHash,
     ) -> impl Iterator<Item = Seq> + 'a {
-        let start = entries.partition_point(|entry| hash_of(entry) < hash);
+        let start = first_not_below(entries, hash);
         let behind = entries.get(start..).unwrap_or_default();
         let same = behind.iter().take_while(move |entry| hash_of(entry) == hash);
         same.map(|entry| {
@@ -115,6 +115,26 @@ impl Run {
             Seq(self.first_seq.0 + u64::from(u32::from_le_bytes([a, b, c, d])))
         })
     }
+}
+
+/// Where in a block the first entry lies whose hash is this one or above. Hashes are spread evenly, so it is
+/// near where it would lie if they were spread perfectly (about nine entries off): two lines of the cache
+/// instead of the five that halving touches.
+fn first_not_below(entries: &[Entry], hash: KeyHash) -> usize {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return 0 };
+    // Without the lowest bits, for which there would be no room behind the multiplication.
+    let [first, last, wanted] = [hash_of(first), hash_of(last), hash].map(|hash| hash.0 >> 16);
+    let within = wanted.clamp(first, last) - first;
+    let guess = within * (entries.len() as u64 - 1) / (last - first).max(1);
+    let mut index = to_usize(guess);
+    let is_below = |index: usize| entries.get(index).is_some_and(|entry| hash_of(entry) < hash);
+    while is_below(index) {
+        index += 1;
+    }
+    while index > 0 && !is_below(index - 1) {
+        index -= 1;
+    }
+    index
 }
 
 /// The entries of a block, as they lie on disk.
@@ -197,6 +217,39 @@ mod tests {
                 assert_eq!((get(&run, 0), get(&run, u64::MAX)), (Vec::new(), Vec::new()));
             }
         }
+    }
+
+    /// Against the halving search: hashes spread evenly and not, equal ones, and what lies outside.
+    #[test]
+    fn the_first_entry_not_below_a_hash_is_found_however_they_are_spread() {
+        let mut spreads: Vec<Vec<u64>> = vec![
+            vec![7],
+            vec![5, 5, 5, 5],
+            (0..341).collect(),
+            (0..341).map(|n| n << 50).collect(),
+            (0..341).map(|n| 1 << (n % 64)).collect(),
+            (0..341u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect(),
+            vec![0, u64::MAX],
+        ];
+        for spread in &mut spreads {
+            spread.sort_unstable();
+            let entries: Vec<Entry> = spread
+                .iter()
+                .map(|hash| {
+                    let mut entry = [0; ENTRY_BYTES];
+                    entry[..8].copy_from_slice(&hash.to_le_bytes());
+                    entry
+                })
+                .collect();
+            for hash in spread
+                .iter()
+                .flat_map(|hash| [hash.saturating_sub(1), *hash, hash.saturating_add(1)])
+            {
+                let expected = spread.partition_point(|other| *other < hash);
+                assert_eq!(first_not_below(&entries, KeyHash(hash)), expected, "{hash}");
+            }
+        }
+        assert_eq!(first_not_below(&[], KeyHash(3)), 0);
     }
 
     /// The filter spares the disk: what is not there is mostly denied without a read.

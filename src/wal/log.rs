@@ -43,18 +43,32 @@ pub(crate) struct Record {
     pub(crate) at: Timestamp,
     pub(crate) kind: u8,
     pub(crate) version: u8,
-    body: Vec<u8>,
+    /// The body begins behind the frame when the record was read by itself, and else at 0.
+    bytes: Vec<u8>,
+    body_start: usize,
 }
 
 impl Record {
     fn from_frame(frame: &Frame<'_>) -> Record {
         let (seq, at, kind, version) = (frame.seq, frame.at, frame.kind, frame.version);
-        Record { seq, at, kind, version, body: frame.body.to_vec() }
+        Record { seq, at, kind, version, bytes: frame.body.to_vec(), body_start: 0 }
+    }
+
+    /// The record at the front of `bytes`, when it is the one of this segment and seq.
+    fn from_bytes(mut bytes: Vec<u8>, nonce: u64, seq: Seq) -> Option<Record> {
+        let (Frame { at, kind, version, body, .. }, _) = frame::decode(&bytes, nonce, seq)?;
+        let end = Frame::bytes_for(body.len());
+        bytes.truncate(end);
+        Some(Record { seq, at, kind, version, bytes, body_start: FRAME_BYTES })
+    }
+
+    fn body_bytes(&self) -> &[u8] {
+        self.bytes.get(self.body_start..).unwrap_or_default()
     }
 
     pub(crate) fn frame(&self) -> Frame<'_> {
         let (seq, at, kind, version) = (self.seq, self.at, self.kind, self.version);
-        Frame { seq, at, kind, version, body: &self.body }
+        Frame { seq, at, kind, version, body: self.body_bytes() }
     }
 
     /// What the record says.
@@ -164,8 +178,8 @@ impl Log {
             let read = read_up_to(&*segment.file(), rest, offset + have as u64).map_err(io)?;
             bytes.truncate(have + read);
         }
-        match frame::decode(&bytes, segment.header.nonce, seq) {
-            Some((frame, _)) => Ok(Some(Record::from_frame(&frame))),
+        match Record::from_bytes(bytes, segment.header.nonce, seq) {
+            Some(record) => Ok(Some(record)),
             None => Err(damaged_record(&segment, seq, offset)),
         }
     }
@@ -312,7 +326,7 @@ impl Cursor {
                 None => return Ok(None),
             },
         };
-        self.last_end = offset + Frame::bytes_for(record.body.len()) as u64;
+        self.last_end = offset + Frame::bytes_for(record.body_bytes().len()) as u64;
         self.next = seq.next();
         Ok(Some(record))
     }

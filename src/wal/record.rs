@@ -20,6 +20,7 @@ use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 
 use super::frame::Frame;
+use crate::bytes::same;
 use crate::order::fingerprint::{Content, Salt};
 use crate::order::limits::{
     ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX,
@@ -48,7 +49,7 @@ type Config = bincode::config::Configuration<
 const CONFIG: Config = bincode::config::standard().with_limit::<RECORD_BODY_BYTES_MAX>();
 
 /// What was submitted, as it is stored. Version 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+#[derive(Clone, Copy, Debug, Encode, BorrowDecode)]
 pub(crate) struct Submitted<'a> {
     pub(crate) client: &'a [u8],
     pub(crate) key: &'a [u8],
@@ -62,6 +63,36 @@ pub(crate) struct Submitted<'a> {
     pub(crate) salt: Salt,
     pub(crate) payload: &'a [u8],
 }
+
+impl PartialEq for Submitted<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // Every field is named, so that a new one is not forgotten.
+        let Submitted {
+            client,
+            key,
+            kind,
+            schema,
+            account,
+            external_ref,
+            expires_in_ns,
+            own_fingerprint,
+            salt,
+            payload,
+        } = *other;
+        same(self.client, client)
+            && same(self.key, key)
+            && same(self.kind, kind)
+            && self.schema == schema
+            && same(self.account, account)
+            && same(self.external_ref, external_ref)
+            && self.expires_in_ns == expires_in_ns
+            && self.own_fingerprint == own_fingerprint
+            && self.salt == salt
+            && same(self.payload, payload)
+    }
+}
+
+impl Eq for Submitted<'_> {}
 
 /// What was submitted and refused, and why. Version 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
