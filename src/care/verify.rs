@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::groups::{self, Groups, Successor};
 use super::opened::{Opened, open_segment, peek_header};
 use super::report::{Finding, Severity, VerifyReport, at};
-use super::tail;
+use super::{runs, tail};
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{self, Disk, Host, Open};
 use crate::error::{Error, ErrorKind, Result};
@@ -100,6 +100,7 @@ pub fn verify_on(
         total,
         progress,
         report,
+        seen: Vec::new(),
     };
     let last = numbers.last().copied().unwrap_or(0);
     for number in 1..=last {
@@ -112,8 +113,11 @@ pub fn verify_on(
     if last == 0 {
         walk.missing(1);
     }
-    let Walk { mut report, expected, .. } = walk;
+    let Walk { mut report, expected, seen, .. } = walk;
     report.ledger = identity.map(|identity| identity.issuer.ledger);
+    if let Some(ledger) = report.ledger {
+        runs::check(&disk, ledger, &seen, &mut report);
+    }
     if let (Some(witness), Some(end)) = (witness, expected) {
         check_witness(&witness, &end, &mut report);
     }
@@ -148,12 +152,16 @@ struct Walk<'a> {
     total: u64,
     progress: Progress<'a>,
     report: VerifyReport,
+    /// The segments that could be read.
+    seen: Vec<runs::Seen>,
 }
 
 /// One look at a segment.
 struct Look {
     findings: Vec<Finding>,
     groups: Groups,
+    /// What runs over this and other segments are held against.
+    seen: runs::Seen,
     /// Sealed and followed by the next: it never changes again, so one look is enough.
     settled: bool,
     bytes: u64,
@@ -200,7 +208,8 @@ impl Walk<'_> {
             look += 1;
             self.host.sleep(PAUSE);
         };
-        let Look { findings, groups, bytes, .. } = seen;
+        let Look { findings, groups, bytes, seen, .. } = seen;
+        self.seen.push(seen);
         for finding in findings {
             self.report.add(finding);
         }
@@ -297,8 +306,10 @@ impl Walk<'_> {
         );
         let has_next = next.is_some() || self.is_there(opened.header.number + 1);
         tail::check(opened, &walked, self.hasher.is_some(), has_next, &mut findings);
+        let keys = (walked.whole && self.hasher.is_some()).then_some(&walked.keys);
         Look {
             findings,
+            seen: runs::Seen::new(opened, keys),
             groups: walked,
             settled: opened.footer.is_some() && next.is_some(),
             bytes: opened.bytes,

@@ -102,6 +102,7 @@ impl Committer {
         self.queue.lock().closed = true;
         self.work.notify_all();
         self.upkeep.stop();
+        self.merging.stop();
         closed
     }
 

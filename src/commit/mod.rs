@@ -4,6 +4,7 @@
 //! - [`round`]: the answers of one group, shared by all who wait for it
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
 //! - [`lead`]: whoever leads writes the queue out, group by group
+//! - [`merging`]: key tables of several segments become one, behind everything
 //! - [`ticket`]: the place of a caller: a future, and a wait
 //! - [`upkeep`]: what happens between orders: next segment, sealing, the idle seal, the witness
 //!
@@ -20,6 +21,7 @@
 
 pub(crate) mod enter;
 pub(crate) mod lead;
+pub(crate) mod merging;
 pub(crate) mod queue;
 pub(crate) mod round;
 pub(crate) mod ticket;
@@ -88,6 +90,7 @@ pub(crate) struct Committer {
     pub(crate) core: Mutex<Core>,
     poison: OnceLock<String>,
     pub(crate) upkeep: upkeep::Upkeep,
+    pub(crate) merging: merging::Merging,
     /// Set before anybody else has the committer.
     pub(crate) on_publish: SetOnce<OnPublish>,
     pub(crate) counters: Counters,
@@ -143,6 +146,7 @@ impl Committer {
             core: Mutex::new(Core { writer, closed }),
             poison: OnceLock::new(),
             upkeep: upkeep::Upkeep::new(needs_seal, now_ns),
+            merging: merging::Merging::new(),
             on_publish: SetOnce::new(),
             counters: Counters::default(),
             disk_low: AtomicBool::new(false),

@@ -117,6 +117,8 @@ impl Committer {
         if sealed || proven {
             self.write_manifest();
         }
+        // Elsewhere a thread does it.
+        while !self.settings.threads && self.merge_once() {}
     }
 
     /// Whether the next segment's file should be made now: when this one is half full down to the
@@ -186,6 +188,7 @@ impl Committer {
         match closed.segment.seal(&self.lookup.log.files, &closed.end, &sections) {
             Ok(()) => {
                 self.lookup.tables.sealed(&closed.segment);
+                self.merging.wake();
                 true
             }
             Err(error) if is_full(&error) || is_out_of_descriptors(&error) => false,

@@ -308,6 +308,13 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// A random number.
+pub(crate) fn random_u64(host: &dyn Host) -> u64 {
+    let mut bytes = [0; 8];
+    host.fill_random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
 /// The error for a full disk.
 pub(crate) fn disk_low(disk: &dyn Disk, error: io::Error) -> Error {
     let free_bytes = disk.free_bytes().unwrap_or(0);

@@ -235,6 +235,7 @@ fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
     Ok(vec![
         spawn("ledger-commit", Committer::run_commit_thread)?,
         spawn("ledger-upkeep", Committer::run_upkeep_thread)?,
+        spawn("ledger-merge", Committer::run_merge_thread)?,
     ])
 }
 

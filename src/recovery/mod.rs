@@ -14,16 +14,20 @@ pub(crate) mod identity;
 pub(crate) mod report;
 pub(crate) mod segments;
 
+use std::cmp::Reverse;
 use std::io;
 use std::sync::Arc;
 
 use crate::bytes::to_usize;
+use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, Host, disk_low, is_full, is_out_of_descriptors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{Durability, Seq};
+use crate::order::{Durability, LedgerId, Seq};
 use crate::tables::Tables;
 use crate::tables::hash::KeyHasher;
 use crate::tables::manifest::{self, DERIVED_DIR, Manifest, TABLES_DIR};
+use crate::tables::merged::{self, Name, Span};
+use crate::tables::run::Run;
 use crate::wal::blocks::{Blocks, KEY_MEMORY_BYTES_DEFAULT};
 use crate::wal::format::{BLOCK_BYTES, WAL_DIR, round_up};
 use crate::wal::log::Log;
@@ -88,10 +92,11 @@ pub(crate) fn open(
     check_witness(witness, &identity, &found)?;
 
     // Also the key tables: whatever can refuse is asked before anything is changed.
-    let mut recovered = assemble(identity, tables, &mut found)?;
+    let mut recovered = assemble(&**disk, blocks, identity, tables, &mut found)?;
 
     // The log is sound. From here on things are changed, each change harmless when it is interrupted.
-    let leftovers_removed = remove_leftovers(&**disk)?;
+    let leftovers_removed = remove_leftovers(&**disk)?
+        + merged::remove_others(&**disk, |name| recovered.tables.is_in_use(name));
     let torn_bytes = cut_torn_tail(&found)?;
     make_derived_dirs(&**disk)?;
     recovered.unsealed = seal_unsealed(&found, &recovered.tables)?;
@@ -139,7 +144,7 @@ pub(crate) fn open_read_only(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<Re
         host.sleep(std::time::Duration::from_millis(20));
     };
     check_witness(witness, &identity, &found)?;
-    let mut recovered = assemble(identity, tables, &mut found)?;
+    let mut recovered = assemble(&**disk, &blocks, identity, tables, &mut found)?;
     recovered.report.elapsed_ns = host.monotonic_ns().saturating_sub(started_ns);
     Ok(recovered)
 }
@@ -294,7 +299,13 @@ fn make_derived_dirs(disk: &dyn Disk) -> Result<()> {
 }
 
 /// Builds the log and its tables from what was found.
-fn assemble(identity: Identity, tables: Tables, found: &mut Found) -> Result<Recovered> {
+fn assemble(
+    disk: &dyn Disk,
+    blocks: &Arc<Blocks>,
+    identity: Identity,
+    tables: Tables,
+    found: &mut Found,
+) -> Result<Recovered> {
     let mut report = RecoveryReport {
         segments: found.segments.len() as u64,
         segments_scanned: found.hot.len() as u64,
@@ -303,7 +314,15 @@ fn assemble(identity: Identity, tables: Tables, found: &mut Found) -> Result<Rec
         ..RecoveryReport::default()
     };
     let mut hot = std::mem::take(&mut found.hot);
-    for segment in &found.segments {
+    let merged = MergedRuns::list(disk, &found.files, blocks, identity.issuer.ledger);
+    let mut rest = found.segments.as_slice();
+    while let [segment, behind @ ..] = rest {
+        if let Some((span, run)) = merged.longest(rest) {
+            rest = rest.get(to_usize(span.last - span.first + 1)..).unwrap_or_default();
+            tables.push_merged(&span, run);
+            continue;
+        }
+        rest = behind;
         let number = segment.header.number;
         let scanned = hot.iter().position(|(scanned, _)| *scanned == number);
         if let Some(index) = scanned {
@@ -329,6 +348,42 @@ fn assemble(identity: Identity, tables: Tables, found: &mut Found) -> Result<Rec
     let unsealed = Vec::new();
     let active = Arc::clone(&found.last);
     Ok(Recovered { log, tables, active, position, unsealed, report })
+}
+
+/// The merged runs that are on disk.
+struct MergedRuns<'a> {
+    files: &'a Arc<Files>,
+    blocks: &'a Arc<Blocks>,
+    ledger: LedgerId,
+    /// Longest first.
+    names: Vec<Name>,
+}
+
+impl<'a> MergedRuns<'a> {
+    /// Those that are there. What can't be listed is none: the segments have the same keys.
+    fn list(
+        disk: &dyn Disk,
+        files: &'a Arc<Files>,
+        blocks: &'a Arc<Blocks>,
+        ledger: LedgerId,
+    ) -> MergedRuns<'a> {
+        let file_names = disk.list(TABLES_DIR).unwrap_or_default();
+        let mut names: Vec<_> = file_names.iter().filter_map(|name| Name::parse(name)).collect();
+        names.sort_by_key(|name| Reverse(name.last - name.first));
+        MergedRuns { files, blocks, ledger, names }
+    }
+
+    /// The longest run that begins with the first of these segments, all of which are sealed.
+    fn longest(&self, segments: &[Arc<Segment>]) -> Option<(Span, Run)> {
+        let first = segments.first()?.header.number;
+        self.names.iter().filter(|name| name.first == first).find_map(|name| {
+            let count = to_usize(name.last - name.first + 1);
+            let span = Span::of(segments.get(..count)?)?;
+            let file = self.files.file(name.path());
+            let run = merged::open(&file, self.blocks, self.ledger, name, &span)?;
+            Some((span, run))
+        })
+    }
 }
 
 /// Keeps the report where `stats` finds it. Derived: a failure is not an error of opening.

@@ -25,13 +25,18 @@ pub(crate) fn bytes_for(hashes: usize) -> usize {
 pub(crate) fn build(hashes: impl ExactSizeIterator<Item = KeyHash>) -> Vec<u8> {
     let mut bytes = vec![0; bytes_for(hashes.len())];
     for hash in hashes {
-        for (byte, bit) in probes(bytes.len(), hash) {
-            if let Some(byte) = bytes.get_mut(byte) {
-                *byte |= bit;
-            }
-        }
+        add(&mut bytes, hash);
     }
     bytes
+}
+
+/// Adds a hash to a filter, which was made for as many as there are in the end.
+pub(crate) fn add(bytes: &mut [u8], hash: KeyHash) {
+    for (byte, bit) in probes(bytes.len(), hash) {
+        if let Some(byte) = bytes.get_mut(byte) {
+            *byte |= bit;
+        }
+    }
 }
 
 /// False: the hash was not among those the filter was built for.

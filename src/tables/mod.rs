@@ -3,22 +3,28 @@
 //! - [`hash`]: keys become 64-bit numbers under a secret of the ledger
 //! - [`hot`]: the keys of segments that are not sealed yet, in memory
 //! - [`filter`], [`run`]: the keys of a sealed segment, sorted on disk, and what it certainly lacks
+//! - [`merged`]: the same for several segments, in a file of its own
 //! - [`manifest`]: how far the log was once durable: a witness against a log that lost data
 //!
 //! Always true: a hit is a hint; the record is read from the log and its (client, key) bytes are compared
 //! before anything is answered. An absence is an answer, so every record of the log below the readable
-//! border is in exactly one hot part or one run; a run that can't be read is rebuilt from its segment.
+//! border is in exactly one hot part or one run; a run that can't be read is replaced by those of its
+//! segments, and that of a segment is rebuilt from the groups.
 
 pub(crate) mod filter;
 pub(crate) mod hash;
 pub(crate) mod hot;
 pub(crate) mod manifest;
+pub(crate) mod merged;
 pub(crate) mod run;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::sync::RwLock;
+use crate::bytes::to_usize;
+use crate::sync::{Mutex, RwLock};
 
+use crate::disk::is_missing;
 use crate::error::{Error, Result};
 use crate::order::{Seq, Timestamp};
 use crate::wal::format::{SegmentHeader, segment_path};
@@ -28,21 +34,50 @@ use crate::wal::section::SectionError;
 use crate::wal::segment::Segment;
 use hash::{KeyHash, KeyHasher};
 use hot::Hot;
+use merged::Span;
 use run::Run;
+
+/// How often a lookup begins again because a run was gone when it was read: each time another merge must
+/// have ended in between. After that the file was removed by somebody else.
+const TRIES_MAX: u32 = 3;
 
 /// The keys of the whole log.
 #[derive(Debug)]
 pub(crate) struct Tables {
     hasher: KeyHasher,
     parts: RwLock<Vec<Part>>,
+    /// Files of runs that were found damaged: to be removed, or the next opening would begin with them.
+    spoiled: Mutex<Vec<merged::Name>>,
 }
 
-/// The keys of one segment.
-#[derive(Debug)]
+/// The keys of one segment, or of some that follow each other.
+#[derive(Clone, Debug)]
 struct Part {
-    segment: u64,
+    /// Numbers of the first and the last segment.
+    first: u64,
+    last: u64,
     first_seq: Seq,
     keys: Keys,
+}
+
+impl Part {
+    fn of(segment: &Segment, keys: Keys) -> Part {
+        let (number, first_seq) = (segment.header.number, segment.header.first_seq);
+        Part { first: number, last: number, first_seq, keys }
+    }
+
+    fn segments(&self) -> u64 {
+        self.last - self.first + 1
+    }
+}
+
+/// Runs that are to become one.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// The runs, with the segments of each.
+    pub(crate) runs: Vec<(RangeInclusive<u64>, Arc<Run>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +88,7 @@ enum Keys {
 
 impl Tables {
     pub(crate) fn new(hasher: KeyHasher) -> Tables {
-        Tables { hasher, parts: RwLock::new(Vec::new()) }
+        Tables { hasher, parts: RwLock::new(Vec::new()), spoiled: Mutex::new(Vec::new()) }
     }
 
     pub(crate) fn hasher(&self) -> &KeyHasher {
@@ -62,7 +97,14 @@ impl Tables {
 
     /// Adds the keys of a segment that a scan has gathered (none, for a new segment).
     pub(crate) fn push_hot(&self, segment: u64, first_seq: Seq, hot: Hot) {
-        self.parts.write().push(Part { segment, first_seq, keys: Keys::Hot(hot) });
+        let part = Part { first: segment, last: segment, first_seq, keys: Keys::Hot(hot) };
+        self.parts.write().push(part);
+    }
+
+    /// Adds the run of some segments that follow each other.
+    pub(crate) fn push_merged(&self, span: &Span, run: Run) {
+        let Span { first, last, first_seq, .. } = *span;
+        self.parts.write().push(Part { first, last, first_seq, keys: Keys::Sealed(Arc::new(run)) });
     }
 
     /// Adds the keys of a sealed segment. A run that is damaged, or that the device can't read, is rebuilt
@@ -73,15 +115,19 @@ impl Tables {
     /// # Errors
     /// Those of reading the groups, which are read strictly (rule 16).
     pub(crate) fn push_sealed(&self, segment: &Segment) -> Result<bool> {
-        let (keys, sound) = match Run::open(segment) {
-            Ok(run) => (Keys::Sealed(Arc::new(run)), true),
-            Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
-                (Keys::Hot(self.rescan(segment)?), false)
-            }
-        };
-        let (number, first_seq) = (segment.header.number, segment.header.first_seq);
-        self.parts.write().push(Part { segment: number, first_seq, keys });
+        let keys = self.open_or_rescan(segment)?;
+        let sound = matches!(keys, Keys::Sealed(_));
+        self.parts.write().push(Part::of(segment, keys));
         Ok(sound)
+    }
+
+    fn open_or_rescan(&self, segment: &Segment) -> Result<Keys> {
+        Ok(match Run::open(segment) {
+            Ok(run) => Keys::Sealed(Arc::new(run)),
+            Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
+                Keys::Hot(self.rescan(segment)?)
+            }
+        })
     }
 
     /// Takes in keys that were just made durable, in order; `segment` is the one they are in.
@@ -92,9 +138,10 @@ impl Tables {
         keys: impl Iterator<Item = Option<KeyHash>>,
     ) {
         let mut parts = self.parts.write();
-        let known = parts.last().is_some_and(|part| part.segment == segment);
+        let known = parts.last().is_some_and(|part| part.last == segment);
         if !known {
-            parts.push(Part { segment, first_seq, keys: Keys::Hot(Hot::default()) });
+            let keys = Keys::Hot(Hot::default());
+            parts.push(Part { first: segment, last: segment, first_seq, keys });
         }
         if let Some(Part { keys: Keys::Hot(hot), .. }) = parts.last_mut() {
             for (seq, hash) in (first_seq.0..).zip(keys) {
@@ -111,6 +158,18 @@ impl Tables {
     /// `Io`, or `Corrupt` when a run and the groups under it are both damaged: never a false absence.
     pub(crate) fn candidates(&self, log: &Log, hash: KeyHash) -> Result<Vec<Seq>> {
         let mut found = Vec::new();
+        let mut tries = 0;
+        while !self.look(log, hash, tries, &mut found)? {
+            found.clear();
+            tries += 1;
+        }
+        found.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(found)
+    }
+
+    /// Looks through all parts. Answers false when a run was taken in by another one meanwhile, and its file
+    /// removed: then look again.
+    fn look(&self, log: &Log, hash: KeyHash, tries: u32, found: &mut Vec<Seq>) -> Result<bool> {
         let mut runs = Vec::new();
         {
             let parts = self.parts.read();
@@ -118,23 +177,25 @@ impl Tables {
                 match &part.keys {
                     Keys::Hot(hot) => found.extend(hot.get(hash)),
                     Keys::Sealed(run) if run.may_hold(hash) => {
-                        runs.push((part.segment, Arc::clone(run)));
+                        runs.push((part.first..=part.last, Arc::clone(run)));
                     }
                     Keys::Sealed(_) => {}
                 }
             }
         }
         // Reads happen outside the lock: a slow disk must not stop the writer.
-        for (segment, run) in runs {
+        for (segments, run) in runs {
             match run.get(hash) {
                 Ok(seqs) => found.extend(seqs),
+                Err(SectionError::Io(error)) if is_missing(&error) && tries < TRIES_MAX => {
+                    return Ok(false);
+                }
                 Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
-                    found.extend(self.replace_run(log, segment, hash)?);
+                    found.extend(self.replace_run(log, &segments, &run, hash)?);
                 }
             }
         }
-        found.sort_unstable_by(|left, right| right.cmp(left));
-        Ok(found)
+        Ok(true)
     }
 
     /// Whether a record at or above `seen` may have this key: asked under the lock of the queue, so it
@@ -164,7 +225,7 @@ impl Tables {
     /// The sections that the segment is to be sealed with; `None` when it is sealed already.
     pub(crate) fn sections(&self, segment: u64, first_seq: Seq) -> Option<Vec<(u32, Vec<u8>)>> {
         let parts = self.parts.read();
-        let part = parts.iter().find(|part| part.segment == segment);
+        let part = parts.iter().find(|part| (part.first..=part.last).contains(&segment));
         match part.map(|part| &part.keys) {
             Some(Keys::Hot(hot)) => Some(run::encode(&hot.sorted(), first_seq)),
             Some(Keys::Sealed(_)) => None,
@@ -185,21 +246,127 @@ impl Tables {
 
     fn replace(&self, segment: u64, keys: Keys) {
         let mut parts = self.parts.write();
-        if let Some(part) = parts.iter_mut().find(|part| part.segment == segment) {
+        let is_it = |part: &&mut Part| part.first == segment && part.last == segment;
+        if let Some(part) = parts.iter_mut().find(is_it) {
             part.keys = keys;
         }
     }
 
-    /// A run has a damaged block: its segment's keys are gathered again from the groups.
-    fn replace_run(&self, log: &Log, number: u64, hash: KeyHash) -> Result<Vec<Seq>> {
+    /// Puts other parts in place of those of exactly these segments; what has changed meanwhile stays.
+    fn replace_parts(&self, segments: &RangeInclusive<u64>, others: Vec<Part>) -> bool {
+        let mut parts = self.parts.write();
+        let start = parts.partition_point(|part| part.first < *segments.start());
+        let count =
+            parts.iter().skip(start).take_while(|part| part.last <= *segments.end()).count();
+        let covered = parts.get(start..start + count).unwrap_or_default();
+        let fits = covered.first().is_some_and(|part| part.first == *segments.start())
+            && covered.last().is_some_and(|part| part.last == *segments.end());
+        if fits {
+            parts.splice(start..start + count, others);
+        }
+        fits
+    }
+
+    /// A run has a damaged block. That of several segments is replaced by the runs of the segments; that
+    /// of one, by what its groups hold.
+    fn replace_run(
+        &self,
+        log: &Log,
+        numbers: &RangeInclusive<u64>,
+        run: &Run,
+        hash: KeyHash,
+    ) -> Result<Vec<Seq>> {
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        let is_one = numbers.start() == numbers.end();
         let segments = log.segments();
-        let Some(segment) = segments.iter().find(|segment| segment.header.number == number) else {
-            return Ok(Vec::new());
-        };
-        let hot = self.rescan(segment)?;
-        let found = hot.get(hash).collect();
-        self.replace(number, Keys::Hot(hot));
+        for segment in segments.iter().filter(|it| numbers.contains(&it.header.number)) {
+            let opened = match is_one {
+                true => Keys::Hot(self.rescan(segment)?),
+                false => self.open_or_rescan(segment)?,
+            };
+            let keys = match &opened {
+                Keys::Hot(hot) => {
+                    found.extend(hot.get(hash));
+                    opened
+                }
+                Keys::Sealed(run) => match run.get(hash) {
+                    Ok(seqs) => {
+                        found.extend(seqs);
+                        opened
+                    }
+                    Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
+                        let hot = self.rescan(segment)?;
+                        found.extend(hot.get(hash));
+                        Keys::Hot(hot)
+                    }
+                },
+            };
+            others.push(Part::of(segment, keys));
+        }
+        self.replace_parts(numbers, others);
+        self.spoiled.lock().extend(run.file.clone());
         Ok(found)
+    }
+
+    /// The run of these segments can't be read: as when a lookup finds it so.
+    ///
+    /// # Errors
+    /// Those of reading the groups.
+    pub(crate) fn distrust(
+        &self,
+        log: &Log,
+        numbers: &RangeInclusive<u64>,
+        run: &Run,
+    ) -> Result<()> {
+        self.replace_run(log, numbers, run, KeyHash(0)).map(|_| ())
+    }
+
+    /// The files of runs that were found damaged since this was asked.
+    pub(crate) fn take_spoiled(&self) -> Vec<merged::Name> {
+        std::mem::take(&mut *self.spoiled.lock())
+    }
+
+    /// The next runs that are to become one, the smallest first: as many as are merged at once, of the same
+    /// size, side by side, at a place where merged runs begin.
+    pub(crate) fn wanted(&self) -> Option<Wanted> {
+        let parts = self.parts.read();
+        let mut best: Option<Wanted> = None;
+        for four in parts.windows(to_usize(merged::WIDTH)) {
+            let (Some(first), Some(last)) = (four.first(), four.last()) else { continue };
+            let size = first.segments();
+            let runs: Vec<_> = (four.iter())
+                .filter(|part| part.segments() == size)
+                .filter_map(|part| match &part.keys {
+                    Keys::Sealed(run) => Some((part.first..=part.last, Arc::clone(run))),
+                    Keys::Hot(_) => None,
+                })
+                .collect();
+            let fits = runs.len() == four.len()
+                && merged::is_place(first.first, last.last)
+                && last.last - first.first + 1 == size * merged::WIDTH;
+            let is_smaller =
+                best.as_ref().is_none_or(|best| last.last - first.first < best.last - best.first);
+            if fits && is_smaller {
+                best = Some(Wanted { first: first.first, last: last.last, runs });
+            }
+        }
+        best
+    }
+
+    /// The run of these segments is in place: it answers from now on. False when what it was made of is
+    /// not there any more.
+    pub(crate) fn merged(&self, span: &Span, run: Run) -> bool {
+        let Span { first, last, first_seq, .. } = *span;
+        let keys = Keys::Sealed(Arc::new(run));
+        self.replace_parts(&(first..=last), vec![Part { first, last, first_seq, keys }])
+    }
+
+    /// Whether the file of this name holds the keys of a part.
+    pub(crate) fn is_in_use(&self, name: &merged::Name) -> bool {
+        self.parts.read().iter().any(|part| match &part.keys {
+            Keys::Sealed(run) => run.file.as_ref() == Some(name),
+            Keys::Hot(_) => false,
+        })
     }
 
     /// Gathers the keys of a sealed segment from its groups.

@@ -1,4 +1,4 @@
-//! The keys of a sealed segment, sorted on disk.
+//! The keys of a sealed segment, or of several, sorted on disk.
 //!
 //! Section `keys`: entries of 12 bytes, hash u64 and seq minus the segment's first seq as u32, both
 //! little-endian, sorted by hash and then seq. 341 entries fill a block exactly, so none straddles.
@@ -6,6 +6,7 @@
 
 use super::filter;
 use super::hash::KeyHash;
+use super::merged;
 use crate::bytes::{PutFields, to_u32, to_usize};
 use crate::order::Seq;
 use crate::wal::format::{SECTION_BLOCK_CONTENT, SECTION_FILTER, SECTION_KEYS};
@@ -13,7 +14,8 @@ use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED};
 use crate::wal::section::{Section, SectionError};
 use crate::wal::segment::Segment;
 
-const ENTRY_BYTES: usize = 12;
+/// Bytes of one entry.
+pub(crate) const ENTRY_BYTES: usize = 12;
 type Entry = [u8; ENTRY_BYTES];
 const _: () =
     assert!(SECTION_BLOCK_CONTENT.is_multiple_of(ENTRY_BYTES), "no entry straddles two blocks");
@@ -28,6 +30,8 @@ pub(crate) struct Run {
     keys: Section,
     filter: Vec<u8>,
     first_seq: Seq,
+    /// The file of its own that a run of several segments has.
+    pub(crate) file: Option<merged::Name>,
 }
 
 /// The sections for these keys, which are sorted.
@@ -40,7 +44,24 @@ pub(crate) fn encode(sorted: &[(KeyHash, Seq)], first_seq: Seq) -> Vec<(u32, Vec
     vec![(SECTION_KEYS, keys), (SECTION_FILTER, filter)]
 }
 
+/// How many of these records, counted by kind, have a key.
+pub(crate) fn orders_in(counts: &[(u8, u64)]) -> u64 {
+    (counts.iter())
+        .filter(|(kind, _)| matches!(*kind, KIND_ACCEPTED | KIND_REFUSED))
+        .fold(0, |sum, (_, count)| sum.saturating_add(*count))
+}
+
 impl Run {
+    /// One whose filter was read and checked.
+    pub(crate) fn new(
+        keys: Section,
+        filter: Vec<u8>,
+        first_seq: Seq,
+        file: Option<merged::Name>,
+    ) -> Run {
+        Run { keys, filter, first_seq, file }
+    }
+
     /// The run of a sealed segment: reads the filter.
     pub(crate) fn open(segment: &Segment) -> Result<Run, SectionError> {
         let missing = |kind| SectionError::Damaged { kind, block: 0, offset: 0 };
@@ -48,9 +69,7 @@ impl Run {
         let filter = segment.section(SECTION_FILTER).ok_or_else(|| missing(SECTION_FILTER))?;
         // What is not here is answered as "never submitted", so a table of another size than the orders
         // of the segment make is no table, whatever its checksums say.
-        let orders: u64 = (segment.counts().iter())
-            .filter(|(kind, _)| matches!(*kind, KIND_ACCEPTED | KIND_REFUSED))
-            .fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        let orders = orders_in(&segment.counts());
         if keys.at.content_bytes != orders.saturating_mul(ENTRY_BYTES as u64) {
             return Err(missing(SECTION_KEYS));
         }
@@ -58,7 +77,7 @@ impl Run {
             return Err(missing(SECTION_FILTER));
         }
         let filter = filter.content(FILTER_BYTES_MAX)?;
-        Ok(Run { keys, filter, first_seq: segment.header.first_seq })
+        Ok(Run::new(keys, filter, segment.header.first_seq, None))
     }
 
     /// False: the run does not hold this hash. Looks into memory only.
@@ -110,9 +129,24 @@ impl Run {
         let start = first_not_below(entries, hash);
         let behind = entries.get(start..).unwrap_or_default();
         let same = behind.iter().take_while(move |entry| hash_of(entry) == hash);
-        same.map(|entry| {
-            let [.., a, b, c, d] = *entry;
-            Seq(self.first_seq.0 + u64::from(u32::from_le_bytes([a, b, c, d])))
+        same.map(|entry| self.seq_of(entry))
+    }
+
+    fn seq_of(&self, entry: &Entry) -> Seq {
+        let [.., a, b, c, d] = *entry;
+        Seq(self.first_seq.0.saturating_add(u32::from_le_bytes([a, b, c, d]).into()))
+    }
+
+    /// All of it, in order, block by block past what is kept in memory.
+    pub(crate) fn entries(
+        &self,
+    ) -> impl Iterator<Item = Result<(KeyHash, Seq), SectionError>> + use<'_> {
+        (0..self.keys.at.blocks()).flat_map(move |block| match self.keys.read_block(block) {
+            Ok(content) => {
+                let entries = entries_of(&content).iter();
+                entries.map(|entry| Ok((hash_of(entry), self.seq_of(entry)))).collect::<Vec<_>>()
+            }
+            Err(error) => vec![Err(error)],
         })
     }
 }
@@ -182,7 +216,7 @@ mod tests {
         disk::write_all_at(&*file, &section::encode(7, SECTION_KEYS, keys), 4096).unwrap();
         let at = SectionAt { kind: SECTION_KEYS, offset: 4096, content_bytes: keys.len() as u64 };
         let keys = Section { segment: 1, file, blocks: Blocks::new(0), nonce: 7, at };
-        Run { keys, filter: filter.clone(), first_seq: Seq(FIRST) }
+        Run::new(keys, filter.clone(), Seq(FIRST), None)
     }
 
     fn get(run: &Run, hash: u64) -> Vec<u64> {

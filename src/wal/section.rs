@@ -22,8 +22,13 @@ pub(crate) enum SectionError {
 
 /// The blocks of a section with this content.
 pub(crate) fn encode(nonce: u64, kind: u32, content: &[u8]) -> Vec<u8> {
+    encode_from(nonce, kind, 0, content)
+}
+
+/// The blocks of a section from `first` on, with this content.
+pub(crate) fn encode_from(nonce: u64, kind: u32, first: u64, content: &[u8]) -> Vec<u8> {
     let mut blocks = Vec::with_capacity(content.len() / SECTION_BLOCK_CONTENT * 4096 + 4096);
-    for (block, content) in (0u64..).zip(content.chunks(SECTION_BLOCK_CONTENT)) {
+    for (block, content) in (first..).zip(content.chunks(SECTION_BLOCK_CONTENT)) {
         let start = blocks.len();
         blocks.put(content);
         blocks.resize(start + SECTION_BLOCK_CONTENT, 0);
@@ -53,8 +58,8 @@ impl Section {
         self.blocks.get(place, || self.read_block(block))
     }
 
-    /// The content of one block, read and checked.
-    fn read_block(&self, block: u64) -> Result<Vec<u8>, SectionError> {
+    /// The content of one block, read and checked; it is not kept.
+    pub(crate) fn read_block(&self, block: u64) -> Result<Vec<u8>, SectionError> {
         let offset = self.at.offset.saturating_add(block.saturating_mul(BLOCK_BYTES));
         let damaged = || SectionError::Damaged { kind: self.at.kind, block, offset };
         let rest = self

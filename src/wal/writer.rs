@@ -253,7 +253,7 @@ impl Writer {
             .map_err(AppendError::NoRoom)?;
         let header = SegmentHeader {
             number: self.active.header.number + 1,
-            nonce: random_u64(&*self.host),
+            nonce: disk::random_u64(&*self.host),
             first_seq: self.position.next_seq,
             first_group: self.position.next_group,
             file_bytes: taken.bytes,
@@ -319,7 +319,7 @@ pub(crate) fn create_first(
         durability,
         ledger,
         number: 1,
-        nonce: random_u64(host),
+        nonce: disk::random_u64(host),
         first_seq: Seq::FIRST,
         first_group: 1,
         file_bytes: taken.bytes,
@@ -329,12 +329,6 @@ pub(crate) fn create_first(
     };
     // Nothing is read of it before it is opened.
     install(disk, taken, header, &Blocks::new(0), None).map(|_| ())
-}
-
-fn random_u64(host: &dyn Host) -> u64 {
-    let mut bytes = [0; 8];
-    host.fill_random(&mut bytes);
-    u64::from_le_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ mod layers;
 mod linearizability;
 #[cfg(not(order_ledger_shuttle))]
 mod log_rules;
+#[cfg(not(order_ledger_shuttle))]
+mod merged;
 mod overload;
 mod pages;
 mod receipts;

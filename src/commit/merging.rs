@@ -1,0 +1,123 @@
+//! The merging of key tables: behind everything else, on a thread of its own, piece by piece.
+//!
+//! In the simulator the upkeep does it, all at once. Always true: nothing waits for it, and nothing but time
+//! depends on it: a merge that fails, or is cut off, leaves the tables as they were.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Committer;
+use crate::disk::random_u64;
+use crate::sync::{AtomicBool, Condvar, Mutex};
+use crate::tables::merged::{Merge, Span};
+use crate::wal::section::SectionError;
+
+/// Pause between two pieces of 256 KiB, so that a merge takes a part of the disk and not all of it (128 MB/s
+/// at most, five million keys a second).
+const PAUSE: Duration = Duration::from_millis(2);
+
+#[derive(Debug)]
+pub(crate) struct Merging {
+    woken: Mutex<bool>,
+    wake: Condvar,
+    stopped: AtomicBool,
+}
+
+impl Merging {
+    pub(crate) fn new() -> Merging {
+        // Something may have been left to do by the process before.
+        Merging { woken: Mutex::new(true), wake: Condvar::new(), stopped: AtomicBool::new(false) }
+    }
+
+    /// A segment was sealed.
+    pub(crate) fn wake(&self) {
+        let mut woken = self.woken.lock();
+        if !*woken {
+            *woken = true;
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+}
+
+impl Committer {
+    /// The merge thread: merges whatever there is to merge whenever a segment was sealed, until stopped.
+    pub(crate) fn run_merge_thread(&self) {
+        while !self.merging.is_stopped() {
+            {
+                let mut woken = self.merging.woken.lock();
+                while !*woken {
+                    self.merging.wake.wait(&mut woken);
+                }
+                *woken = false;
+            }
+            while self.merge_once() {}
+        }
+    }
+
+    /// Merges the runs that are next. Answers whether there may be more to do.
+    pub(crate) fn merge_once(&self) -> bool {
+        let may_go_on = || !self.merging.is_stopped() && self.poisoned().is_none();
+        if !may_go_on() || self.check_owner().is_err() {
+            return false;
+        }
+        let (log, tables) = (&self.lookup.log, &self.lookup.tables);
+        for name in tables.take_spoiled() {
+            drop(self.disk.remove(&name.path()));
+        }
+        let Some(wanted) = tables.wanted() else { return false };
+        let segments = log.segments();
+        let start = segments.partition_point(|it| it.header.number < wanted.first);
+        let end = segments.partition_point(|it| it.header.number <= wanted.last);
+        let Some(segments) = segments.get(start..end) else { return false };
+        let (Some(span), Some(segment)) = (Span::of(segments), segments.first()) else {
+            return false;
+        };
+        // Orders go first: never the space of the next segment.
+        let wants = span.file_bytes().saturating_add(self.next_segment_wants());
+        if self.disk.free_bytes().is_ok_and(|free| free < wants) {
+            return false;
+        }
+        let go_on = || {
+            if self.settings.threads {
+                self.host.sleep(PAUSE);
+            }
+            may_go_on()
+        };
+        let merge = Merge {
+            disk: &*self.disk,
+            files: &log.files,
+            blocks: segment.blocks(),
+            ledger: log.issuer.ledger,
+            nonce: random_u64(&*self.host),
+            go_on: &go_on,
+        };
+        let runs: Vec<_> = wanted.runs.iter().map(|(_, run)| run.clone()).collect();
+        match merge.run(&span, &runs) {
+            Ok(run) => {
+                let done = tables.merged(&span, run);
+                for name in runs.iter().filter_map(|run| run.file.as_ref()) {
+                    // What stays costs space, and goes at the next opening.
+                    drop(self.disk.remove(&name.path()));
+                }
+                done
+            }
+            Err(SectionError::Damaged { .. }) => {
+                // Found before anybody asked: what is damaged is replaced, and not tried again as it is.
+                wanted.runs.iter().any(|(numbers, run)| {
+                    run.entries().any(|entry| entry.is_err())
+                        && tables.distrust(log, numbers, run).is_ok()
+                })
+            }
+            Err(SectionError::Io(_)) => false,
+        }
+    }
+}
