@@ -16,6 +16,7 @@
 //! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
+//! - [`guide`]: for reading: [what an order costs](guide::cost)
 
 mod admission;
 mod bytes;
@@ -23,7 +24,9 @@ mod care;
 mod commit;
 pub mod disk;
 mod error;
+pub mod guide;
 mod ledger;
+mod mix;
 mod order;
 mod recovery;
 mod sync;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::round::Round;
 use crate::admission::gate::Gate;
+use crate::mix::AsIs;
 use crate::order::fingerprint::{Content, Salt};
 use crate::order::{Fingerprint, Refusal, Submission};
-use crate::tables::hash::{AsIs, KeyHash};
+use crate::tables::hash::KeyHash;
 use crate::wal::record::Encoded;
 
 /// (client, key) as one row of bytes, shared by all who need them, with the hash they are found by.

@@ -66,6 +66,24 @@ impl Ticket {
     /// way, the ticket can be waited for again, and the same key may be submitted again. Else those of
     /// [`Ledger::submit`](crate::Ledger::submit).
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Outcome> {
+        self.settle(timeout)?;
+        match &self.state {
+            Stand::Ready(result) => result.clone(),
+            Stand::Waiting(..) | Stand::Behind(..) => Err(still_on_its_way()),
+        }
+    }
+
+    /// Waits for the outcome as long as it takes, and gives it away.
+    pub(crate) fn into_outcome(mut self) -> Result<Outcome> {
+        self.settle(None)?;
+        match self.state {
+            Stand::Ready(result) => result,
+            Stand::Waiting(..) | Stand::Behind(..) => Err(still_on_its_way()),
+        }
+    }
+
+    /// Waits until the outcome is there.
+    fn settle(&mut self, timeout: Option<Duration>) -> Result<()> {
         let timeout = timeout.map(|timeout| (timeout, self.committer.host.monotonic_ns()));
         if !self.committer.settings.threads {
             self.committer.lead_if_idle();
@@ -76,15 +94,12 @@ impl Ticket {
                 timeout.saturating_sub(Duration::from_nanos(spent_ns))
             });
             let arrived = match &self.state {
-                Stand::Ready(result) => return result.clone(),
+                Stand::Ready(_) => return Ok(()),
                 Stand::Waiting(place, _) | Stand::Behind(place, _) => {
                     place.round.wait(place.index, left)
                 }
             };
-            let Some(arrived) = arrived else {
-                let why = "the time to wait ran out; the order is still on its way".to_owned();
-                return Err(Error::new(ErrorKind::InDoubt { why }));
-            };
+            let Some(arrived) = arrived else { return Err(still_on_its_way()) };
             self.arrive(arrived);
         }
     }
@@ -142,6 +157,11 @@ impl Ticket {
             None => Ok(Outcome { receipt, how, now: Present { state: first_state, version: 1 } }),
         }
     }
+}
+
+fn still_on_its_way() -> Error {
+    let why = "the time to wait ran out; the order is still on its way".to_owned();
+    Error::new(ErrorKind::InDoubt { why })
 }
 
 impl Future for Ticket {

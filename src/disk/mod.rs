@@ -147,6 +147,16 @@ pub trait DiskFile: Send + Sync + Debug {
     /// never retry.
     fn sync(&self) -> io::Result<()>;
 
+    /// As [`write_at`](DiskFile::write_at), past the page cache where the file system lets it: for what nobody
+    /// is going to read soon. The length, the address of `data` and `offset` must be multiples of 4,096 for
+    /// that; else, and by default, the bytes go the usual way. Nobody else may use the file meanwhile.
+    ///
+    /// # Errors
+    /// Those of write(2).
+    fn write_at_uncached(&self, data: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_at(data, offset)
+    }
+
     /// Drops clean pages from the page cache, so that the next read sees what the disk holds. Best
     /// effort: dirty pages stay.
     ///

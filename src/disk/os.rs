@@ -205,6 +205,22 @@ impl DiskFile for OsFile {
         self.file.write_at(data, offset)
     }
 
+    fn write_at_uncached(&self, data: &[u8], offset: u64) -> io::Result<usize> {
+        let flags = rustix::fs::fcntl_getfl(&self.file)?;
+        // Not every file system has such writes, and some have them for other multiples.
+        if rustix::fs::fcntl_setfl(&self.file, flags | OFlags::DIRECT).is_err() {
+            return self.file.write_at(data, offset);
+        }
+        let written = self.file.write_at(data, offset);
+        rustix::fs::fcntl_setfl(&self.file, flags)?;
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.file.write_at(data, offset)
+            }
+            written => written,
+        }
+    }
+
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)
     }

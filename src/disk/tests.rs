@@ -174,6 +174,35 @@ fn a_file_opened_to_read_can_be_synced_and_not_changed() {
     });
 }
 
+/// Whether the file system has uncached writes or not, and whether the bytes fit for one or not.
+#[test]
+fn what_is_written_past_the_cache_is_there_and_the_file_is_used_as_before() {
+    on_both(|disk| {
+        let file = disk.open("a", Open::CreateNew).unwrap();
+        let row = vec![7; 4 * 4096];
+        let start = row.as_ptr().align_offset(4096);
+        let aligned = &row[start..start + 2 * 4096];
+        for (data, offset) in [(aligned, 4096), (&row[start + 1..start + 100], 4096), (aligned, 17)]
+        {
+            let mut written = 0;
+            while written < data.len() {
+                written +=
+                    file.write_at_uncached(&data[written..], offset + written as u64).unwrap();
+            }
+            file.write_at(b"odd", offset + 3).unwrap();
+            file.sync().unwrap();
+            let mut expected = data.to_vec();
+            expected[3..6].copy_from_slice(b"odd");
+            let mut read = vec![0; data.len()];
+            read_exact_at(&*file, &mut read, offset).unwrap();
+            assert!(read == expected, "{} bytes at {offset}", data.len());
+            file.write_at(&data[3..6], offset + 3).unwrap();
+        }
+        let read_only = disk.open("a", Open::Read).unwrap();
+        assert!(read_only.write_at_uncached(aligned, 0).is_err());
+    });
+}
+
 #[test]
 fn a_lock_is_held_once_until_it_is_dropped() {
     on_both(|disk| {

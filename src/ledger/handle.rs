@@ -117,7 +117,7 @@ impl Ledger {
         if matches!(entry, Ok(Entry::Fresh(_))) {
             committer.lead_if_idle();
         }
-        Ticket::new(committer, entry, submission).wait(None)
+        Ticket::new(committer, entry, submission).into_outcome()
     }
 
     /// Hands in an order and returns at once with a [`Ticket`] for its outcome.
@@ -146,32 +146,29 @@ impl Ledger {
     #[must_use = "each order has a result of its own"]
     pub fn submit_many(&self, submissions: &[Submission]) -> Vec<Result<Outcome>> {
         let committer = &self.inner.committer;
-        let mut tickets = Vec::with_capacity(submissions.len());
+        let mut answers = Vec::with_capacity(submissions.len());
         let mut unwritten = false;
         for submission in submissions {
             let mut entry = committer.enter(submission);
             if unwritten && is_overloaded(&entry) {
                 // The batch itself fills the queue: write what is there, and go on.
                 committer.lead_if_idle();
-                self.wait_for_written(&mut tickets);
+                wait_for_written(&mut answers);
                 entry = committer.enter(submission);
             }
             unwritten |= matches!(entry, Ok(Entry::Fresh(_)));
-            tickets.push(Ticket::new(committer, entry, submission));
+            answers.push(match entry {
+                Ok(Entry::Answered(outcome)) => Answer::Known(Ok(outcome)),
+                Err(error) => Answer::Known(Err(error)),
+                waits => Answer::Waits(Ticket::new(committer, waits, submission)),
+            });
         }
         committer.lead_if_idle();
-        tickets.iter_mut().map(|ticket| ticket.wait(None)).collect()
-    }
-
-    /// Waits until the newest of these tickets has its answer: then so have all before it.
-    fn wait_for_written(&self, tickets: &mut [Ticket]) {
-        for ticket in tickets.iter_mut().rev() {
-            if ticket.is_waiting() {
-                // The answer is asked for again at the end; here only the time counts.
-                drop(ticket.wait(None));
-                return;
-            }
-        }
+        let outcome = |answer| match answer {
+            Answer::Known(outcome) => outcome,
+            Answer::Waits(ticket) => ticket.into_outcome(),
+        };
+        answers.into_iter().map(outcome).collect()
     }
 
     /// The order with this id; `None` when there is none.
@@ -262,7 +259,7 @@ impl Ledger {
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn stats(&self) -> Result<Stats> {
-        let mut stats = Stats::of_log(&self.inner.reads.lookup.log)?;
+        let mut stats = Stats::of(&self.inner.reads.lookup)?;
         let counters = &self.inner.committer.counters;
         stats.fresh = counters.fresh.load(Ordering::Relaxed);
         stats.replayed = counters.replayed.load(Ordering::Relaxed);
@@ -308,6 +305,25 @@ impl Ledger {
     #[cfg(feature = "sim")]
     pub fn tick(&self) {
         self.inner.committer.tick();
+    }
+}
+
+/// The answer for one order of a batch.
+enum Answer {
+    Known(Result<Outcome>),
+    Waits(Ticket),
+}
+
+/// Waits until the newest of these orders has its answer: then so have all before it.
+fn wait_for_written(answers: &mut [Answer]) {
+    for answer in answers.iter_mut().rev() {
+        if let Answer::Waits(ticket) = answer
+            && ticket.is_waiting()
+        {
+            // The answer is asked for again at the end; here only the time counts.
+            drop(ticket.wait(None));
+            return;
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Reader {
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn stats(&self) -> Result<Stats> {
-        let mut stats = Stats::of_log(&self.reads.lookup.log)?;
+        let mut stats = Stats::of(&self.reads.lookup)?;
         stats.last_open = recovery::last_report(&*self.disk);
         Ok(stats)
     }

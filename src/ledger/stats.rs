@@ -1,10 +1,10 @@
 //! Counts and sizes of a ledger.
 
+use crate::admission::dedupe::Lookup;
 use crate::error::{Error, Result};
 use crate::order::{LedgerId, Seq, State};
 use crate::recovery::report::RecoveryReport;
 use crate::views::{Phase, ViewsState};
-use crate::wal::log::Log;
 use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED};
 
 /// Counts and sizes of a ledger at one moment.
@@ -25,6 +25,10 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes of the files of the log, prepared zeros included.
     pub log_bytes: u64,
+    /// Key tables: in so many places a key is looked for. Those of full segments are merged in the background;
+    /// when that has caught up there are at most three for each power of four that `segments` has, and one or
+    /// two for segments that are not sealed. How far the merging is after `derived/` was lost shows here.
+    pub key_tables: u64,
     /// Orders taken since the ledger was opened.
     pub fresh: u64,
     /// Submissions answered with an earlier receipt since the ledger was opened.
@@ -71,7 +75,8 @@ impl ViewsStats {
 }
 
 impl Stats {
-    pub(crate) fn of_log(log: &Log) -> Result<Stats> {
+    pub(crate) fn of(lookup: &Lookup) -> Result<Stats> {
+        let log = &lookup.log;
         let records = log.readable_next().0 - 1;
         let mut states = Vec::new();
         let mut orders = 0;
@@ -100,6 +105,7 @@ impl Stats {
             states,
             segments,
             log_bytes,
+            key_tables: lookup.tables.parts(),
             fresh: 0,
             replayed: 0,
             joined: 0,

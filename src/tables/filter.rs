@@ -32,30 +32,43 @@ pub(crate) fn build(hashes: impl ExactSizeIterator<Item = KeyHash>) -> Vec<u8> {
 
 /// Adds a hash to a filter, which was made for as many as there are in the end.
 pub(crate) fn add(bytes: &mut [u8], hash: KeyHash) {
-    for (byte, bit) in probes(bytes.len(), hash) {
-        if let Some(byte) = bytes.get_mut(byte) {
-            *byte |= bit;
+    let start = line_start(bytes.len(), hash);
+    for bit in bits(hash) {
+        if let Some(byte) = bytes.get_mut(start + to_usize(bit / 8)) {
+            *byte |= 1 << (bit % 8);
         }
     }
 }
 
 /// False: the hash was not among those the filter was built for.
+///
+/// No probe is skipped: whether one is needed depends on the one before, which the CPU can't guess, and a wrong
+/// guess keeps it from fetching the lines of the next filters meanwhile.
 pub(crate) fn may_hold(bytes: &[u8], hash: KeyHash) -> bool {
-    probes(bytes.len(), hash).all(|(byte, bit)| bytes.get(byte).is_none_or(|byte| byte & bit != 0))
+    let start = line_start(bytes.len(), hash);
+    let Some(line) = bytes.get(start..).and_then(|rest| rest.first_chunk::<LINE_BYTES>()) else {
+        return true;
+    };
+    let held = bits(hash).fold(1, |held, bit| {
+        held & line.get(to_usize(bit / 8)).map_or(1, |byte| byte >> (bit % 8))
+    });
+    held == 1
 }
 
-/// Byte and bit of each probe.
-fn probes(bytes: usize, hash: KeyHash) -> impl Iterator<Item = (usize, u8)> {
+/// Where the line of a hash begins.
+fn line_start(bytes: usize, hash: KeyHash) -> usize {
     let lines = (bytes / LINE_BYTES) as u64;
-    let line = ((hash.0 >> 32) * lines) >> 32;
-    let start = to_usize(line) * LINE_BYTES;
+    to_usize(((hash.0 >> 32) * lines) >> 32) * LINE_BYTES
+}
+
+/// The bits of a hash in its line.
+fn bits(hash: KeyHash) -> impl Iterator<Item = u64> {
     let mut state = hash.0;
     (0..PROBES).map(move |_| {
         // The multiplier of Knuth's linear congruential generator MMIX; the top bits are the best.
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let bit = (state >> 55) % LINE_BITS;
-        (start + to_usize(bit / 8), 1u8 << (bit % 8))
+        (state >> 55) % LINE_BITS
     })
 }
 

@@ -4,8 +4,6 @@
 //!
 //! Stored in sealed segments, so it may never change within a format version.
 
-use std::hash::Hasher;
-
 use siphasher::sip::SipHasher24;
 
 use crate::order::limits::{CLIENT_BYTES_MAX, KEY_BYTES_MAX};
@@ -54,29 +52,10 @@ impl KeyHasher {
     }
 }
 
-/// For maps by [`KeyHash`]: takes the 64 bits of a [`KeyHash`] as they are: they are the output of a keyed hash already.
-#[derive(Default)]
-pub(crate) struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not called for a u64; correct all the same.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::hash::Hasher;
+
     use super::*;
 
     #[test]
@@ -107,19 +86,5 @@ mod tests {
     fn the_hash_is_the_one_that_old_segments_hold() {
         let hasher = KeyHasher::new([7; 16]);
         assert_eq!(hasher.hash(b"web", b"cart-17"), KeyHash(15_883_892_292_257_072_551));
-    }
-
-    /// The hasher of the maps: a hash is taken as it is, and other bytes are not lost.
-    #[test]
-    fn a_hash_is_taken_as_it_is() {
-        let hash = |write: &dyn Fn(&mut AsIs)| {
-            let mut hasher = AsIs::default();
-            write(&mut hasher);
-            hasher.finish()
-        };
-        assert_eq!(hash(&|hasher| hasher.write_u64(0x1234_5678_9abc_def0)), 0x1234_5678_9abc_def0);
-        assert_eq!(hash(&|hasher| hasher.write(&[0x12, 0x34, 0xff])), 0x0012_34ff);
-        // The ninth byte meets the first one again.
-        assert_eq!(hash(&|hasher| hasher.write(&[1, 0, 0, 0, 0, 0, 0, 0, 3])), 2);
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::hash::{AsIs, KeyHash};
+use super::hash::KeyHash;
+use crate::mix::AsIs;
 use crate::order::Seq;
 
 #[derive(Clone, Default)]

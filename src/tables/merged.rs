@@ -43,6 +43,7 @@ use super::run::{ENTRY_BYTES, Run, orders_in};
 use crate::bytes::{Fields, PutFields, to_u32, to_usize};
 use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, DiskFile, Open};
+use crate::mix::mix;
 use crate::order::{LedgerId, Seq};
 use crate::wal::blocks::Blocks;
 use crate::wal::format::{
@@ -410,11 +411,7 @@ pub(crate) fn remove_others(disk: &dyn Disk, in_use: impl Fn(&Name) -> bool) -> 
 /// A number that changes when an entry is missing, is added, or is another; the sum over several files is
 /// that over all their entries in whatever order.
 pub(crate) fn entry_sum(hash: KeyHash, seq: Seq) -> u64 {
-    // splitmix64's finisher over both: entries that differ in one bit differ in half of them.
-    let mut sum = hash.0 ^ seq.0.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    sum = (sum ^ (sum >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    sum = (sum ^ (sum >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    sum ^ (sum >> 31)
+    mix(hash.0 ^ seq.0.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// The sum of the entries of the run in `file`, read past the page cache from the first block to the last.

@@ -369,6 +369,11 @@ impl Tables {
         })
     }
 
+    /// How many parts are asked for a key.
+    pub(crate) fn parts(&self) -> u64 {
+        self.parts.read().len() as u64
+    }
+
     /// Gathers the keys of a sealed segment from its groups.
     fn rescan(&self, segment: &Segment) -> Result<Hot> {
         let mut hot = Hot::default();

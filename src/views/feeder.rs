@@ -28,8 +28,10 @@ pub(super) const REBUILDS_MAX: u32 = 3;
 const REBUILDS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Pause before opening is tried again.
 const OPEN_TRY_PAUSE: Duration = Duration::from_millis(100);
-/// What arrives within this time goes into one batch.
-const GATHER_PAUSE: Duration = Duration::from_millis(2);
+/// What arrives within this time goes into one batch. Whoever publishes after it pays for waking the feeder, which
+/// at 2 ms was one lone order in 20 and showed at their p99. Queries lose nothing: they read the log behind the
+/// views.
+const GATHER_PAUSE: Duration = Duration::from_millis(20);
 /// Pause before a record of the log that can't be read is read again.
 const LOG_ERROR_PAUSE: Duration = Duration::from_secs(1);
 

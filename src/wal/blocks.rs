@@ -7,7 +7,7 @@
 //! segment is written no more, and sealed again it has the same tables, which follow from its groups. At
 //! most so many bytes are kept as were allowed; what goes first is what was not asked for again.
 
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use quick_cache::Weighter;
@@ -15,17 +15,28 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::format::BLOCK_BYTES;
 use crate::bytes::to_usize;
+use crate::mix::{AsIs, mix};
 
 /// Bytes that are kept when nothing else is asked for. A key has 16 bytes of tables, so these are those of
 /// about 12 million keys.
 pub(crate) const KEY_MEMORY_BYTES_DEFAULT: u64 = 192 * 1024 * 1024;
 
 /// Where a block is: number of the segment, kind of the section, place in it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
     pub(crate) segment: u64,
     pub(crate) kind: u32,
     pub(crate) block: u64,
+}
+
+impl Hash for Place {
+    /// One number, for [`AsIs`]: what is found by it is compared, and nobody outside chooses a place. The same
+    /// in every process: which block goes first must not depend on chance.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(mix(self.segment.rotate_left(32)
+            ^ u64::from(self.kind).rotate_left(16)
+            ^ self.block));
+    }
 }
 
 /// All blocks cost the same: they are of one size, and what the cache needs to find one is little.
@@ -40,8 +51,7 @@ impl Weighter<Place, Arc<[u8]>> for InBlocks {
 
 /// The blocks of one ledger that are kept.
 pub(crate) struct Blocks {
-    // The hasher is the same in every process: which block goes first must not depend on chance.
-    cache: Cache<Place, Arc<[u8]>, InBlocks, BuildHasherDefault<DefaultHasher>>,
+    cache: Cache<Place, Arc<[u8]>, InBlocks, BuildHasherDefault<AsIs>>,
 }
 
 impl std::fmt::Debug for Blocks {

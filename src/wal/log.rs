@@ -8,20 +8,24 @@ use std::sync::atomic::Ordering;
 
 use crate::sync::{AtomicU64, RwLock};
 
-use super::format::{FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
+use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::record::{self, Body, Issuer};
 use super::scan::{self, Position};
 use super::section::SectionError;
-use super::segment::{OpenIndex, Segment};
+use super::segment::{OpenIndex, RecordAt, Segment};
 use crate::bytes::to_usize;
 use crate::disk::by_path::Files;
 use crate::disk::read_up_to;
 use crate::error::{Damage, Error, ErrorKind, Result};
+use crate::order::limits::RECORD_BODY_BYTES_MAX;
 use crate::order::{Seq, Timestamp};
 
-/// Bytes of the first read of a record: most orders need no second one.
+/// Bytes of the first read of a record whose length is not known: most orders need no second one.
 const FIRST_READ_BYTES: usize = 1024;
+/// From the beginning of a record to that of the next, which may be behind the header of a group.
+const RECORD_READ_MAX: usize =
+    Frame::bytes_for(RECORD_BODY_BYTES_MAX) + GROUP_HEADER_BYTES + BLOCK_LEN;
 /// Bytes that a cursor reads ahead.
 const CURSOR_READ_BYTES: usize = 256 * 1024;
 
@@ -156,9 +160,14 @@ impl Log {
             return Ok(None);
         }
         let Some(segment) = self.segment_of(seq) else { return Ok(None) };
-        let offset = self.offset_in(&segment, seq)?;
-        let rest = to_usize(segment.groups_end().saturating_sub(offset));
-        let mut bytes = vec![0; FIRST_READ_BYTES.min(rest)];
+        let RecordAt { offset, ends_before, groups_end } = self.place_in(&segment, seq)?;
+        let rest = to_usize(groups_end.saturating_sub(offset));
+        // As long as it can be, when the next one is known; a table that lies costs no more memory than a
+        // record can have.
+        let length = ends_before.map(|end| to_usize(end.saturating_sub(offset)));
+        let is_length = |length: &usize| (FRAME_BYTES..=RECORD_READ_MAX).contains(length);
+        let length = length.filter(is_length).unwrap_or(FIRST_READ_BYTES);
+        let mut bytes = vec![0; length.min(rest)];
         let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
         let mut read = read_up_to(&*segment.file(), &mut bytes, offset);
         if read.is_err() {
@@ -184,16 +193,16 @@ impl Log {
         }
     }
 
-    /// Where the frame of `seq` begins. A section that is damaged, or that the device can't read, is
+    /// Where the record of `seq` lies. A section that is damaged, or that the device can't read, is
     /// replaced by a scan of the groups first.
-    fn offset_in(&self, segment: &Segment, seq: Seq) -> Result<u64> {
-        match segment.offset_of(seq) {
-            Ok(Some(offset)) => Ok(offset),
+    fn place_in(&self, segment: &Segment, seq: Seq) -> Result<RecordAt> {
+        match segment.place_of(seq) {
+            Ok(Some(place)) => Ok(place),
             Ok(None) => Err(damaged_record(segment, seq, 0)),
             Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
                 reindex(segment)?;
-                match segment.offset_of(seq) {
-                    Ok(Some(offset)) => Ok(offset),
+                match segment.place_of(seq) {
+                    Ok(Some(place)) => Ok(place),
                     _ => Err(damaged_record(segment, seq, 0)),
                 }
             }
@@ -303,14 +312,14 @@ impl Cursor {
             self.next = seq.next();
             return Ok(Some(record));
         }
-        let offset = self.log.offset_in(&segment, seq)?;
+        let RecordAt { offset, groups_end, .. } = self.log.place_in(&segment, seq)?;
         let skip = offset.checked_sub(self.buffer_offset).map_or(usize::MAX, to_usize);
         let mut ready = self.buffer.get(skip..).unwrap_or_default();
         let whole = frame::record_bytes(ready).is_some_and(|wanted| wanted <= ready.len());
         if !whole {
             // Records never move and never change, so bytes that were read once stay true; but what
             // lay behind the readable border may have been written since: read again from here.
-            let rest = to_usize(segment.groups_end().saturating_sub(offset));
+            let rest = to_usize(groups_end.saturating_sub(offset));
             self.buffer.resize(CURSOR_READ_BYTES.min(rest), 0);
             self.buffer_offset = offset;
             // What can't be read may lie ahead of this record: the single read below finds out.

@@ -14,6 +14,7 @@
 //! |  |  | `rule_3_the_witness_survives_a_power_cut` |
 //! | 4 | the parent of the directory too | `rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_before_it` |
 //! | 5 | write, sync, rename, sync the directory | `rule_5_a_replacement_is_written_synced_renamed_and_its_name_synced_in_this_order` |
+//! |  |  | `a_merge_may_be_cut_off_at_every_call` |
 //! | 6 | content before what refers to it | `rule_6_no_witness_becomes_durable_ahead_of_the_log` |
 //! |  |  | `rule_6_a_footer_is_on_disk_only_with_the_sections_it_stands_for` |
 //! | 7 | the old segment before the new one | `rule_7_the_old_segment_is_synced_before_a_group_goes_into_the_new_one` |
@@ -86,6 +87,8 @@
 //! | 36 | what is derived is rebuilt; a witness ahead refuses | `rule_36_a_witness_ahead_of_the_log_refuses_any_other_is_written_anew` |
 //! |  |  | `rule_36_an_error_of_the_device_does_not_set_the_witness_aside` |
 //! |  |  | `rule_36_everything_derived_may_be_deleted_or_replaced_by_garbage` |
+//! |  |  | `a_run_that_is_damaged_or_gone_changes_no_answer` |
+//! |  |  | `a_run_of_another_history_is_not_believed` |
 //! |  |  | `rule_36_a_sound_watermark_beyond_the_log_is_proof_and_is_kept` |
 //! | 37 | a hit is a hint | `rule_37_a_hit_in_the_tables_is_a_hint_and_the_key_is_compared_in_the_log` |
 //! |  |  | `rule_37_a_table_that_is_too_small_for_its_orders_is_not_believed` |

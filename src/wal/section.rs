@@ -95,15 +95,23 @@ impl Section {
     }
 
     /// The `index`-th u32 of the section.
+    #[cfg(test)]
     pub(crate) fn u32_at(&self, index: u64) -> Result<u32, SectionError> {
+        self.u32_and_next_at(index).map(|(number, _)| number)
+    }
+
+    /// The `index`-th u32 of the section, and the one behind it when it is in the same block.
+    pub(crate) fn u32_and_next_at(&self, index: u64) -> Result<(u32, Option<u32>), SectionError> {
         const PER_BLOCK: u64 = SECTION_BLOCK_CONTENT as u64 / 4;
         let block = self.block(index / PER_BLOCK)?;
         let start = to_usize(index % PER_BLOCK) * 4;
-        block.get(start..).and_then(|bytes| Fields(bytes).u32()).ok_or(SectionError::Damaged {
+        let mut fields = Fields(block.get(start..).unwrap_or_default());
+        let number = fields.u32().ok_or(SectionError::Damaged {
             kind: self.at.kind,
             block: index / PER_BLOCK,
             offset: self.at.offset,
-        })
+        })?;
+        Ok((number, fields.u32()))
     }
 }
 

@@ -39,6 +39,17 @@ enum Index {
     Sealed { footer: Arc<Footer>, offsets: Offsets },
 }
 
+/// Where a record lies in its segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RecordAt {
+    /// Where its frame begins.
+    pub(crate) offset: u64,
+    /// It does not reach up to here, where the next one begins, when that is known without another read.
+    pub(crate) ends_before: Option<u64>,
+    /// Where the groups end, or the file when they may still grow: nothing behind it is read for a record.
+    pub(crate) groups_end: u64,
+}
+
 /// Where the offsets of a sealed segment's records are.
 #[derive(Clone, Debug)]
 enum Offsets {
@@ -139,11 +150,6 @@ impl Segment {
         }
     }
 
-    /// Where the groups end, or the file when they may still grow: nothing behind it is read for a record.
-    pub(crate) fn groups_end(&self) -> u64 {
-        self.footer().map_or(self.header.file_bytes, |footer| footer.groups_end)
-    }
-
     /// A section of a sealed segment.
     pub(crate) fn section(&self, kind: u32) -> Option<Section> {
         let at = self.footer()?.section(kind)?;
@@ -160,23 +166,35 @@ impl Segment {
         Section { segment, file: self.file(), blocks: Arc::clone(&self.blocks), nonce, at }
     }
 
-    /// Where the frame of `seq` begins. `None` when the segment has no such record.
-    pub(crate) fn offset_of(&self, seq: Seq) -> Result<Option<u64>, SectionError> {
+    /// Where the record of `seq` lies. `None` when the segment has no such record.
+    pub(crate) fn place_of(&self, seq: Seq) -> Result<Option<RecordAt>, SectionError> {
         let Some(index) = seq.0.checked_sub(self.header.first_seq.0) else {
             return Ok(None);
         };
-        let offsets = match &*self.index.read() {
-            Index::Open(open) => {
-                return Ok(open.offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
-            }
+        let in_memory = |offsets: &[u32], end: u64| {
+            let mut rest = offsets.iter().skip(to_usize(index)).map(|offset| u64::from(*offset));
+            let offset = rest.next()?;
+            Some(RecordAt { offset, ends_before: rest.next(), groups_end: end })
+        };
+        let (offsets, groups_end) = match &*self.index.read() {
+            Index::Open(open) => return Ok(in_memory(&open.offsets, self.header.file_bytes)),
             Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
-            Index::Sealed { offsets: Offsets::InMemory(offsets), .. } => {
-                return Ok(offsets.get(to_usize(index)).map(|offset| u64::from(*offset)));
+            Index::Sealed { footer, offsets: Offsets::InMemory(offsets) } => {
+                return Ok(in_memory(offsets, footer.groups_end));
             }
             // Read the block without holding the lock.
-            Index::Sealed { offsets: Offsets::OnDisk(offsets), .. } => offsets.clone(),
+            Index::Sealed { footer, offsets: Offsets::OnDisk(offsets) } => {
+                (offsets.clone(), footer.groups_end)
+            }
         };
-        offsets.u32_at(index).map(|offset| Some(u64::from(offset)))
+        let (offset, next) = offsets.u32_and_next_at(index)?;
+        Ok(Some(RecordAt { offset: offset.into(), ends_before: next.map(u64::from), groups_end }))
+    }
+
+    /// Where the frame of `seq` begins. `None` when the segment has no such record.
+    #[cfg(test)]
+    pub(crate) fn offset_of(&self, seq: Seq) -> Result<Option<u64>, SectionError> {
+        Ok(self.place_of(seq)?.map(|place| place.offset))
     }
 
     /// Records by kind.

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Leaves.
     ("bytes", &[]),
+    ("mix", &[]),
+    ("guide", &[]),
     ("metrics", &[]),
     ("sync", &[]),
     // Words.
@@ -22,12 +24,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The edge.
     ("disk", &["error", "sync"]),
     // Truth, fast answers, decisions, the write path.
-    ("wal", &["bytes", "sync", "metrics", "order", "error", "disk"]),
-    ("tables", &["bytes", "sync", "metrics", "order", "error", "disk", "wal"]),
+    ("wal", &["bytes", "mix", "sync", "metrics", "order", "error", "disk"]),
+    ("tables", &["bytes", "mix", "sync", "metrics", "order", "error", "disk", "wal"]),
     ("admission", &["bytes", "sync", "metrics", "order", "error", "wal", "tables"]),
     (
         "commit",
-        &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables", "admission"],
+        &[
+            "bytes",
+            "mix",
+            "sync",
+            "metrics",
+            "order",
+            "error",
+            "disk",
+            "wal",
+            "tables",
+            "admission",
+        ],
     ),
     // Read the log, never write it.
     ("views", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables"]),

@@ -20,6 +20,7 @@ pub(crate) fn run(args: &Stats, out: &mut Out) -> Result<Exit, Failure> {
             "last_seq": stats.last_seq.map(|seq| seq.0),
             "segments": stats.segments,
             "log_bytes": stats.log_bytes,
+            "key_tables": stats.key_tables,
             "last_open": stats.last_open.as_ref().map(opened_json),
         }))?;
         return Ok(Exit::Done);
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &Stats, out: &mut Out) -> Result<Exit, Failure> {
         ("last seq", stats.last_seq.map_or("none".into(), |seq| seq.to_string())),
         ("segments", stats.segments.to_string()),
         ("bytes of the log", stats.log_bytes.to_string()),
+        ("key tables", stats.key_tables.to_string()),
     ]);
     if let Some(opened) = &stats.last_open {
         rows.extend([

@@ -136,6 +136,7 @@ fn stats_count_and_tell_of_the_last_opening() {
     let expected = json!({
         "orders": 5, "states": {"accepted": 4, "refused": 1}, "records": 5, "last_seq": 5,
         "segments": 1, "log_bytes": 1024 * 1024,
+        "segments": 1, "key_tables": 1,
         "last_open": {
             "created": true, "segments": 1, "segments_scanned": 1, "records": 0,
             "records_scanned": 0, "torn_bytes": 0, "torn_why": null, "segments_resealed": 0,

@@ -1,0 +1,75 @@
+//! # What an order costs
+//!
+//! Figures of 2026-11-29 on two cores (AMD EPYC, ext4 on a virtual NVMe disk, a durable write of 4 KiB takes
+//! 0.08 ms there); how to take them again stands in `benches/README.md`. Yours: `order-ledger bench --dir D`.
+//!
+//! ## Syncs
+//!
+//! | what | writes and syncs before it returns |
+//! |---|---|
+//! | a fresh order | one write of whole blocks of 4 KiB and one fdatasync, shared by all orders that are handed in while the one before runs |
+//! | [`submit_many`](crate::Ledger::submit_many) | the same for each 4 MiB of records |
+//! | a replay, a join, a conflict, a read | none |
+//! | a full segment (each 64 MiB of records) | two more syncs and a rename, once |
+//!
+//! Behind the back of every caller: zeros for the next segment, in pieces with pauses; two syncs to seal a full
+//! segment; a group of 64 bytes and a file of 48 half a second after the last order; merging of key tables, a
+//! sync for every 4 MiB of them.
+//!
+//! ## Bytes on disk
+//!
+//! | of one order | bytes |
+//! |---|---|
+//! | its fields, as they are: payload, key, client, kind, account, external ref | |
+//! | lengths and numbers in front of them | 11 to 25 |
+//! | salt of the fingerprint | 16 |
+//! | frame: length, kind, time, checksum | 20 |
+//! | where it lies; its key (hash and seq); the filter | 4 + 12 + 1.25 |
+//! | its key once more, in the merged tables | up to 13.25 |
+//! | its share of the group's header | 64 and up to 7 of padding, divided by the orders of the group |
+//!
+//! Beside that one prepared segment, and the views (`derived/views`) unless they are
+//! [`Off`](crate::Views::Off). Alone in its group an order writes one block of 4 KiB, or two where it crosses
+//! into the next; on disk it takes only what the table says, unless groups are padded.
+//!
+//! ## Memory
+//!
+//! | what | bytes |
+//! |---|---|
+//! | orders on their way | their records, at most [`queue_bytes_max`](crate::Options::queue_bytes_max) |
+//! | keys of segments that are not sealed yet | about 40 for each order, of at most four segments |
+//! | filters of everything sealed | 1.25 for each order |
+//! | blocks of key tables that were asked for | at most [`key_memory_bytes`](crate::Options::key_memory_bytes) |
+//! | segments | about 500 for each |
+//! | views | what sled takes |
+//!
+//! ## CPU
+//!
+//! About 1.3 us for an order of 256 bytes in a batch of 1,000, on the caller's thread: a sixth of it for SHA-256
+//! of the fingerprint, a sixth for encoding the record and reading it back, a tenth for the question whether
+//! its key is known, a fifth for memory. A lone order adds its wake-ups. A key is looked for in one filter for
+//! each merged table: at most three for each power of four that the number of segments has.
+//!
+//! # How to choose
+//!
+//! - **One order at a time** when somebody waits for each: its price is the sync. Threads share syncs by
+//!   themselves: 64 of them take about 17 times as many orders as one.
+//! - **[`submit_many`](crate::Ledger::submit_many)** when orders come in lists. From about 100 in a batch the
+//!   sync stops to matter, from 1,000 nothing is gained any more, above 4 MiB of records a batch becomes
+//!   several groups.
+//! - **[`submit_deferred`](crate::Ledger::submit_deferred)** when one thread serves many clients, an async one
+//!   too: keep 64 or more tickets on their way.
+//! - **[`key_memory_bytes`](crate::Options::key_memory_bytes)**: 16 bytes for each order whose key is asked for
+//!   again and again; fresh keys do not need it, they end at the filters.
+//! - **[`segment_bytes`](crate::Options::segment_bytes)**: larger ones are sealed less often and cost more
+//!   memory and a longer opening after a crash, which reads the last one.
+//!
+//! # What the disk must promise
+//!
+//! - A write that fdatasync has confirmed is there after a power cut. A drive or a hypervisor that lies about it
+//!   loses orders, and nothing above it can tell in time.
+//! - Bytes beside a write stay what they were when the power fails in the middle of it
+//!   ([`PowerSafeOverwrite`](crate::GroupPadding::PowerSafeOverwrite)); if yours does not promise this, use
+//!   [`Block`](crate::GroupPadding::Block).
+//! - It is local: on NFS and other network file systems locks and syncs mean something else.
+//! - It has room: orders are refused ([`DiskLow`](crate::ErrorKind::DiskLow)) before it is full.
