@@ -45,15 +45,15 @@
 //!
 //! ## CPU
 //!
-//! About 1.3 us for an order of 256 bytes in a batch of 1,000, on the caller's thread: a sixth of it for SHA-256
-//! of the fingerprint, a sixth for encoding the record and reading it back, a tenth for the question whether
-//! its key is known, a fifth for memory. A lone order adds its wake-ups. A key is looked for in one filter for
+//! About 1.3 us for an order of 256 bytes in a batch of 1,000, on the caller's thread: a fifth of it for SHA-256
+//! of the fingerprint, a sixth for encoding the record and reading it back, a fifth for appending and syncing the
+//! group, an eighth for the question whether its key is known. A lone order adds its wake-ups. A key is looked for in one filter for
 //! each merged table: at most three for each power of four that the number of segments has.
 //!
 //! # How to choose
 //!
 //! - **One order at a time** when somebody waits for each: its price is the sync. Threads share syncs by
-//!   themselves: 64 of them take about 17 times as many orders as one.
+//!   themselves: 64 of them take about 15 times as many orders as one.
 //! - **[`submit_many`](crate::Ledger::submit_many)** when orders come in lists. From about 100 in a batch the
 //!   sync stops to matter, from 1,000 nothing is gained any more, above 4 MiB of records a batch becomes
 //!   several groups.
