@@ -103,8 +103,14 @@ impl Committer {
         let runs: Vec<_> = wanted.runs.iter().map(|(_, run)| run.clone()).collect();
         match merge.run(&span, &runs) {
             Ok(run) => {
+                let made = run.file.clone();
                 let done = tables.merged(&span, run);
-                for name in runs.iter().filter_map(|run| run.file.as_ref()) {
+                let surplus = match done {
+                    true => runs.iter().filter_map(|run| run.file.as_ref()).collect(),
+                    // A part was found damaged meanwhile, and replaced: the run is of no use.
+                    false => made.iter().collect::<Vec<_>>(),
+                };
+                for name in surplus {
                     // What stays costs space, and goes at the next opening.
                     drop(self.disk.remove(&name.path()));
                 }

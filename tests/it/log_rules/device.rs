@@ -78,15 +78,20 @@ fn rule_12_everyone_in_the_group_is_in_doubt_everyone_later_is_refused_and_reads
     }
 }
 
-#[test]
-fn rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows() {
+/// A ledger of three orders, and a page cache that shows a fourth: its sync has failed, and its process is gone.
+fn after_a_failed_sync() -> (SimDisk, SimHost) {
     let (disk, host) = sim(13);
     let ledger = open(&disk, &host).unwrap();
     fill(&ledger, 3);
     disk.fail_call(2, Fault::Eio);
     assert!(matches!(kind(ledger.submit(&order(50))), ErrorKind::InDoubt { .. }));
     disk.kill();
-    drop(ledger);
+    (disk, host)
+}
+
+#[test]
+fn rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows() {
+    let (disk, host) = after_a_failed_sync();
     // The cache shows the group as if it were there, and another sync would say so too.
     let seen: Vec<_> = read(&copy(&disk)).unwrap().orders().map(Result::unwrap).collect();
     assert_eq!(seen.len(), 3, "a reader believed the page cache");
@@ -105,13 +110,7 @@ fn rule_13_opening_tells_what_the_disk_holds_not_what_the_page_cache_shows() {
 // `ops_io_errors`. Fix: only "there is no such thing here" is passed over.
 #[test]
 fn rule_13_an_opening_that_cannot_drop_the_page_cache_does_not_believe_it() {
-    let (disk, host) = sim(13);
-    let ledger = open(&disk, &host).unwrap();
-    fill(&ledger, 3);
-    disk.fail_call(2, Fault::Eio);
-    assert!(matches!(kind(ledger.submit(&order(50))), ErrorKind::InDoubt { .. }));
-    disk.kill();
-    drop(ledger);
+    let (disk, host) = after_a_failed_sync();
     let before = disk.snapshot();
     let (mut refused, mut calls) = (0, 0);
     for by_reader in [false, true] {
