@@ -3,62 +3,22 @@
 //! In the simulator the upkeep does it, all at once. Always true: nothing waits for it, and nothing but time
 //! depends on it: a merge that fails, or is cut off, leaves the tables as they were.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Committer;
 use crate::disk::random_u64;
-use crate::sync::{AtomicBool, Condvar, Mutex};
 use crate::tables::merged::{Merge, Span};
 use crate::wal::section::SectionError;
 
-/// Pause between two pieces of 256 KiB, so that a merge takes a part of the disk and not all of it (128 MB/s
-/// at most, five million keys a second).
+/// Pause between two pieces of 256 KiB, so that a merge takes a part of the disk and not all of it: 128 MB/s
+/// at most.
 const PAUSE: Duration = Duration::from_millis(2);
-
-#[derive(Debug)]
-pub(crate) struct Merging {
-    woken: Mutex<bool>,
-    wake: Condvar,
-    stopped: AtomicBool,
-}
-
-impl Merging {
-    pub(crate) fn new() -> Merging {
-        // Something may have been left to do by the process before.
-        Merging { woken: Mutex::new(true), wake: Condvar::new(), stopped: AtomicBool::new(false) }
-    }
-
-    /// A segment was sealed.
-    pub(crate) fn wake(&self) {
-        let mut woken = self.woken.lock();
-        if !*woken {
-            *woken = true;
-            self.wake.notify_one();
-        }
-    }
-
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.wake();
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-}
 
 impl Committer {
     /// The merge thread: merges whatever there is to merge whenever a segment was sealed, until stopped.
     pub(crate) fn run_merge_thread(&self) {
         while !self.merging.is_stopped() {
-            {
-                let mut woken = self.merging.woken.lock();
-                while !*woken {
-                    self.merging.wake.wait(&mut woken);
-                }
-                *woken = false;
-            }
+            self.merging.wait(None);
             while self.merge_once() {}
         }
     }

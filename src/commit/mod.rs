@@ -4,6 +4,7 @@
 //! - [`round`]: the answers of one group, shared by all who wait for it
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
 //! - [`lead`]: whoever leads writes the queue out, group by group
+//! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
 //! - [`ticket`]: the place of a caller: a future, and a wait
 //! - [`upkeep`]: what happens between orders: next segment, sealing, the idle seal, the witness
@@ -19,6 +20,7 @@
 //! The first failed write or sync poisons: the group's callers are told `InDoubt`, later ones
 //! `Poisoned`; reads go on; only opening again, which reads the disk afresh, clears it (rule 35).
 
+pub(crate) mod bell;
 pub(crate) mod enter;
 pub(crate) mod lead;
 pub(crate) mod merging;
@@ -40,6 +42,7 @@ use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Closed, Writer};
+use bell::Bell;
 use queue::Queue;
 
 /// How the write path behaves; fixed while the ledger is open.
@@ -90,7 +93,8 @@ pub(crate) struct Committer {
     pub(crate) core: Mutex<Core>,
     poison: OnceLock<String>,
     pub(crate) upkeep: upkeep::Upkeep,
-    pub(crate) merging: merging::Merging,
+    /// Rung when a segment was sealed: there may be key tables to merge.
+    pub(crate) merging: Bell,
     /// Set before anybody else has the committer.
     pub(crate) on_publish: SetOnce<OnPublish>,
     pub(crate) counters: Counters,
@@ -146,7 +150,8 @@ impl Committer {
             core: Mutex::new(Core { writer, closed }),
             poison: OnceLock::new(),
             upkeep: upkeep::Upkeep::new(needs_seal, now_ns),
-            merging: merging::Merging::new(),
+            // Something may have been left to do by the process before.
+            merging: Bell::new(true),
             on_publish: SetOnce::new(),
             counters: Counters::default(),
             disk_low: AtomicBool::new(false),

@@ -7,8 +7,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex};
+use crate::sync::{AtomicBool, AtomicU64};
 
+use super::bell::Bell;
 use super::lead::Unwinding;
 use super::round::Round;
 use super::{Committer, Core, Settings};
@@ -25,9 +26,7 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Upkeep {
-    woken: Mutex<bool>,
-    wake: Condvar,
-    stopped: AtomicBool,
+    bell: Bell,
     /// There is a group that nothing proves yet.
     needs_seal: AtomicBool,
     last_group_ns: AtomicU64,
@@ -36,9 +35,7 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     pub(crate) fn new(needs_seal: bool, now_ns: u64) -> Upkeep {
         Upkeep {
-            woken: Mutex::new(false),
-            wake: Condvar::new(),
-            stopped: AtomicBool::new(false),
+            bell: Bell::new(false),
             needs_seal: AtomicBool::new(needs_seal),
             last_group_ns: AtomicU64::new(now_ns),
         }
@@ -46,11 +43,7 @@ impl Upkeep {
 
     /// There is something to do.
     pub(crate) fn wake(&self) {
-        let mut woken = self.woken.lock();
-        if !*woken {
-            *woken = true;
-            self.wake.notify_one();
-        }
+        self.bell.ring();
     }
 
     /// A group was written.
@@ -63,25 +56,20 @@ impl Upkeep {
     }
 
     pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.wake();
+        self.bell.stop();
     }
 }
 
 impl Committer {
     /// The upkeep thread: one round of upkeep whenever there is something to do, until stopped.
     pub(crate) fn run_upkeep_thread(&self) {
-        while !self.upkeep.stopped.load(Ordering::Relaxed) {
+        while !self.upkeep.bell.is_stopped() {
             self.tick();
-            let mut woken = self.upkeep.woken.lock();
-            if !*woken {
-                let pause = match self.upkeep.needs_seal.load(Ordering::Relaxed) {
-                    true => self.settings.seal_after.min(TICK_MAX),
-                    false => TICK_MAX,
-                };
-                self.upkeep.wake.wait_for(&mut woken, pause.max(Duration::from_millis(1)));
-            }
-            *woken = false;
+            let pause = match self.upkeep.needs_seal.load(Ordering::Relaxed) {
+                true => self.settings.seal_after.min(TICK_MAX),
+                false => TICK_MAX,
+            };
+            self.upkeep.bell.wait(Some(pause.max(Duration::from_millis(1))));
         }
     }
 
@@ -188,7 +176,7 @@ impl Committer {
         match closed.segment.seal(&self.lookup.log.files, &closed.end, &sections) {
             Ok(()) => {
                 self.lookup.tables.sealed(&closed.segment);
-                self.merging.wake();
+                self.merging.ring();
                 true
             }
             Err(error) if is_full(&error) || is_out_of_descriptors(&error) => false,
@@ -289,13 +277,13 @@ mod tests {
     #[test]
     fn who_has_something_to_do_is_woken() {
         let upkeep = Upkeep::new(false, 0);
-        let was_woken = || std::mem::take(&mut *upkeep.woken.lock());
+        let was_woken = || upkeep.bell.was_rung();
         assert!(!was_woken());
         upkeep.note_group(1);
         assert!(was_woken());
         upkeep.note_group(2);
         assert!(!was_woken());
         upkeep.stop();
-        assert!(was_woken() && upkeep.stopped.load(Ordering::Relaxed));
+        assert!(was_woken() && upkeep.bell.is_stopped());
     }
 }
