@@ -329,3 +329,40 @@ fn a_directory_that_is_no_ledger_is_an_error() {
     disk.as_disk().open("notes.txt", Open::CreateNew).unwrap();
     assert!(matches!(verify().kind(), crate::ErrorKind::NotALedger { .. }));
 }
+
+/// A merged run with valid checksums that says something else than its segments.
+#[test]
+fn a_merged_run_that_disagrees_with_its_segments_is_found() {
+    let (disk, host) = (SimDisk::new(1), SimHost::new(1));
+    let ledger = options().open_simulated(disk.as_disk(), host.as_host()).unwrap();
+    for number in 0u64.. {
+        let order = Submission::new("web", format!("k{number}"), vec![b'x'; 5000]);
+        ledger.submit(&order).unwrap();
+        ledger.tick();
+        if ledger.stats().unwrap().segments > 4 {
+            break;
+        }
+    }
+    ledger.tick();
+    ledger.close().unwrap();
+    assert_eq!(verify(&disk, &host).soundness(), Soundness::Sound);
+    let files = disk.files();
+    let (path, _) = files.iter().find(|(path, _)| path.ends_with(".run")).unwrap();
+    let bytes = disk.read_durable(path).unwrap();
+    let nonce = u64::from_le_bytes(bytes[28..36].try_into().unwrap());
+    let kind = crate::wal::format::SECTION_KEYS + 4 * 0x100;
+    let keys = usize::try_from(u64::from_le_bytes(bytes[76..84].try_into().unwrap())).unwrap();
+    let mut content = bytes[4096..4096 + keys * 12].to_vec();
+    assert_eq!(crate::wal::section::encode(nonce, kind, &content), bytes[4096..8192]);
+    // The first key at the place of the second.
+    let other: [u8; 4] = content[20..24].try_into().unwrap();
+    content[8..12].copy_from_slice(&other);
+    disk.overwrite(path, 4096, &crate::wal::section::encode(nonce, kind, &content)).unwrap();
+    let report = verify(&disk, &host);
+    assert_eq!(report.findings.len(), 1, "{report:?}");
+    assert_eq!(
+        (&report.findings[0].place.file, report.findings[0].severity),
+        (path, Severity::Derived)
+    );
+    assert!(report.findings[0].place.what.contains("not those of the segments"), "{report:?}");
+}
