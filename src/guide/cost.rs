@@ -37,10 +37,9 @@
 //! | what | bytes |
 //! |---|---|
 //! | orders on their way | their records, at most [`queue_bytes_max`](crate::Options::queue_bytes_max) |
-//! | keys of segments that are not sealed yet | about 40 for each order, of at most four segments |
+//! | keys of segments that are not sealed yet | 25 to 45 for each order (a slot of a hash map, which is half full at times, and an offset), of at most four segments |
 //! | filters of everything sealed | 1.25 for each order |
 //! | blocks of key tables that were asked for | at most [`key_memory_bytes`](crate::Options::key_memory_bytes) |
-//! | segments | about 500 for each |
 //! | views | what sled takes |
 //!
 //! ## CPU
@@ -48,15 +47,17 @@
 //! About 1.3 us for an order of 256 bytes in a batch of 1,000, on the caller's thread: a fifth of it for SHA-256
 //! of the fingerprint, a sixth for encoding the record and reading it back, a fifth for appending and syncing the
 //! group, an eighth for the question whether its key is known. A lone order adds its wake-ups. A key is looked for in one filter for
-//! each merged table: at most three for each power of four that the number of segments has.
+//! each key table, of which [`Stats::key_tables`](crate::Stats::key_tables) tells the number: a dozen for 50
+//! million orders.
 //!
 //! # How to choose
 //!
 //! - **One order at a time** when somebody waits for each: its price is the sync. Threads share syncs by
 //!   themselves: 64 of them take about 15 times as many orders as one.
-//! - **[`submit_many`](crate::Ledger::submit_many)** when orders come in lists. From about 100 in a batch the
-//!   sync stops to matter, from 1,000 nothing is gained any more, above 4 MiB of records a batch becomes
-//!   several groups.
+//! - **[`submit_many`](crate::Ledger::submit_many)** when orders come in lists: 86,000 orders a second in
+//!   batches of 10, 384,000 in batches of 100, 520,000 in batches of 1,000, 334,000 in batches of 8,000, which
+//!   leave the caches of the CPU (`cargo bench --bench submit`). Above 4 MiB of records a batch becomes several
+//!   groups.
 //! - **[`submit_deferred`](crate::Ledger::submit_deferred)** when one thread serves many clients, an async one
 //!   too: keep 64 or more tickets on their way.
 //! - **[`key_memory_bytes`](crate::Options::key_memory_bytes)**: 16 bytes for each order whose key is asked for

@@ -26,8 +26,8 @@ pub struct Stats {
     /// Bytes of the files of the log, prepared zeros included.
     pub log_bytes: u64,
     /// Key tables: in so many places a key is looked for. Those of full segments are merged in the background;
-    /// when that has caught up there are at most three for each power of four that `segments` has, and one or
-    /// two for segments that are not sealed. How far the merging is after `derived/` was lost shows here.
+    /// when that has caught up there are one for each 256 segments, at most three for each smaller power of four
+    /// (64, 16, 4, 1), and one or two for segments that are not sealed. How far the merging is after `derived/` was lost shows here.
     pub key_tables: u64,
     /// Orders taken since the ledger was opened.
     pub fresh: u64,

@@ -4,7 +4,8 @@
 //! most of its time.
 //!
 //! Always true: a block in here has passed its checksum, and what it was read from never changes: a sealed
-//! segment is written no more, and sealed again it has the same tables, which follow from its groups. At
+//! segment is written no more, and sealed again it has the same tables, which follow from its groups; so does
+//! the merged table of the same segments when it is made again. At
 //! most so many bytes are kept as were allowed; what goes first is what was not asked for again.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
