@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::order::{Field, Receipt, Refusal, Seq};
+use crate::order::{Field, OrderId, Present, Receipt, Refusal, Seq, State};
 
 /// What is on disk after an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,6 +99,54 @@ pub enum ErrorKind {
     DurabilityMismatch {
         /// What the ledger is stamped with.
         ledger: crate::order::Durability,
+    },
+    /// There is no order with this id. Cure: look it up by its key.
+    NoSuchOrder {
+        /// The id.
+        order: OrderId,
+    },
+    /// The order has another version, or is in another state, than the command expected: somebody else was
+    /// there first. Cure: look at where it stands, decide again, and send a new command.
+    VersionMismatch {
+        /// Where the order stands.
+        now: Present,
+    },
+    /// The order is in a state that it stays in for ever. Cure: none for this order; a correction is a new
+    /// order.
+    AlreadyTerminal {
+        /// Where the order stands.
+        now: Present,
+    },
+    /// The lifecycle has no step from where the order stands to the state that was asked for. Cure: another
+    /// step first, or another lifecycle.
+    NoSuchStep {
+        /// Where the order stands.
+        now: Present,
+        /// The state that was asked for.
+        to: State,
+    },
+    /// The step demands evidence that the command did not bring. Cure: bring it.
+    MissingEvidence {
+        /// Where the order stands.
+        now: Present,
+        /// The state that was asked for.
+        to: State,
+        /// The names of what is missing.
+        missing: Vec<String>,
+    },
+    /// The command key was used before, on the same order, for another command. Nothing of this one was
+    /// done. Cure: this is a bug in the caller's keys; take a new key for a new command.
+    CommandConflict {
+        /// The record of the command that has the key.
+        seq: Seq,
+        /// In what this one differs.
+        differs: Vec<Field>,
+    },
+    /// The lifecycle of the options lacks a state that orders of this ledger may be in. Nothing was
+    /// changed. Cure: add it, terminal as it was, or open without a lifecycle to use the stored one.
+    LifecycleMismatch {
+        /// The state that is missing, or not terminal as it was.
+        state: State,
     },
     /// The log is damaged. Nothing was changed. Cure: run `order-ledger verify`, restore from a backup;
     /// `order-ledger dump` shows what is provable.
@@ -269,6 +317,19 @@ impl Error {
             ErrorKind::NotALedger { .. } => "check the path",
             ErrorKind::NewerFormat { .. } => "use a newer version of order-ledger",
             ErrorKind::DurabilityMismatch { .. } => "open it with the durability it was made with",
+            ErrorKind::NoSuchOrder { .. } => "look the order up by its key",
+            ErrorKind::VersionMismatch { .. } => "look at where the order stands, and decide again",
+            ErrorKind::AlreadyTerminal { .. } => {
+                "the order is finished; a correction is a new order"
+            }
+            ErrorKind::NoSuchStep { .. } => "take another step first",
+            ErrorKind::MissingEvidence { .. } => "send the command again with the evidence",
+            ErrorKind::CommandConflict { .. } => {
+                "the key belongs to another command: take a new key for a new command"
+            }
+            ErrorKind::LifecycleMismatch { .. } => {
+                "add the state to the lifecycle, or open without one to use what is stored"
+            }
             ErrorKind::Corrupt(_) => {
                 "run `order-ledger verify`, then restore the file from a backup"
             }
@@ -339,6 +400,31 @@ impl fmt::Display for Error {
             ErrorKind::DurabilityMismatch { ledger } => {
                 write!(f, "this ledger is {ledger}, and the options ask for the other kind")
             }
+            ErrorKind::NoSuchOrder { order } => write!(f, "there is no order {order}"),
+            ErrorKind::VersionMismatch { now } => write!(
+                f,
+                "the order is in state {} with version {}, which is not what was expected",
+                now.state, now.version
+            ),
+            ErrorKind::AlreadyTerminal { now } => {
+                write!(f, "the order is in state {} for ever", now.state)
+            }
+            ErrorKind::NoSuchStep { now, to } => {
+                write!(f, "there is no step from the state {} to {to}", now.state)
+            }
+            ErrorKind::MissingEvidence { now, to, missing } => {
+                write!(f, "the step from {} to {to} demands evidence:", now.state)?;
+                missing.iter().try_for_each(|name| write!(f, " {name}"))
+            }
+            ErrorKind::CommandConflict { seq, differs } => {
+                write!(f, "the command key belongs to the command at seq {seq}, with another:")?;
+                differs.iter().try_for_each(|field| write!(f, " {field}"))
+            }
+            ErrorKind::LifecycleMismatch { state } => write!(
+                f,
+                "orders of this ledger may be in the state {state}, which the lifecycle lacks or treats \
+                 otherwise"
+            ),
             ErrorKind::Corrupt(damage) => write!(f, "the log is damaged: {damage}"),
             ErrorKind::LogLostData { witness_seq, log_seq, witness } => {
                 write!(

@@ -5,7 +5,7 @@
 //! The modules in the order in which a newcomer should read them; imports point up this list only, which a
 //! test holds.
 //!
-//! - `order`: the words, pure values: [`Submission`], [`Receipt`], [`State`], [`Fingerprint`], [`limits`]
+//! - `order`: the words, pure values: [`Submission`], [`Transition`], [`Lifecycle`], [`Receipt`], [`limits`]
 //! - `error`: [`Error`]: what is on disk, and what to do next
 //! - [`disk`]: the edge: the only place for files, clock, sleep and randomness, real or simulated
 //! - `wal`: the truth: format, groups, segments. Knows seqs and not what they mean
@@ -44,7 +44,9 @@ pub use ledger::{
 };
 pub use order::limits;
 pub use order::{
-    Durability, Event, EventBody, Field, Fingerprint, How, LedgerId, Order, OrderId, Outcome,
-    Present, Receipt, ReceiptError, Refusal, Seq, State, Submission, Timestamp,
+    Durability, Event, EventBody, Evidence, Expect, Field, Fingerprint, How, LedgerId, Lifecycle,
+    LifecycleBuilder, LifecycleError, Order, OrderId, Outcome, OwnState, Present, Receipt,
+    ReceiptError, Refusal, Seq, State, StateRule, Submission, Timestamp, Transition, Transitioned,
+    UnknownState,
 };
 pub use recovery::report::RecoveryReport;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{How, Order, Outcome, Present, Submission};
+use crate::order::{How, Outcome, Submission};
 use crate::tables::Tables;
 use crate::tables::hash::KeyHash;
 use crate::wal::log::{Log, Record};
@@ -48,11 +48,6 @@ impl Lookup {
         Ok(None)
     }
 
-    /// The order that `record` began.
-    pub(crate) fn order(&self, record: &Record) -> Result<Option<Order>> {
-        Ok(self.log.issuer.order(&record.frame(), &record.body()?))
-    }
-
     /// The answer for a submission whose key `record` holds.
     ///
     /// # Errors
@@ -77,6 +72,7 @@ impl Lookup {
         if let Some(refusal) = body.refusal() {
             return Err(Error::new(ErrorKind::Refused { receipt, refusal }));
         }
-        Ok(Outcome { receipt, how, now: Present { state: receipt.first_state, version: 1 } })
+        let now = self.standing_of(record.seq, receipt.first_state)?.now;
+        Ok(Outcome { receipt, how, now })
     }
 }

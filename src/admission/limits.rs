@@ -1,25 +1,67 @@
 //! The first check: is every field within its limit?
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::Submission;
+use crate::order::lifecycle::is_name;
 use crate::order::limits::{
-    ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX,
-    PAYLOAD_BYTES_MAX,
+    ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX,
+    EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
 };
+use crate::order::{Submission, Transition};
 
 /// Checks the limits of a submission.
 ///
 /// # Errors
 /// `Invalid`, with the field, its size and its bounds; the key stays free.
 pub(crate) fn check(submission: &Submission) -> Result<()> {
-    for (name, bytes, min, max) in [
+    check_lengths([
         ("client", submission.client.len(), 1, CLIENT_BYTES_MAX),
         ("key", submission.key.len(), 1, KEY_BYTES_MAX),
         ("kind", submission.kind.len(), 0, KIND_BYTES_MAX),
         ("account", submission.account.len(), 0, ACCOUNT_BYTES_MAX),
         ("external_ref", submission.external_ref.len(), 0, EXTERNAL_REF_BYTES_MAX),
         ("payload", submission.payload.len(), 0, PAYLOAD_BYTES_MAX),
-    ] {
+    ])
+}
+
+/// Checks the limits of a transition.
+///
+/// # Errors
+/// `Invalid`; nothing is recorded, and the command key stays free.
+pub(crate) fn check_transition(transition: &Transition) -> Result<()> {
+    let Transition { command_key, evidence, reason, .. } = transition;
+    check_lengths([
+        // Empty: none.
+        ("command_key", command_key.len(), 0, COMMAND_KEY_BYTES_MAX),
+        ("reason", reason.len(), 0, REASON_BYTES_MAX),
+    ])?;
+    let invalid = |what: String| Err(Error::new(ErrorKind::Invalid { what }));
+    if evidence.len() > EVIDENCE_MAX {
+        return invalid(format!(
+            "{} pieces of evidence; allowed are {EVIDENCE_MAX}",
+            evidence.len()
+        ));
+    }
+    for (index, piece) in evidence.iter().enumerate() {
+        if !is_name(&piece.name) {
+            return invalid(format!("the evidence {:?} has no valid name", piece.name));
+        }
+        if evidence.iter().skip(index + 1).any(|other| other.name == piece.name) {
+            return invalid(format!("the evidence {} is there twice", piece.name));
+        }
+        let bytes = piece.value.len();
+        if bytes > EVIDENCE_BYTES_MAX {
+            let name = &piece.name;
+            return invalid(format!(
+                "the evidence {name} has {bytes} bytes; allowed are {EVIDENCE_BYTES_MAX}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks rows of a field's name, its length, and the shortest and the longest that is allowed.
+fn check_lengths<const N: usize>(rows: [(&str, usize, usize, usize); N]) -> Result<()> {
+    for (name, bytes, min, max) in rows {
         if !(min..=max).contains(&bytes) {
             let what = format!("{name} has {bytes} bytes; allowed are {min} to {max}");
             return Err(Error::new(ErrorKind::Invalid { what }));
@@ -31,6 +73,31 @@ pub(crate) fn check(submission: &Submission) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_limit_of_a_transition_is_exact() {
+        let order = crate::OrderId::new(0, crate::Seq(1));
+        let step = || Transition::new(order, crate::State::Completed);
+        let many = |count: usize| {
+            (0..count)
+                .fold(step(), |step, n| step.evidence(format!("e{n}"), [0; EVIDENCE_BYTES_MAX]))
+        };
+        let fits = many(EVIDENCE_MAX).command_key([1; 255]).reason("x".repeat(512));
+        assert!(check_transition(&fits).is_ok());
+        for broken in [
+            step().command_key([1; 256]),
+            step().reason("x".repeat(513)),
+            many(EVIDENCE_MAX + 1),
+            step().evidence("a", [0; EVIDENCE_BYTES_MAX + 1]),
+            step().evidence("", "x"),
+            step().evidence("No", "x"),
+            step().evidence("a", "x").evidence("a", "x"),
+        ] {
+            let error = check_transition(&broken).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Invalid { .. }));
+            assert_eq!(error.certainty(), crate::Certainty::NotRecorded);
+        }
+    }
 
     #[test]
     fn rule_4_every_limit_is_exact() {

@@ -10,9 +10,14 @@
 //! 5. [`validator`]
 //! 6. queue, share and disk space: [`gate`]
 //!
+//! A step of an order that exists has an order of its own: [`transition`], by where the order stands
+//! ([`standing`]).
+//!
 //! Reads tables and the log; knows nothing of groups, syncs or waiters.
 
 pub(crate) mod dedupe;
 pub(crate) mod gate;
 pub(crate) mod limits;
+pub(crate) mod standing;
+pub(crate) mod transition;
 pub(crate) mod validator;

@@ -167,12 +167,10 @@ fn take_in(
         walked.end.last_at = walked.end.last_at.max(frame.at);
         match body_of(&frame) {
             Ok(body) => {
-                if let Some(submitted) = body.submitted() {
-                    walked.orders += 1;
-                    if let Some(hasher) = hasher {
-                        let hash = hasher.hash(submitted.client, submitted.key);
-                        walked.keys.insert(hash, frame.seq);
-                    }
+                walked.orders += u64::from(body.submitted().is_some());
+                let keys = hasher.map(|hasher| hasher.keys_of(&body)).unwrap_or_default();
+                for hash in keys.iter() {
+                    walked.keys.insert(hash, frame.seq);
                 }
             }
             Err(error) => {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{InFlight, Named, Pending, Place, Queue, ScopedKey};
+use super::queue::{InFlight, Named, NewOrder, Pending, Place, Queue, ScopedKey, What};
 use super::{Committer, Counters};
 use crate::admission::limits;
 use crate::admission::validator::{self, Validator, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{How, Outcome, Refusal, Submission};
 use crate::sync::MutexGuard;
+use crate::tables::hash::RecordKeys;
 use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};
 use crate::wal::log::Record;
 use crate::wal::record;
@@ -157,13 +158,17 @@ impl Committer {
             Error::new(ErrorKind::Invalid { what: "the order can't be stored".into() })
                 .caused_by(error)
         })?;
-        Ok(Arc::new(Pending {
-            key: named.key.clone(),
-            record,
+        let order = NewOrder {
             salt,
             fingerprint: submission.content().fingerprint(&salt),
             own_fingerprint: submission.own_fingerprint.is_some(),
             refusal,
+        };
+        Ok(Arc::new(Pending {
+            key: named.key.clone(),
+            record,
+            keys: RecordKeys::one(named.key.hash),
+            what: What::Order(order),
         }))
     }
 
@@ -186,7 +191,7 @@ impl Committer {
         Err(Error::new(ErrorKind::DiskLow { free_bytes }))
     }
 
-    fn overloaded(&self, orders: usize) -> Error {
+    pub(super) fn overloaded(&self, orders: usize) -> Error {
         // A guess: the time of the last group, once per thousand orders that wait.
         let group = Duration::from_nanos(self.counters.group_ns.load(Ordering::Relaxed));
         let rounds = u32::try_from(orders / 1000 + 1).unwrap_or(u32::MAX);
@@ -224,7 +229,7 @@ impl Drop for Reserved<'_> {
     }
 }
 
-fn check_doubt(queue: &Queue, key: &ScopedKey) -> Result<()> {
+pub(super) fn check_doubt(queue: &Queue, key: &ScopedKey) -> Result<()> {
     if queue.in_doubt.contains(key) {
         let why = "an earlier call with this key failed while it was written; only opening the ledger \
                    again tells";

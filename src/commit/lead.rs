@@ -179,7 +179,9 @@ impl Committer {
                 self.publish(core, group, appended, results);
                 let now_ns = self.host.monotonic_ns();
                 self.counters.groups.fetch_add(1, Ordering::Relaxed);
-                self.counters.fresh.fetch_add(group.len() as u64, Ordering::Relaxed);
+                let steps = group.iter().filter(|pending| pending.is_of_existing()).count() as u64;
+                self.counters.fresh.fetch_add(group.len() as u64 - steps, Ordering::Relaxed);
+                self.counters.steps.fetch_add(steps, Ordering::Relaxed);
                 let group_ns = now_ns.saturating_sub(started_ns);
                 self.counters.group_ns.store(group_ns, Ordering::Relaxed);
                 self.upkeep.note_group(now_ns);
@@ -201,7 +203,7 @@ impl Committer {
         results: &mut Vec<EntryResult>,
     ) {
         let Appended { first_seq, first_at, closed } = appended;
-        let keys = group.iter().map(|pending| Some(pending.key.hash));
+        let keys = group.iter().map(|pending| pending.keys);
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
         self.lookup.log.publish(core.writer.position().next_seq);
         if let Some(on_publish) = self.on_publish.get() {

@@ -3,6 +3,7 @@
 //! - [`queue`]: what waits, and which keys are in flight, under one lock
 //! - [`round`]: the answers of one group, shared by all who wait for it
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
+//! - [`step`]: the same for what is done with an order that exists
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
@@ -26,6 +27,7 @@ pub(crate) mod lead;
 pub(crate) mod merging;
 pub(crate) mod queue;
 pub(crate) mod round;
+pub(crate) mod step;
 pub(crate) mod ticket;
 pub(crate) mod upkeep;
 
@@ -36,10 +38,11 @@ use std::time::Duration;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Count, Mutex, OnceLock, SetOnce};
 
 use crate::admission::dedupe::Lookup;
-use crate::admission::gate::{Gate, GateLimits};
+use crate::admission::gate::GateLimits;
 use crate::admission::validator::Validator;
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
+use crate::order::Lifecycle;
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Closed, Writer};
 use bell::Bell;
@@ -58,6 +61,8 @@ pub(crate) struct Settings {
     /// Bytes that must stay free on the file system when the next segment is made.
     pub(crate) disk_free_min_bytes: u64,
     pub(crate) validator: Option<Arc<dyn Validator>>,
+    /// Which state of an order may follow which.
+    pub(crate) lifecycle: Lifecycle,
     /// Whether threads of the ledger write what is deferred and do the upkeep. Without them the caller
     /// does both, step by step: that is how the simulator runs.
     pub(crate) threads: bool,
@@ -112,6 +117,7 @@ pub(crate) struct Counters {
     pub(crate) replayed: Count,
     pub(crate) joined: Count,
     pub(crate) conflicts: Count,
+    pub(crate) steps: Count,
     pub(crate) groups: Count,
     pub(crate) group_ns: Count,
 }
@@ -142,7 +148,7 @@ impl Committer {
         let needs_seal = !writer.position().sealed;
         let now_ns = host.monotonic_ns();
         Committer {
-            queue: Mutex::new(Queue::new(Gate::new(settings.gate))),
+            queue: Mutex::new(Queue::new(settings.gate)),
             work: Condvar::new(),
             validated: Condvar::new(),
             room: Condvar::new(),

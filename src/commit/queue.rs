@@ -8,11 +8,12 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use super::round::Round;
-use crate::admission::gate::Gate;
+use crate::admission::gate::{Gate, GateLimits};
+use crate::admission::transition::Step;
 use crate::mix::AsIs;
 use crate::order::fingerprint::{Content, Salt};
-use crate::order::{Fingerprint, Refusal, Submission};
-use crate::tables::hash::KeyHash;
+use crate::order::{Fingerprint, Refusal, Seq, Submission};
+use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::record::Encoded;
 
 /// (client, key) as one row of bytes, shared by all who need them, with the hash they are found by.
@@ -31,6 +32,12 @@ impl ScopedKey {
             client_bytes: client.len(),
             bytes: client.iter().chain(key).copied().collect(),
         }
+    }
+
+    /// What the steps of an order are in flight under, found by this hash: at most one at a time.
+    pub(crate) fn of_order(hash: KeyHash, order: Seq) -> ScopedKey {
+        // No client is empty, so no submission has this key.
+        ScopedKey::new(hash, &[], &order.0.to_le_bytes())
     }
 
     pub(crate) fn client(&self) -> &[u8] {
@@ -57,8 +64,28 @@ impl Hash for ScopedKey {
 /// A record that waits for its group, with what is needed to answer for it.
 #[derive(Debug)]
 pub(crate) struct Pending {
+    /// What it is in flight under: nothing else that has this key is queued meanwhile.
     pub(crate) key: ScopedKey,
     pub(crate) record: Encoded,
+    /// What the tables find it by.
+    pub(crate) keys: RecordKeys,
+    pub(crate) what: What,
+}
+
+/// What a pending record is.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// It begins an order.
+    Order(NewOrder),
+    /// A step of an order that exists.
+    Step(Step),
+    /// The ledger's lifecycle.
+    Lifecycle,
+}
+
+/// What the receipt of a new order needs.
+#[derive(Debug)]
+pub(crate) struct NewOrder {
     pub(crate) salt: Salt,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) own_fingerprint: bool,
@@ -73,8 +100,19 @@ impl Pending {
 
     /// Whether a submission under the same key has the same content.
     pub(crate) fn is_same(&self, content: &Content<'_>) -> bool {
-        content.own_fingerprint.is_some() == self.own_fingerprint
-            && content.fingerprint(&self.salt) == self.fingerprint
+        match &self.what {
+            What::Order(order) => {
+                content.own_fingerprint.is_some() == order.own_fingerprint
+                    && content.fingerprint(&order.salt) == order.fingerprint
+            }
+            What::Step(_) | What::Lifecycle => false,
+        }
+    }
+
+    /// Whether it finishes what is there already: it has a lane of its own, so that new orders can't keep
+    /// it out (SEMANTICS rule 33).
+    pub(crate) fn is_of_existing(&self) -> bool {
+        !matches!(self.what, What::Order(_))
     }
 }
 
@@ -97,7 +135,10 @@ pub(crate) enum InFlight {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
+    /// Of new orders.
     pub(crate) gate: Gate,
+    /// Of what finishes orders that exist.
+    pub(crate) existing: Gate,
     pub(crate) in_flight: HashMap<ScopedKey, InFlight, BuildHasherDefault<AsIs>>,
     /// Keys of the group that poisoned the ledger: they may be on disk, and until it is opened again
     /// nobody can say. At most those of one round.
@@ -116,9 +157,11 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(gate: Gate) -> Queue {
+    pub(crate) fn new(limits: GateLimits) -> Queue {
+        let whole = GateLimits { client_share_percent: 100, ..limits };
         Queue {
-            gate,
+            gate: Gate::new(limits),
+            existing: Gate::new(whole),
             in_flight: HashMap::default(),
             in_doubt: HashSet::default(),
             entries: Vec::new(),
@@ -155,11 +198,15 @@ impl Queue {
         for pending in entries {
             self.in_flight.remove(&pending.key);
         }
-        // Neighbours are mostly of one client, and leave together.
+        // Neighbours are mostly of one client, and leave together. What is of no client has its own lane.
         for together in entries.chunk_by(|one, next| one.key.client() == next.key.client()) {
             if let Some(first) = together.first() {
                 let bytes = together.iter().map(|pending| pending.bytes()).sum();
-                self.gate.leave(first.key.client(), together.len(), bytes);
+                let gate = match first.is_of_existing() {
+                    true => &mut self.existing,
+                    false => &mut self.gate,
+                };
+                gate.leave(first.key.client(), together.len(), bytes);
             }
         }
     }

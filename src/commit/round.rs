@@ -53,6 +53,11 @@ impl Round {
         }
     }
 
+    /// Whether the answers are there.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.results.get().is_some()
+    }
+
     /// Waits for the answer of entry `index`; `None` when `timeout` passes first.
     pub(crate) fn wait(&self, index: usize, timeout: Option<Duration>) -> Option<EntryResult> {
         let Some(timeout) = timeout else { return Some(pick(self.results.wait(), index)) };

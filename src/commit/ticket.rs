@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::enter::Entry;
-use super::queue::Place;
+use super::queue::{Place, What};
 use super::round::{Committed, EntryResult};
 use super::{Committer, Counters};
 use crate::error::{Error, ErrorKind, Result};
@@ -137,8 +137,11 @@ impl Ticket {
             Counters::add(&self.committer.counters.joined);
         }
         let issuer = self.committer.lookup.log.issuer;
-        let pending = &place.pending;
-        let first_state = match pending.refusal {
+        let What::Order(order) = &place.pending.what else {
+            // No step is in flight under the key of a submission.
+            return Err(still_on_its_way());
+        };
+        let first_state = match order.refusal {
             None => State::Accepted,
             Some(_) => State::Refused,
         };
@@ -146,11 +149,11 @@ impl Ticket {
             ledger: issuer.ledger,
             order: OrderId::new(issuer.partition, seq),
             accepted_at: at,
-            fingerprint: pending.fingerprint,
+            fingerprint: order.fingerprint,
             first_state,
             durability: issuer.durability,
         };
-        match &pending.refusal {
+        match &order.refusal {
             Some(refusal) => {
                 Err(Error::new(ErrorKind::Refused { receipt, refusal: refusal.clone() }))
             }

@@ -14,7 +14,11 @@ use crate::commit::enter::Entry;
 use crate::commit::ticket::Ticket;
 use crate::disk::DiskLock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{Event, LedgerId, Order, OrderId, Outcome, Submission};
+#[cfg(doc)]
+use crate::order::State;
+use crate::order::{
+    Event, LedgerId, Lifecycle, Order, OrderId, Outcome, Submission, Transition, Transitioned,
+};
 use crate::recovery::report::RecoveryReport;
 
 /// A ledger that is open for writing.
@@ -171,6 +175,79 @@ impl Ledger {
         answers.into_iter().map(outcome).collect()
     }
 
+    /// Has an order take a step: returns when it is on disk.
+    ///
+    /// **Durability**: on `Ok` the step is there after a process kill and after a power cut, once.
+    ///
+    /// **Idempotency**: with a command key the step is taken once, and a repeat is answered with the first
+    /// result ([`Transitioned::now`] says where the order stands since). Without one, and without a version
+    /// that is expected, asking for the state that the order is in already succeeds and writes nothing.
+    ///
+    /// **Order of the checks**: command key, terminal, expected version or state, step, evidence.
+    ///
+    /// **Limits**: see [`limits`](crate::limits). Steps are let in when new orders are not: their part of
+    /// the queue is their own, and the space that is kept free on the disk is kept for them.
+    ///
+    /// **Cost**: one write and one sync, shared with everything else that is written at the same time. Steps
+    /// of one order are written one after the other.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Invalid`], [`ErrorKind::NoSuchOrder`], [`ErrorKind::CommandConflict`],
+    ///   [`ErrorKind::AlreadyTerminal`], [`ErrorKind::VersionMismatch`], [`ErrorKind::NoSuchStep`],
+    ///   [`ErrorKind::MissingEvidence`]: nothing was recorded, and the same call will say the same until the
+    ///   order changes;
+    /// - [`ErrorKind::Overloaded`], [`ErrorKind::DiskLow`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]:
+    ///   not recorded;
+    /// - [`ErrorKind::InDoubt`]: unknown; after opening again send the same command, or look at the order;
+    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: where the order stands could not be read; nothing was
+    ///   written.
+    ///
+    /// An example is at [`Transition`].
+    pub fn transition(&self, transition: &Transition) -> Result<Transitioned> {
+        self.inner.committer.step(transition)
+    }
+
+    /// Has many orders take a step with one sync, or a few: independent results, in the order of the input.
+    /// Steps of the same order are taken in the order in which they stand, with a sync each.
+    ///
+    /// **Durability, idempotency, errors**: of each result as for [`Ledger::transition`].
+    #[must_use = "each step has a result of its own"]
+    pub fn transition_many(&self, transitions: &[Transition]) -> Vec<Result<Transitioned>> {
+        self.inner.committer.step_many(transitions)
+    }
+
+    /// Cancels an order: at once where the lifecycle allows it; where work is in flight, the order goes to
+    /// [`State::Cancelling`] and the answer of whoever works on it decides ([`Transitioned::to`] says which).
+    ///
+    /// **Durability**: on `Ok` it is on disk. **A repeat** succeeds: without a command key it is answered
+    /// from where the order stands.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::transition`].
+    pub fn cancel(&self, order: OrderId, reason: impl Into<String>) -> Result<Transitioned> {
+        let committer = &self.inner.committer;
+        let reason = reason.into();
+        loop {
+            let to = committer.cancel_step(order)?;
+            let step = Transition::new(order, to).reason(reason.as_str());
+            match committer.step(&step) {
+                // It went on while we looked, and may have to be cancelled otherwise now.
+                Err(error) if matches!(error.kind(), ErrorKind::NoSuchStep { .. }) => {
+                    if committer.cancel_step(order)? == to {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Which state of an order may follow which, in this ledger.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.inner.committer.settings.lifecycle
+    }
+
     /// The order with this id; `None` when there is none.
     ///
     /// Shows only what is durable; a caller finds what it was acknowledged at once.
@@ -256,8 +333,10 @@ impl Ledger {
 
     /// Counts and sizes.
     ///
+    /// **Cost**: reads the files of the log that hold steps, for the states.
+    ///
     /// # Errors
-    /// [`ErrorKind::Io`].
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::of(&self.inner.reads.lookup)?;
         let counters = &self.inner.committer.counters;
@@ -265,6 +344,7 @@ impl Ledger {
         stats.replayed = counters.replayed.load(Ordering::Relaxed);
         stats.joined = counters.joined.load(Ordering::Relaxed);
         stats.conflicts = counters.conflicts.load(Ordering::Relaxed);
+        stats.steps = counters.steps.load(Ordering::Relaxed);
         stats.groups = counters.groups.load(Ordering::Relaxed);
         stats.views = self.inner.reads.views.as_ref().map(|views| ViewsStats::of(&views.state()));
         stats.last_open = Some(self.inner.report.clone());

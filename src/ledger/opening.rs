@@ -17,13 +17,14 @@ use crate::commit::{Committer, Settings};
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, DiskLock, Host, disk_low, is_full};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{Durability, Seq};
+use crate::order::{Durability, Lifecycle, Seq};
 use crate::recovery::segments::LOCK_NAME;
 use crate::recovery::{self, Recovered};
 use crate::views::{self, Deadlines, Place, ViewsConfig};
 use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
 use crate::wal::prepare::Preparer;
+use crate::wal::record::{KIND_MOVED, KIND_MOVED_BY_KEY};
 use crate::wal::writer::{Layout, Writer};
 
 /// Tries for the lock: the kernel may free the lock of a process that has just died a moment late.
@@ -53,7 +54,7 @@ impl Options {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a setting out of bounds; [`ErrorKind::Locked`] at once when another
     /// process has it; [`ErrorKind::NotALedger`]; [`ErrorKind::NewerFormat`];
-    /// [`ErrorKind::DurabilityMismatch`]; [`ErrorKind::Corrupt`] and [`ErrorKind::LogLostData`] with
+    /// [`ErrorKind::DurabilityMismatch`]; [`ErrorKind::LifecycleMismatch`]; [`ErrorKind::Corrupt`] and [`ErrorKind::LogLostData`] with
     /// nothing changed; [`ErrorKind::DiskLow`]; [`ErrorKind::Io`].
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Ledger> {
         let path = path.as_ref();
@@ -129,6 +130,8 @@ impl Options {
         )
         .map_err(|error| Error::io("reading the end of the log", error))?;
         let lookup = Lookup { log, tables };
+        let (lifecycle, is_new) = self.choose_lifecycle(&lookup)?;
+        let settings = Settings { lifecycle, ..settings };
         let views_disk = Arc::clone(&disk);
         let committer = Arc::new(Committer::new(
             disk,
@@ -142,6 +145,9 @@ impl Options {
         let views = self.start_views(views_disk, views_at, &committer);
         let reads = Reads { lookup, views: Some(views) };
         let threads = start_threads(&committer)?;
+        if is_new {
+            committer.record_lifecycle(&committer.settings.lifecycle)?;
+        }
         Ok(Ledger::from_inner(Inner::new(committer, reads, report, locks, threads)))
     }
 
@@ -177,6 +183,23 @@ impl Options {
         views
     }
 
+    /// The lifecycle that is to be followed, and whether the log does not know it yet.
+    fn choose_lifecycle(&self, lookup: &Lookup) -> Result<(Lifecycle, bool)> {
+        let stored = lookup.stored_lifecycle()?;
+        // A ledger in which no order ever took a step was not used with the default one either.
+        let is_step = |kind: u8| matches!(kind, KIND_MOVED | KIND_MOVED_BY_KEY);
+        let is_bound =
+            stored.is_some() || lookup.log.counts().iter().any(|(kind, _)| is_step(*kind));
+        let stored = stored.unwrap_or_default();
+        let Some(wanted) = self.lifecycle.clone().filter(|wanted| *wanted != stored) else {
+            return Ok((stored, false));
+        };
+        match wanted.misses_of(&stored).filter(|_| is_bound) {
+            None => Ok((wanted, true)),
+            Some(state) => Err(Error::new(ErrorKind::LifecycleMismatch { state })),
+        }
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             segment_bytes: self.segment_bytes / BLOCK_BYTES * BLOCK_BYTES,
@@ -190,6 +213,8 @@ impl Options {
             disk_reserve_bytes: self.disk_reserve_bytes,
             disk_free_min_bytes: self.disk_free_min_bytes,
             validator: self.validator.clone(),
+            // Until it is known what the log says.
+            lifecycle: Lifecycle::default(),
             threads: self.threads,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::admission::validator::Validator;
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::Durability;
+use crate::order::{Durability, Lifecycle};
 use crate::wal::blocks::KEY_MEMORY_BYTES_DEFAULT;
 
 const MIB: u64 = 1024 * 1024;
@@ -68,6 +68,7 @@ pub struct Options {
     pub(super) views: Views,
     pub(super) views_open_deadline: Duration,
     pub(super) validator: Option<Arc<dyn Validator>>,
+    pub(super) lifecycle: Option<Lifecycle>,
     pub(super) threads: bool,
 }
 
@@ -105,6 +106,7 @@ impl Options {
             views: Views::On,
             views_open_deadline: Duration::from_secs(120),
             validator: None,
+            lifecycle: None,
             threads: true,
         }
     }
@@ -210,6 +212,17 @@ impl Options {
     /// Looks at new orders before they are taken. Default none.
     pub fn validator(mut self, validator: impl Validator + 'static) -> Options {
         self.validator = Some(Arc::new(validator));
+        self
+    }
+
+    /// Which state of an order may follow which. Default: the one that the ledger was last opened with, and
+    /// [`Lifecycle::default`] for one that never was.
+    ///
+    /// Another one than is stored is recorded in the log when the ledger is opened, and followed from then
+    /// on. It must have every state of the stored one, terminal where that is: else opening answers
+    /// [`ErrorKind::LifecycleMismatch`](crate::ErrorKind::LifecycleMismatch) and changes nothing.
+    pub fn lifecycle(mut self, lifecycle: Lifecycle) -> Options {
+        self.lifecycle = Some(lifecycle);
         self
     }
 

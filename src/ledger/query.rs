@@ -1,14 +1,16 @@
 //! Pages of orders: what is asked for, and how it is found in the views and the log.
 //!
 //! Always true: the orders of a page come in seq order, each read from the log and held against every
-//! filter; only records that were readable when the page was begun are looked at; a record is passed over
-//! only if it was read, or if the views cover its seq and do not have it on the list. So what the views
-//! lack, or get wrong, costs time and never an answer.
+//! filter; only orders that were readable when the page was begun are looked at; one is passed over only if
+//! it was read, or if the views cover its seq and do not have it on the list, and nothing that they do not
+//! cover has moved it since. So what the views lack, or get wrong, costs time and never an answer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::admission::dedupe::Lookup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::limits::{ACCOUNT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX};
 use crate::order::{Order, Seq, State, Timestamp};
@@ -200,17 +202,17 @@ const DENSE_SPAN: u64 = 8;
 ///
 /// # Errors
 /// `BadQuery`; those of reading the log.
-pub(crate) fn page(log: &Arc<Log>, views: Option<&Views>, query: &Query) -> Result<Page> {
+pub(crate) fn page(lookup: &Lookup, views: Option<&Views>, query: &Query) -> Result<Page> {
     query.check()?;
     if let Some(views) = views {
         views.catch_up();
     }
-    let mut search = Search::begin(log, query)?;
+    let mut search = Search::begin(lookup, query)?;
     if let (Some(views), Some(view)) = (views, query.view())
         && search.ask_view(views, view)? == Hints::Wrong
     {
         // Seqs that it should have named may be missing as well: once more, without it.
-        search = Search::begin(log, query)?;
+        search = Search::begin(lookup, query)?;
     }
     search.scan(search.end)?;
     Ok(search.page())
@@ -224,6 +226,7 @@ enum Hints {
 }
 
 struct Search<'a> {
+    lookup: &'a Lookup,
     log: &'a Arc<Log>,
     query: &'a Query,
     /// Every record before it was considered.
@@ -234,13 +237,14 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn begin(log: &'a Arc<Log>, query: &'a Query) -> Result<Search<'a>> {
+    fn begin(lookup: &'a Lookup, query: &'a Query) -> Result<Search<'a>> {
+        let log = &lookup.log;
         let end = log.readable_next();
         let mut position = query.after.map_or(Seq::FIRST, |after| after.0.next());
         if let Some(since) = query.since {
             position = position.max(log.seq_at(since)?);
         }
-        Ok(Search { log, query, position, end, orders: Vec::new() })
+        Ok(Search { lookup, log, query, position, end, orders: Vec::new() })
     }
 
     fn is_over(&self) -> bool {
@@ -249,6 +253,15 @@ impl<'a> Search<'a> {
 
     /// Follows the hints of a view, for as far as it covers.
     fn ask_view(&mut self, views: &Views, view: View<'_>) -> Result<Hints> {
+        // Before the first hint is read: what the views take in meanwhile is on both lists.
+        let fed = views.covered().min(self.end);
+        if fed <= self.position {
+            return Ok(Hints::Right);
+        }
+        let moved = match view {
+            View::State(_) => self.moved_since(fed)?,
+            View::Account(_) | View::ExternalRef(_) => BTreeSet::new(),
+        };
         while !self.is_over() {
             let wanted = self.query.limit - self.orders.len();
             let after = Seq(self.position.0 - 1);
@@ -256,9 +269,11 @@ impl<'a> Search<'a> {
             if covered <= self.position {
                 break;
             }
-            if self.is_dense(&seqs) {
+            let also = moved.range(self.position..covered).copied();
+            let hints: BTreeSet<Seq> = seqs.iter().copied().chain(also).collect();
+            if self.is_dense(&hints) {
                 self.scan(covered)?;
-            } else if let Some(seq) = self.follow(view, &seqs)? {
+            } else if let Some(seq) = self.follow(view, &hints, &moved, fed)? {
                 views.report_mismatch(view, seq);
                 return Ok(Hints::Wrong);
             }
@@ -269,25 +284,58 @@ impl<'a> Search<'a> {
         Ok(Hints::Right)
     }
 
+    /// The orders that took a step at `from` or later: their state may be another than the views say.
+    fn moved_since(&self, from: Seq) -> Result<BTreeSet<Seq>> {
+        let mut moved = BTreeSet::new();
+        let mut cursor = self.log.cursor(from);
+        while cursor.position() < self.end {
+            let Some(record) = cursor.next()? else { break };
+            moved.extend(record.body()?.moved().map(|moved| moved.order()));
+        }
+        Ok(moved)
+    }
+
     /// Whether reading all records up to the last hint costs less than reading the hinted ones alone.
-    fn is_dense(&self, seqs: &[Seq]) -> bool {
+    fn is_dense(&self, seqs: &BTreeSet<Seq>) -> bool {
         let Some(last) = seqs.last() else { return false };
         last.0.saturating_sub(self.position.0) / DENSE_SPAN < seqs.len() as u64
     }
 
-    /// Reads the hinted records; answers the one that is not what the view says, if there is one.
-    fn follow(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Option<Seq>> {
+    /// Reads the hinted orders; answers the one that is not what the view says, if there is one.
+    fn follow(
+        &mut self,
+        view: View<'_>,
+        seqs: &BTreeSet<Seq>,
+        moved: &BTreeSet<Seq>,
+        fed: Seq,
+    ) -> Result<Option<Seq>> {
         for seq in seqs.iter().copied() {
             if seq >= self.end || self.is_over() {
                 break;
             }
-            let record = self.log.read(seq)?;
-            match record {
-                Some(record) if is_on_list(view, &record)? => self.consider(&record)?,
-                _ => return Ok(Some(seq)),
+            let Some(record) = self.log.read(seq)? else { return Ok(Some(seq)) };
+            // What moved was perhaps put on the list by nobody but us.
+            if !moved.contains(&seq) && !self.is_on_list(view, &record, fed)? {
+                return Ok(Some(seq));
             }
+            self.consider(&record)?;
         }
         Ok(None)
+    }
+
+    /// Whether the order that a view named is what the view says, which covers every record below `fed`
+    /// and perhaps later ones.
+    fn is_on_list(&self, view: View<'_>, record: &Record, fed: Seq) -> Result<bool> {
+        let body = record.body()?;
+        let Some(submitted) = body.submitted() else { return Ok(false) };
+        Ok(match view {
+            View::Account(account) => submitted.account == account,
+            View::ExternalRef(external_ref) => submitted.external_ref == external_ref,
+            View::State(state) => {
+                let standing = self.lookup.standing_of(record.seq, body.first_state())?;
+                standing.now.state == state || standing.last >= fed
+            }
+        })
     }
 
     /// Reads the log from where the search is up to `to`.
@@ -313,7 +361,8 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The order that the record began, if it is asked for. Cheap filters first: building the order copies its payload and hashes it for the receipt.
+    /// The order that the record began, if it is asked for. Cheap filters first: where it stands is looked up
+    /// in the tables, and building the order copies its payload and hashes it for the receipt.
     fn listed(&self, record: &Record) -> Result<Option<Order>> {
         let query = self.query;
         let body = record.body()?;
@@ -322,10 +371,17 @@ impl<'a> Search<'a> {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         };
         // `since` needs no look: the search began there, and time rises with the seq.
-        let listed = passes(&query.account, submitted.account)
-            && passes(&query.external_ref, submitted.external_ref)
-            && query.state.is_none_or(|state| state == body.first_state());
-        Ok(if listed { self.log.issuer.order(&record.frame(), &body) } else { None })
+        if !passes(&query.account, submitted.account)
+            || !passes(&query.external_ref, submitted.external_ref)
+        {
+            return Ok(None);
+        }
+        let now = self.lookup.standing_of(record.seq, body.first_state())?.now;
+        if query.state.is_some_and(|state| state != now.state) {
+            return Ok(None);
+        }
+        let order = self.log.issuer.order(&record.frame(), &body);
+        Ok(order.map(|order| Order { now, ..order }))
     }
 
     fn page(self) -> Page {
@@ -333,18 +389,6 @@ impl<'a> Search<'a> {
         let next = more.then(|| PageToken(Seq(self.position.0 - 1)));
         Page { orders: self.orders, next }
     }
-}
-
-/// Whether the record that a view named is what the view says. Today every order stays in its first
-/// state; with transitions, a state that has changed since will be no mismatch.
-fn is_on_list(view: View<'_>, record: &Record) -> Result<bool> {
-    let body = record.body()?;
-    let Some(submitted) = body.submitted() else { return Ok(false) };
-    Ok(match view {
-        View::Account(account) => submitted.account == account,
-        View::ExternalRef(external_ref) => submitted.external_ref == external_ref,
-        View::State(state) => body.first_state() == state,
-    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::query::{self, Page, Query};
 use crate::admission::dedupe::Lookup;
 use crate::error::Result;
-use crate::order::{Event, Order, OrderId, Seq};
+use crate::order::{Event, Lifecycle, Order, OrderId, Seq};
 use crate::views::Views;
 use crate::wal::log::Cursor;
 
@@ -45,13 +45,19 @@ impl Reads {
         if order.partition() != self.lookup.log.issuer.partition {
             return Ok(Vec::new());
         }
-        let log = &self.lookup.log;
-        let Some(record) = log.read(order.seq())? else { return Ok(Vec::new()) };
-        Ok(log.issuer.event(&record.frame(), &record.body()?).into_iter().collect())
+        match self.lookup.log.read(order.seq())? {
+            Some(record) => self.lookup.history(&record),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The lifecycle that was stored last, or the default one.
+    pub(crate) fn lifecycle(&self) -> Result<Lifecycle> {
+        Ok(self.lookup.stored_lifecycle()?.unwrap_or_default())
     }
 
     pub(crate) fn page(&self, query: &Query) -> Result<Page> {
-        query::page(&self.lookup.log, self.views.as_deref(), query)
+        query::page(&self.lookup, self.views.as_deref(), query)
     }
 
     pub(crate) fn orders(&self) -> OrderIter {

@@ -10,7 +10,7 @@ use crate::admission::dedupe::Lookup;
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{Event, LedgerId, Order, OrderId};
+use crate::order::{Event, LedgerId, Lifecycle, Order, OrderId};
 use crate::recovery;
 
 /// A ledger that is open for reading only: takes no lock and changes no byte.
@@ -78,6 +78,14 @@ impl Reader {
         self.reads.history(order)
     }
 
+    /// Which state of an order may follow which.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn lifecycle(&self) -> Result<Lifecycle> {
+        self.reads.lifecycle()
+    }
+
     /// A page of orders by account, reference, state or time, in the order of acceptance, from the log
     /// alone (sled has no read-only mode).
     ///
@@ -103,8 +111,10 @@ impl Reader {
 
     /// Counts and sizes, with the report of the last opening for writing.
     ///
+    /// **Cost**: reads the files of the log that hold steps, for the states.
+    ///
     /// # Errors
-    /// [`ErrorKind::Io`].
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::of(&self.reads.lookup)?;
         stats.last_open = recovery::last_report(&*self.disk);

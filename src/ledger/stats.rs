@@ -1,11 +1,15 @@
 //! Counts and sizes of a ledger.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::admission::dedupe::Lookup;
 use crate::error::{Error, Result};
 use crate::order::{LedgerId, Seq, State};
 use crate::recovery::report::RecoveryReport;
 use crate::views::{Phase, ViewsState};
-use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED};
+use crate::wal::log::Log;
+use crate::wal::record::{KIND_ACCEPTED, KIND_MOVED, KIND_MOVED_BY_KEY, KIND_REFUSED};
 
 /// Counts and sizes of a ledger at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +41,8 @@ pub struct Stats {
     pub joined: u64,
     /// Conflicts since the ledger was opened.
     pub conflicts: u64,
+    /// Steps that orders took since the ledger was opened.
+    pub steps: u64,
     /// Groups written since the ledger was opened: syncs that orders shared.
     pub groups: u64,
     /// How the views are; `None` for a reader, which has none.
@@ -78,17 +84,8 @@ impl Stats {
     pub(crate) fn of(lookup: &Lookup) -> Result<Stats> {
         let log = &lookup.log;
         let records = log.readable_next().0 - 1;
-        let mut states = Vec::new();
-        let mut orders = 0;
-        for (kind, count) in log.counts() {
-            let state = match kind {
-                KIND_ACCEPTED => State::Accepted,
-                KIND_REFUSED => State::Refused,
-                _ => continue,
-            };
-            orders += count;
-            states.push((state, count));
-        }
+        let states = states(log)?;
+        let orders = states.iter().map(|(_, count)| count).sum();
         let (mut segments, mut log_bytes) = (0, 0);
         for segment in log.segments() {
             segments += 1;
@@ -110,9 +107,42 @@ impl Stats {
             replayed: 0,
             joined: 0,
             conflicts: 0,
+            steps: 0,
             groups: 0,
             views: None,
             last_open: None,
         })
     }
+}
+
+/// Orders by their present state, by its number.
+fn states(log: &Arc<Log>) -> Result<Vec<(State, u64)>> {
+    let mut states: BTreeMap<u8, u64> = BTreeMap::new();
+    let mut add = |state: State, count: u64| {
+        let sum = states.entry(state.number()).or_default();
+        *sum = sum.wrapping_add(count);
+    };
+    for segment in log.segments() {
+        let mut steps = 0;
+        for (kind, count) in segment.counts() {
+            match kind {
+                KIND_ACCEPTED => add(State::Accepted, count),
+                KIND_REFUSED => add(State::Refused, count),
+                KIND_MOVED | KIND_MOVED_BY_KEY => steps += count,
+                _ => {}
+            }
+        }
+        let mut cursor = log.cursor(segment.header.first_seq);
+        while steps > 0 {
+            let Some(record) = cursor.next()? else { break };
+            let body = record.body()?;
+            let Some(moved) = body.moved() else { continue };
+            // What leaves a state came into it before; the sum is right at the end.
+            add(moved.from(), 1u64.wrapping_neg());
+            add(moved.to(), 1);
+            steps -= 1;
+        }
+    }
+    let there = states.into_iter().filter(|(_, count)| *count > 0);
+    Ok(there.filter_map(|(number, count)| Some((State::from_number(number)?, count))).collect())
 }

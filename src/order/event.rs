@@ -2,8 +2,9 @@
 
 use super::fingerprint::Fingerprint;
 use super::id::{OrderId, Seq, Timestamp};
-use super::lifecycle::State;
 use super::receipt::{Present, Receipt};
+use super::state::State;
+use super::transition::Evidence;
 
 /// An order as the log tells it: what was submitted, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +84,21 @@ pub enum EventBody {
         /// Why.
         refusal: Refusal,
     },
+    /// The order went from one state to another.
+    Moved {
+        /// The state before.
+        from: State,
+        /// The state after.
+        to: State,
+        /// The order's version after it.
+        version: u64,
+        /// The key of the command; empty when it had none. Source: the caller.
+        command_key: Vec<u8>,
+        /// What spoke for it. Source: the caller.
+        evidence: Vec<Evidence>,
+        /// Why, in words. Source: the caller.
+        reason: String,
+    },
 }
 
 impl EventBody {
@@ -92,6 +108,7 @@ impl EventBody {
         match self {
             EventBody::Accepted { .. } => State::Accepted,
             EventBody::Refused { .. } => State::Refused,
+            EventBody::Moved { to, .. } => *to,
         }
     }
 }

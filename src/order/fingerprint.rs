@@ -48,7 +48,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A field of a submission that takes part in the comparison of content.
+/// A field of a submission, or of a command, that takes part in the comparison of content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Field {
@@ -66,6 +66,12 @@ pub enum Field {
     Payload,
     /// The caller's own fingerprint, given with [`Submission::fingerprint`](crate::Submission::fingerprint).
     Fingerprint,
+    /// Of a command: the state that was asked for.
+    State,
+    /// Of a command: the evidence that was brought along.
+    Evidence,
+    /// Of a command: its reason.
+    Reason,
 }
 
 impl Field {
@@ -80,6 +86,9 @@ impl Field {
             Field::Expiry => "expiry",
             Field::Payload => "payload",
             Field::Fingerprint => "fingerprint",
+            Field::State => "state",
+            Field::Evidence => "evidence",
+            Field::Reason => "reason",
         }
     }
 }

@@ -17,6 +17,15 @@ pub const EXTERNAL_REF_BYTES_MAX: usize = 128;
 /// Largest payload, in bytes: 16 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Longest command key of a transition, in bytes. The shortest is 1; without one there is none.
+pub const COMMAND_KEY_BYTES_MAX: usize = KEY_BYTES_MAX;
+/// Longest reason of a transition, in bytes of UTF-8.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Most pieces of evidence that a transition may bring along.
+pub const EVIDENCE_MAX: usize = super::lifecycle::EVIDENCE_MAX;
+/// Longest value of a piece of evidence, in bytes: a document belongs elsewhere, and its hash here.
+pub const EVIDENCE_BYTES_MAX: usize = 4096;
+
 /// Largest body of one record, in bytes: the payload, every other field at its limit, and room for
 /// fields to come. Every length that is read from disk is held against it before anything is allocated.
 pub const RECORD_BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4096;

@@ -4,8 +4,9 @@
 //! - [`limits`]: how large each field may be, in one place
 //! - [`submission`]: what a caller hands in
 //! - [`fingerprint`]: what makes two submissions "the same content"
-//! - [`lifecycle`]: the states of an order
+//! - [`state`]: the states of an order; [`lifecycle`]: which may follow which
 //! - [`receipt`]: the proof of acceptance
+//! - [`transition`]: what is to be done with an order that exists
 //! - [`event`]: what a record of the log says
 //!
 //! Every other module may use these; these use nobody.
@@ -16,11 +17,15 @@ pub(crate) mod id;
 pub(crate) mod lifecycle;
 pub mod limits;
 pub(crate) mod receipt;
+pub(crate) mod state;
 pub(crate) mod submission;
+pub(crate) mod transition;
 
 pub use event::{Event, EventBody, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use id::{LedgerId, OrderId, Seq, Timestamp};
-pub use lifecycle::State;
+pub use lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, StateRule};
 pub use receipt::{Durability, How, Outcome, Present, Receipt, ReceiptError};
+pub use state::{OwnState, State, UnknownState};
 pub use submission::Submission;
+pub use transition::{Evidence, Expect, Transition, Transitioned};

@@ -28,7 +28,7 @@ use crate::bytes::Fields;
 
 use super::fingerprint::Fingerprint;
 use super::id::{LedgerId, OrderId, Timestamp};
-use super::lifecycle::State;
+use super::state::State;
 
 /// What is promised for what a ledger has acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

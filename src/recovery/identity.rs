@@ -11,7 +11,7 @@ use crate::disk::{self, Disk, Host};
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::{Durability, LedgerId, Timestamp};
 use crate::wal::format;
-use crate::wal::record::Issuer;
+use crate::wal::issuer::Issuer;
 
 /// Name of the file.
 pub(crate) const NAME: &str = "LEDGER";

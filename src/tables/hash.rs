@@ -2,14 +2,45 @@
 //! client and key. The secret keeps a hostile client from choosing keys that collide; the length keeps
 //! `("ab", "c")` and `("a", "bc")` apart.
 //!
+//! Records are found by other keys as well: an order's steps by the order, a command by its key, the
+//! lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
+//! is so long, so that they never meet a key of a submission.
+//!
 //! Stored in sealed segments, so it may never change within a format version.
 
 use siphasher::sip::SipHasher24;
 
-use crate::order::limits::{CLIENT_BYTES_MAX, KEY_BYTES_MAX};
+use crate::order::Seq;
+use crate::order::limits::{CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, KEY_BYTES_MAX};
+use crate::wal::record::Body;
 
 /// What is hashed of the longest client and key.
 const ROW_BYTES_MAX: usize = 8 + CLIENT_BYTES_MAX + KEY_BYTES_MAX;
+
+// What stands in place of the length of a client. On disk: never given to another sort of key.
+const STEPS_OF_ORDER: u64 = u64::MAX;
+const COMMAND: u64 = u64::MAX - 1;
+const LIFECYCLE: u64 = u64::MAX - 2;
+
+const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
+
+/// The keys by which one record is found; how many there are follows from its kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct RecordKeys {
+    first: Option<KeyHash>,
+    second: Option<KeyHash>,
+}
+
+impl RecordKeys {
+    /// Of a record that is found by one key.
+    pub(crate) const fn one(key: KeyHash) -> RecordKeys {
+        RecordKeys { first: Some(key), second: None }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = KeyHash> {
+        self.first.into_iter().chain(self.second)
+    }
+}
 
 /// The hash of a (client, key). Two keys may share one; the log tells them apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -33,9 +64,50 @@ impl KeyHasher {
     }
 
     pub(crate) fn hash(&self, client: &[u8], key: &[u8]) -> KeyHash {
+        self.hash_row(client.len() as u64, client, key)
+    }
+
+    /// By which the steps of an order are found.
+    pub(crate) fn steps_of(&self, order: Seq) -> KeyHash {
+        self.hash_row(STEPS_OF_ORDER, &order.0.to_le_bytes(), &[])
+    }
+
+    /// By which a command is found that an order was given.
+    pub(crate) fn command(&self, order: Seq, command_key: &[u8]) -> KeyHash {
+        self.hash_row(COMMAND, &order.0.to_le_bytes(), command_key)
+    }
+
+    /// By which the lifecycles of the ledger are found.
+    pub(crate) fn lifecycle(&self) -> KeyHash {
+        self.hash_row(LIFECYCLE, &[], &[])
+    }
+
+    /// The keys by which a record with this body is found.
+    pub(crate) fn keys_of(&self, body: &Body<'_>) -> RecordKeys {
+        match body {
+            Body::Accepted(submitted) => {
+                RecordKeys::one(self.hash(submitted.client, submitted.key))
+            }
+            Body::Refused(refused) => {
+                let submitted = &refused.submitted;
+                RecordKeys::one(self.hash(submitted.client, submitted.key))
+            }
+            Body::Moved(moved) => self.keys_of_step(moved.order(), moved.command_key),
+            Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
+            Body::Skippable => RecordKeys::default(),
+        }
+    }
+
+    /// The keys of a step that an order takes by this command key, which is empty when it has none.
+    pub(crate) fn keys_of_step(&self, order: Seq, command_key: &[u8]) -> RecordKeys {
+        let second = (!command_key.is_empty()).then(|| self.command(order, command_key));
+        RecordKeys { first: Some(self.steps_of(order)), second }
+    }
+
+    fn hash_row(&self, begin: u64, client: &[u8], key: &[u8]) -> KeyHash {
         // In one row: the hasher takes whole words of one, and puts together those of several.
         let mut row = [0; ROW_BYTES_MAX];
-        let parts = [&(client.len() as u64).to_le_bytes()[..], client, key];
+        let parts = [&begin.to_le_bytes()[..], client, key];
         let mut bytes = 0;
         for part in parts {
             if let Some(room) = row.get_mut(bytes..).and_then(|rest| rest.get_mut(..part.len())) {
@@ -62,6 +134,25 @@ mod tests {
     fn the_border_between_client_and_key_counts() {
         let hasher = KeyHasher::new([7; 16]);
         assert_ne!(hasher.hash(b"ab", b"c"), hasher.hash(b"a", b"bc"));
+    }
+
+    #[test]
+    fn keys_of_different_sorts_never_meet() {
+        let hasher = KeyHasher::new([7; 16]);
+        let order = Seq(0x6261);
+        let hashes = [
+            hasher.hash(&order.0.to_le_bytes(), b""),
+            hasher.hash(b"", &order.0.to_le_bytes()),
+            hasher.steps_of(order),
+            hasher.steps_of(Seq(1)),
+            hasher.command(order, b""),
+            hasher.command(order, b"pay"),
+            hasher.command(Seq(1), b"pay"),
+            hasher.lifecycle(),
+            hasher.hash(b"", b""),
+        ];
+        let distinct: std::collections::HashSet<_> = hashes.iter().collect();
+        assert_eq!(distinct.len(), hashes.len());
     }
 
     /// A key beyond its limit is never stored, but may be asked for.

@@ -10,35 +10,48 @@ use crate::order::Seq;
 #[derive(Clone, Default)]
 pub(crate) struct Hot {
     first: HashMap<KeyHash, Seq, BuildHasherDefault<AsIs>>,
-    /// Further seqs under a hash that is taken: two keys that collide. All but always empty.
-    more: Vec<(KeyHash, Seq)>,
+    /// Further seqs under a hash that is taken, rising: the second and later steps of an order, or two keys
+    /// that collide.
+    more: HashMap<KeyHash, Vec<Seq>, BuildHasherDefault<AsIs>>,
+    keys: usize,
 }
 
 impl std::fmt::Debug for Hot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Hot({} keys)", self.first.len() + self.more.len())
+        write!(f, "Hot({} keys)", self.keys)
     }
 }
 
 impl Hot {
     pub(crate) fn insert(&mut self, hash: KeyHash, seq: Seq) {
+        self.keys += 1;
         match self.first.entry(hash) {
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(seq);
             }
-            std::collections::hash_map::Entry::Occupied(_) => self.more.push((hash, seq)),
+            std::collections::hash_map::Entry::Occupied(_) => {
+                self.more.entry(hash).or_default().push(seq);
+            }
         }
     }
 
     pub(crate) fn get(&self, hash: KeyHash) -> impl Iterator<Item = Seq> {
-        let more = self.more.iter().filter(move |(other, _)| *other == hash).map(|(_, seq)| *seq);
-        self.first.get(&hash).copied().into_iter().chain(more)
+        let first = self.first.get(&hash).copied();
+        // Most ledgers have orders without steps, and then there is nothing to look up.
+        let more = match first {
+            Some(_) if !self.more.is_empty() => self.more.get(&hash),
+            _ => None,
+        };
+        first.into_iter().chain(more.into_iter().flatten().copied())
     }
 
     /// All keys, by hash and then seq.
     pub(crate) fn sorted(&self) -> Vec<(KeyHash, Seq)> {
-        let first = self.first.iter().map(|(hash, seq)| (*hash, *seq));
-        let mut all: Vec<_> = first.chain(self.more.iter().copied()).collect();
+        let mut all = Vec::with_capacity(self.keys);
+        all.extend(self.first.iter().map(|(hash, seq)| (*hash, *seq)));
+        for (hash, seqs) in &self.more {
+            all.extend(seqs.iter().map(|seq| (*hash, *seq)));
+        }
         all.sort_unstable();
         all
     }

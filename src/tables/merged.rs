@@ -39,7 +39,7 @@ use std::sync::Arc;
 use super::filter;
 use super::hash::KeyHash;
 use super::manifest::TABLES_DIR;
-use super::run::{ENTRY_BYTES, Run, orders_in};
+use super::run::{ENTRY_BYTES, Run, keys_in};
 use crate::bytes::{Fields, PutFields, to_u32, to_usize};
 use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, DiskFile, Open};
@@ -102,7 +102,7 @@ impl Span {
     ) -> Option<Span> {
         let mut keys = 0u64;
         for counts in counts {
-            keys = keys.checked_add(orders_in(counts?))?;
+            keys = keys.checked_add(keys_in(counts?))?;
         }
         Some(Span {
             first: first.number,

@@ -1,4 +1,5 @@
-//! Fast answers: key -> seq. Ours, checksummed, derived from the log and disposable.
+//! Fast answers: key -> seq. Ours, checksummed, derived from the log and disposable. A key is that of a
+//! submission, or that of an order whose steps are looked for, or that of a command.
 //!
 //! - [`hash`]: keys become 64-bit numbers under a secret of the ledger
 //! - [`hot`]: the keys of segments that are not sealed yet, in memory
@@ -32,7 +33,7 @@ use crate::wal::log::{Log, body_at, damaged_record};
 use crate::wal::scan::{self, Position};
 use crate::wal::section::SectionError;
 use crate::wal::segment::Segment;
-use hash::{KeyHash, KeyHasher};
+use hash::{KeyHash, KeyHasher, RecordKeys};
 use hot::Hot;
 use merged::Span;
 use run::Run;
@@ -135,7 +136,7 @@ impl Tables {
         &self,
         segment: u64,
         first_seq: Seq,
-        keys: impl Iterator<Item = Option<KeyHash>>,
+        keys: impl Iterator<Item = RecordKeys>,
     ) {
         let mut parts = self.parts.write();
         let known = parts.last().is_some_and(|part| part.last == segment);
@@ -144,10 +145,8 @@ impl Tables {
             parts.push(Part { first: segment, last: segment, first_seq, keys });
         }
         if let Some(Part { keys: Keys::Hot(hot), .. }) = parts.last_mut() {
-            for (seq, hash) in (first_seq.0..).zip(keys) {
-                if let Some(hash) = hash {
-                    hot.insert(hash, Seq(seq));
-                }
+            for (seq, keys) in (first_seq.0..).zip(keys) {
+                keys.iter().for_each(|hash| hot.insert(hash, Seq(seq)));
             }
         }
     }
@@ -157,9 +156,23 @@ impl Tables {
     /// # Errors
     /// `Io`, or `Corrupt` when a run and the groups under it are both damaged: never a false absence.
     pub(crate) fn candidates(&self, log: &Log, hash: KeyHash) -> Result<Vec<Seq>> {
+        self.candidates_since(log, Seq::FIRST, hash)
+    }
+
+    /// The same for a record that can't lie before `since`: what is older is not looked at, but may be
+    /// answered.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn candidates_since(
+        &self,
+        log: &Log,
+        since: Seq,
+        hash: KeyHash,
+    ) -> Result<Vec<Seq>> {
         let mut found = Vec::new();
         let mut tries = 0;
-        while !self.look(log, hash, tries, &mut found)? {
+        while !self.look(log, since, hash, tries, &mut found)? {
             found.clear();
             tries += 1;
         }
@@ -169,7 +182,14 @@ impl Tables {
 
     /// Looks through all parts. Answers false when a run was taken in by another one meanwhile, and its file
     /// removed: then look again.
-    fn look(&self, log: &Log, hash: KeyHash, tries: u32, found: &mut Vec<Seq>) -> Result<bool> {
+    fn look(
+        &self,
+        log: &Log,
+        since: Seq,
+        hash: KeyHash,
+        tries: u32,
+        found: &mut Vec<Seq>,
+    ) -> Result<bool> {
         let mut runs = Vec::new();
         {
             let parts = self.parts.read();
@@ -180,6 +200,9 @@ impl Tables {
                         runs.push((part.first..=part.last, Arc::clone(run)));
                     }
                     Keys::Sealed(_) => {}
+                }
+                if part.first_seq <= since {
+                    break;
                 }
             }
         }
@@ -410,9 +433,7 @@ impl Tables {
     ) -> Result<()> {
         for (offset, frame) in group.records() {
             let body = body_at(segment_path(header.number), Some(offset), &frame)?;
-            if let Some(submitted) = body.submitted() {
-                hot.insert(self.hasher.hash(submitted.client, submitted.key), frame.seq);
-            }
+            self.hasher.keys_of(&body).iter().for_each(|hash| hot.insert(hash, frame.seq));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::merged;
 use crate::bytes::{PutFields, to_u32, to_usize};
 use crate::order::Seq;
 use crate::wal::format::{SECTION_BLOCK_CONTENT, SECTION_FILTER, SECTION_KEYS};
-use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED};
+use crate::wal::record::keys_of_kind;
 use crate::wal::section::{Section, SectionError};
 use crate::wal::segment::Segment;
 
@@ -44,11 +44,11 @@ pub(crate) fn encode(sorted: &[(KeyHash, Seq)], first_seq: Seq) -> Vec<(u32, Vec
     vec![(SECTION_KEYS, keys), (SECTION_FILTER, filter)]
 }
 
-/// How many of these records, counted by kind, have a key.
-pub(crate) fn orders_in(counts: &[(u8, u64)]) -> u64 {
-    (counts.iter())
-        .filter(|(kind, _)| matches!(*kind, KIND_ACCEPTED | KIND_REFUSED))
-        .fold(0, |sum, (_, count)| sum.saturating_add(*count))
+/// How many keys these records have, counted by kind.
+pub(crate) fn keys_in(counts: &[(u8, u64)]) -> u64 {
+    counts.iter().fold(0, |sum: u64, (kind, count)| {
+        sum.saturating_add(count.saturating_mul(keys_of_kind(*kind)))
+    })
 }
 
 impl Run {
@@ -67,13 +67,13 @@ impl Run {
         let missing = |kind| SectionError::Damaged { kind, block: 0, offset: 0 };
         let keys = segment.section(SECTION_KEYS).ok_or_else(|| missing(SECTION_KEYS))?;
         let filter = segment.section(SECTION_FILTER).ok_or_else(|| missing(SECTION_FILTER))?;
-        // What is not here is answered as "never submitted", so a table of another size than the orders
+        // What is not here is answered as "never submitted", so a table of another size than the records
         // of the segment make is no table, whatever its checksums say.
-        let orders = orders_in(&segment.counts());
-        if keys.at.content_bytes != orders.saturating_mul(ENTRY_BYTES as u64) {
+        let count = keys_in(&segment.counts());
+        if keys.at.content_bytes != count.saturating_mul(ENTRY_BYTES as u64) {
             return Err(missing(SECTION_KEYS));
         }
-        if filter.at.content_bytes != filter::bytes_for(to_usize(orders)) as u64 {
+        if filter.at.content_bytes != filter::bytes_for(to_usize(count)) as u64 {
             return Err(missing(SECTION_FILTER));
         }
         let filter = filter.content(FILTER_BYTES_MAX)?;
@@ -105,19 +105,37 @@ impl Run {
                 guess = block + 1;
             } else {
                 found.extend(self.matching(entries, hash));
-                // Equal hashes may go on into the blocks on either side.
-                if hash == first && block > low {
-                    let before = self.keys.block(block - 1)?;
-                    found.extend(self.matching(entries_of(&before), hash));
+                // Equal hashes may go on into the blocks on either side, and an order with many steps
+                // fills several.
+                if hash == first {
+                    self.gather_side((low..block).rev(), hash, &mut found)?;
                 }
-                if hash == last && block + 1 < high {
-                    let behind = self.keys.block(block + 1)?;
-                    found.extend(self.matching(entries_of(&behind), hash));
+                if hash == last {
+                    self.gather_side(block + 1..high, hash, &mut found)?;
                 }
                 break;
             }
         }
         Ok(found)
+    }
+
+    /// Adds the seqs under this hash from blocks beside one that it fills to its edge, as far as it goes.
+    fn gather_side(
+        &self,
+        blocks: impl Iterator<Item = u64>,
+        hash: KeyHash,
+        found: &mut Vec<Seq>,
+    ) -> Result<(), SectionError> {
+        for block in blocks {
+            let content = self.keys.block(block)?;
+            let entries = entries_of(&content);
+            let before = found.len();
+            found.extend(self.matching(entries, hash));
+            if found.len() - before < entries.len() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The seqs under this hash in one block.
@@ -194,6 +212,7 @@ mod tests {
     use crate::order::{Durability, LedgerId, Timestamp};
     use crate::wal::blocks::Blocks;
     use crate::wal::format::{SectionAt, SegmentHeader};
+    use crate::wal::record::KIND_ACCEPTED;
     use crate::wal::scan::Position;
     use crate::wal::section;
     use crate::wal::segment::OpenIndex;
@@ -311,6 +330,21 @@ mod tests {
                 let expected: Vec<u64> = (FIRST + before..FIRST + before + equal).collect();
                 assert_eq!(get(&run(&hashes), 1 << 40), expected, "{equal} behind {before}");
             }
+        }
+    }
+
+    /// An order with a thousand steps has its keys in several blocks, whichever of them the search meets.
+    #[test]
+    fn equal_hashes_are_found_over_many_blocks() {
+        for (before, equal, behind) in
+            [(0, 1100, 0), (300, 1100, 2000), (2000, 1100, 3), (341, 682, 341)]
+        {
+            let hashes: Vec<u64> = (1..=before)
+                .chain(std::iter::repeat_n(1 << 40, equal))
+                .chain((1..=behind).map(|n| (1 << 41) + n))
+                .collect();
+            let expected: Vec<u64> = (FIRST + before..).take(equal).collect();
+            assert_eq!(get(&run(&hashes), 1 << 40), expected, "{equal} behind {before}");
         }
     }
 

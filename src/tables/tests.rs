@@ -1,11 +1,12 @@
 //! The tables without a disk: candidates, the second look, and where keys go.
 
+use super::hash::RecordKeys;
 use super::*;
 use crate::disk::by_path::Files;
 use crate::disk::sim::SimDisk;
 use crate::order::{Durability, LedgerId};
 use crate::wal::format::{SECTION_FILTER, SECTION_KEYS};
-use crate::wal::record::Issuer;
+use crate::wal::issuer::Issuer;
 
 fn hot(keys: &[(u64, u64)]) -> Hot {
     let mut hot = Hot::default();
@@ -63,11 +64,12 @@ fn what_came_since_is_seen_from_its_own_seq_on() {
 fn keys_are_taken_in_where_their_group_went() {
     let tables = tables();
     // A record without a key takes a seq as well.
-    let keys = [Some(KeyHash(500)), None, Some(KeyHash(600))];
+    let keys =
+        [RecordKeys::one(KeyHash(500)), RecordKeys::default(), RecordKeys::one(KeyHash(600))];
     tables.apply(2, Seq(13), keys.into_iter());
     assert_eq!((candidates(&tables, 500), candidates(&tables, 600)), (vec![13], vec![15]));
     // The first group of a new segment.
-    tables.apply(3, Seq(16), [Some(KeyHash(500))].into_iter());
+    tables.apply(3, Seq(16), [RecordKeys::one(KeyHash(500))].into_iter());
     assert_eq!(candidates(&tables, 500), [16, 13]);
     assert!(tables.may_have_since(Seq(16), KeyHash(500)));
     assert!(!tables.may_have_since(Seq(17), KeyHash(500)));

@@ -23,8 +23,8 @@ use std::time::Duration;
 use crate::sync::Mutex;
 
 use super::guard::Guarded;
-use super::layout::{View, WATERMARK_KEY, Watermark, keys_of};
-use super::store::{Doubt, Store};
+use super::layout::{Change, View, WATERMARK_KEY, Watermark, changes_of};
+use super::store::{Batch, Doubt, Store};
 use crate::error::Error;
 use crate::order::{Durability, Seq};
 use crate::wal::log::{Cursor, Log};
@@ -181,11 +181,17 @@ impl Feed {
 
     /// Feeds one batch; answers how many records it had, 0 when there are none to feed.
     pub(super) fn step(&mut self) -> Result<usize, FeedError> {
-        let (mut mark, mut batch, mut records) = (self.mark, Vec::new(), 0);
+        let (mut mark, mut batch, mut records) = (self.mark, Batch::default(), 0);
         while records < BATCH_RECORDS_MAX {
             match self.cursor.next().and_then(|record| {
                 let Some(record) = record else { return Ok(false) };
-                batch.extend(keys_of(record.seq, &record.body()?));
+                for (key, change) in changes_of(record.seq, &record.body()?) {
+                    match change {
+                        Change::Add => mark.count(&key),
+                        Change::Remove => mark.uncount(&key),
+                    }
+                    batch.put(key, change);
+                }
                 mark.next = record.seq.next();
                 Ok(true)
             }) {
@@ -202,7 +208,6 @@ impl Feed {
         if records == 0 {
             return Ok(0);
         }
-        batch.iter().for_each(|key| mark.count(key));
         let bytes = mark.encode();
         self.handle
             .call("applying a batch", self.deadline, move |store| store.apply(batch, bytes))

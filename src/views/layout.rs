@@ -7,14 +7,14 @@
 //! | `00` | watermark | how far, for which ledger, and what the keys add up to |
 //! | `01`, length u8, account, seq u64 **big-endian** | empty | the order at `seq` has this account |
 //! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
-//! | `03`, state u8, seq | empty | the order at `seq` is in this state |
+//! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
 //! before the value), and within it they sort by seq, which is the order of time as well. An empty
 //! account or external ref has no key.
 //!
 //! The watermark, little-endian: magic `OLVW`, version u32, ledger id, next seq u64, entries u64,
-//! sum u64, CRC-32 of all before. `entries` and `sum` (of the hashes of all keys, wrapping) let an audit
+//! sum u64, CRC-32 of all before. `entries` and `sum` (of the hashes of the keys that are there, wrapping) let an audit
 //! prove that no key was lost and none was added: the store underneath loses keys without a word when a
 //! bit of it rots (RELIABILITY F4).
 
@@ -88,18 +88,29 @@ impl<'a> View<'a> {
     }
 }
 
-/// The keys of the order that the record at `seq` began.
-pub(super) fn keys_of(seq: Seq, body: &Body<'_>) -> Vec<Vec<u8>> {
-    let Some(submitted) = body.submitted() else { return Vec::new() };
-    // When orders get transitions, a record will also take away the key of the state before.
-    [
-        View::Account(submitted.account),
-        View::ExternalRef(submitted.external_ref),
-        View::State(body.first_state()),
-    ]
-    .iter()
-    .filter_map(|view| view.key(seq))
-    .collect()
+/// What the record at `seq` changes: the keys of the order that it began, or of the step that one took.
+pub(super) fn changes_of(seq: Seq, body: &Body<'_>) -> impl Iterator<Item = (Vec<u8>, Change)> {
+    let began = body.submitted().map(|submitted| {
+        [
+            View::Account(submitted.account),
+            View::ExternalRef(submitted.external_ref),
+            View::State(body.first_state()),
+        ]
+        .map(|view| (view.key(seq), Change::Add))
+    });
+    let moved = body.moved().map(|moved| {
+        let key = |state| View::State(state).key(moved.order());
+        [(key(moved.from()), Change::Remove), (key(moved.to()), Change::Add)]
+    });
+    let changes = began.into_iter().flatten().chain(moved.into_iter().flatten());
+    changes.filter_map(|(key, change)| Some((key?, change)))
+}
+
+/// What becomes of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    Add,
+    Remove,
 }
 
 /// What the keys of a store are worth.
@@ -124,6 +135,12 @@ impl Watermark {
     pub(super) fn count(&mut self, key: &[u8]) {
         self.entries = self.entries.wrapping_add(1);
         self.sum = self.sum.wrapping_add(SipHasher24::new().hash(key));
+    }
+
+    /// Takes a key out of the count.
+    pub(super) fn uncount(&mut self, key: &[u8]) {
+        self.entries = self.entries.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(SipHasher24::new().hash(key));
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -227,6 +227,11 @@ impl Views {
         }
     }
 
+    /// Every record below it is in the views; the first seq when they can't be asked.
+    pub(crate) fn covered(&self) -> Seq {
+        self.offered().map_or(Seq::FIRST, |(_, covered)| covered)
+    }
+
     /// Says that the record at `seq` does not belong on this list, on which the views had it. If they
     /// still have, they are rebuilt.
     pub(crate) fn report_mismatch(&self, view: View<'_>, seq: Seq) {

@@ -11,8 +11,8 @@
 use std::ops::Bound::{Excluded, Unbounded};
 use std::path::Path;
 
-use super::layout::WATERMARK_KEY;
-use super::store::{Doubt, Store};
+use super::layout::{Change, WATERMARK_KEY};
+use super::store::{Batch, Doubt, Store};
 
 /// Bytes of sled's page cache. It does not keep to it (DESIGN, measured), so ask for little.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -50,13 +50,16 @@ impl Store for SledStore {
         Ok(found)
     }
 
-    fn apply(&mut self, keys: Vec<Vec<u8>>, watermark: Vec<u8>) -> Result<(), Doubt> {
-        let mut batch = sled::Batch::default();
-        for key in keys {
-            batch.insert(key, sled::IVec::default());
+    fn apply(&mut self, batch: Batch, watermark: Vec<u8>) -> Result<(), Doubt> {
+        let mut whole = sled::Batch::default();
+        for (key, change) in batch.into_changes() {
+            match change {
+                Change::Add => whole.insert(key, sled::IVec::default()),
+                Change::Remove => whole.remove(key),
+            }
         }
-        batch.insert(WATERMARK_KEY, watermark);
-        Ok(self.0.apply_batch(batch)?)
+        whole.insert(WATERMARK_KEY, watermark);
+        Ok(self.0.apply_batch(whole)?)
     }
 }
 

@@ -3,9 +3,10 @@
 //! Always true: `apply` is all or nothing (keys and watermark together); a store that has answered one
 //! [`Doubt`] is not asked again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::layout::Change;
 use crate::order::{LedgerId, Seq};
 
 /// An ordered set of keys, and a watermark that changes with them.
@@ -17,8 +18,31 @@ pub(super) trait Store: Send {
     /// key may be among them.
     fn keys(&mut self, prefix: &[u8], after: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Doubt>;
 
-    /// Adds keys and replaces the watermark: after a kill at any moment both are there or neither.
-    fn apply(&mut self, keys: Vec<Vec<u8>>, watermark: Vec<u8>) -> Result<(), Doubt>;
+    /// Adds and removes keys and replaces the watermark: after a kill at any moment all of it is done or
+    /// nothing.
+    fn apply(&mut self, batch: Batch, watermark: Vec<u8>) -> Result<(), Doubt>;
+}
+
+/// What is done to keys, once to each: what was said last.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct Batch(BTreeMap<Vec<u8>, Change>);
+
+impl Batch {
+    pub(super) fn put(&mut self, key: Vec<u8>, change: Change) {
+        self.0.insert(key, change);
+    }
+
+    pub(super) fn into_changes(self) -> impl Iterator<Item = (Vec<u8>, Change)> {
+        self.0.into_iter()
+    }
+}
+
+/// A batch that adds these keys.
+#[cfg(test)]
+impl FromIterator<Vec<u8>> for Batch {
+    fn from_iter<T: IntoIterator<Item = Vec<u8>>>(keys: T) -> Batch {
+        Batch(keys.into_iter().map(|key| (key, Change::Add)).collect())
+    }
 }
 
 /// Why a store is not believed any more. Each is a reason to set it aside and to build it again from
@@ -71,8 +95,13 @@ impl Store for MemStore {
         Ok(keys.take_while(|key| key.starts_with(prefix)).take(limit).cloned().collect())
     }
 
-    fn apply(&mut self, keys: Vec<Vec<u8>>, watermark: Vec<u8>) -> Result<(), Doubt> {
-        self.keys.extend(keys);
+    fn apply(&mut self, batch: Batch, watermark: Vec<u8>) -> Result<(), Doubt> {
+        for (key, change) in batch.into_changes() {
+            match change {
+                Change::Add => self.keys.insert(key),
+                Change::Remove => self.keys.remove(&key),
+            };
+        }
         self.watermark = Some(watermark);
         Ok(())
     }

@@ -10,7 +10,8 @@ use crate::sync::{AtomicU64, RwLock};
 
 use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
-use super::record::{self, Body, Issuer};
+use super::issuer::Issuer;
+use super::record::{self, Body};
 use super::scan::{self, Position};
 use super::section::SectionError;
 use super::segment::{OpenIndex, RecordAt, Segment};

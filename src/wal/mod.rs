@@ -1,8 +1,8 @@
 //! The truth: an append-only log of records in segments. Knows seqs, times and bytes, not orders
-//! (but for [`record`], the one file that turns bodies into values of `order`).
+//! (but for [`record`] and [`issuer`], which turn bodies into values of `order`).
 //!
 //! - [`format`]: the bytes of the log, described once; start here
-//! - [`frame`], [`record`]: one record, its frame and its body
+//! - [`frame`], [`record`]: one record, its frame and its body; [`issuer`]: what it means to a caller
 //! - [`scan`]: the groups of a segment from front to back, and how they end
 //! - [`blocks`]: what was read of the tables of sealed segments, kept in memory
 //! - [`section`], [`segment`]: a segment open for reading, and how it is sealed
@@ -15,6 +15,7 @@
 pub(crate) mod blocks;
 pub(crate) mod format;
 pub(crate) mod frame;
+pub(crate) mod issuer;
 pub(crate) mod log;
 pub(crate) mod prepare;
 pub(crate) mod record;

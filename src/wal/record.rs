@@ -11,30 +11,45 @@
 //! |---|---|
 //! | 1 | an order was accepted: [`Submitted`] |
 //! | 2 | an order was refused for good: [`Refused`] |
-//! | 3 to 7 | kept for transitions, notes, cursors, alerts, dispatches |
+//! | 3 | an order went from one state to another: [`Moved`], without a command key |
+//! | 67 | the same with a command key |
+//! | 4 to 7 | kept for notes, cursors, alerts, dispatches |
+//! | 8 | the lifecycle that the records behind it follow: [`Table`] |
 //! | 128 and up | may be skipped by a reader that does not know them |
+//!
+//! The bit of 64 says that the record is found by a command key as well: how many entries a record has in
+//! the key tables follows from its kind alone ([`keys_of_kind`]), so that a table can be held against the
+//! counts in the footer.
+
+use std::time::Duration;
 
 use bincode::enc::EncoderImpl;
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 
-use super::frame::Frame;
 use crate::bytes::same;
 use crate::order::fingerprint::{Content, Salt};
+use crate::order::lifecycle::{Edge, Lifecycle};
 use crate::order::limits::{
-    ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX,
-    PAYLOAD_BYTES_MAX, RECORD_BODY_BYTES_MAX,
+    ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX,
+    EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
+    RECORD_BODY_BYTES_MAX,
 };
-use crate::order::{
-    Durability, Event, EventBody, Fingerprint, LedgerId, Order, OrderId, Present, Receipt, Refusal,
-    State, Submission,
-};
+use crate::order::{Fingerprint, Refusal, Seq, State, StateRule, Submission};
 
 /// An order was accepted.
 pub(crate) const KIND_ACCEPTED: u8 = 1;
 /// An order was refused for good.
 pub(crate) const KIND_REFUSED: u8 = 2;
+/// An order went from one state to another.
+pub(crate) const KIND_MOVED: u8 = 3;
+/// The same, by a command that has a key.
+pub(crate) const KIND_MOVED_BY_KEY: u8 = KIND_MOVED | KIND_BIT_COMMAND_KEY;
+/// A lifecycle was set.
+pub(crate) const KIND_LIFECYCLE: u8 = 8;
+/// In the kind of records that are found by a command key as well.
+const KIND_BIT_COMMAND_KEY: u8 = 64;
 /// Kinds from here may be skipped by a reader that does not know them.
 const KIND_SKIPPABLE: u8 = 128;
 /// The version of the bodies written by this program.
@@ -102,11 +117,58 @@ pub(crate) struct Refused<'a> {
     pub(crate) reason: &'a str,
 }
 
+/// A step that an order took. Version 1.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+pub(crate) struct Moved<'a> {
+    /// The seq of the record that began the order.
+    pub(crate) order: u64,
+    /// Of the order, after this step: 2 for the first one.
+    pub(crate) version: u64,
+    pub(crate) from: u8,
+    pub(crate) to: u8,
+    /// Empty: the command has none.
+    pub(crate) command_key: &'a [u8],
+    pub(crate) evidence: Vec<Proof<'a>>,
+    pub(crate) reason: &'a str,
+}
+
+/// A piece of evidence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+pub(crate) struct Proof<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a [u8],
+}
+
+/// A lifecycle. Version 1.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+pub(crate) struct Table<'a> {
+    states: Vec<TableState<'a>>,
+    edges: Vec<TableEdge<'a>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+struct TableState<'a> {
+    number: u8,
+    name: &'a str,
+    terminal: bool,
+    warn_after_ns: Option<u64>,
+    critical_after_ns: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+struct TableEdge<'a> {
+    from: u8,
+    to: u8,
+    evidence: Vec<&'a str>,
+}
+
 /// What a record says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Body<'a> {
     Accepted(Submitted<'a>),
     Refused(Refused<'a>),
+    Moved(Moved<'a>),
+    Lifecycle(Table<'a>),
     /// Of a newer version, and marked as one that may be skipped.
     Skippable,
 }
@@ -170,6 +232,51 @@ pub(crate) fn encode(
     Ok(Encoded { kind, version: BODY_VERSION, bytes })
 }
 
+/// The body that records a step, with the same check.
+pub(crate) fn encode_moved(moved: &Moved<'_>) -> Result<Encoded, BodyError> {
+    let kind = match moved.command_key {
+        [] => KIND_MOVED,
+        _ => KIND_MOVED_BY_KEY,
+    };
+    let evidence = moved.evidence.iter().map(|proof| proof.name.len() + proof.value.len() + 10);
+    let bytes_about = moved.command_key.len() + moved.reason.len() + evidence.sum::<usize>() + 64;
+    encode_checked(kind, moved, bytes_about, |body| matches!(body, Body::Moved(it) if it == moved))
+}
+
+/// The body that records a lifecycle, with the same check.
+pub(crate) fn encode_lifecycle(lifecycle: &Lifecycle) -> Result<Encoded, BodyError> {
+    let table = Table::of(lifecycle);
+    let same = |body: &Body<'_>| match body {
+        Body::Lifecycle(table) => table.lifecycle().is_ok_and(|read| read == *lifecycle),
+        _ => false,
+    };
+    encode_checked(KIND_LIFECYCLE, &table, 4096, same)
+}
+
+/// Encodes, decodes again, and asks whether that is what was meant.
+fn encode_checked(
+    kind: u8,
+    body: impl Encode,
+    bytes_about: usize,
+    is_same: impl Fn(&Body<'_>) -> bool,
+) -> Result<Encoded, BodyError> {
+    let bytes =
+        encode_sized(body, bytes_about).map_err(|error| BodyError::Malformed(error.to_string()))?;
+    if !is_same(&decode(kind, BODY_VERSION, &bytes)?) {
+        return Err(BodyError::Malformed("the body does not decode to what was encoded".into()));
+    }
+    Ok(Encoded { kind, version: BODY_VERSION, bytes })
+}
+
+/// How many keys a record of this kind is found by in the key tables.
+pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
+    match kind {
+        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_LIFECYCLE => 1,
+        KIND_MOVED_BY_KEY => 2,
+        _ => 0,
+    }
+}
+
 /// About how many bytes a body takes: never too few for one with fields within their limits.
 fn bytes_about(submitted: &Submitted<'_>) -> usize {
     // At most five bytes for each length and number, nine for the expiry.
@@ -224,6 +331,16 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
             check_limits(&body.submitted)?;
             Ok(Body::Refused(body))
         }),
+        (KIND_MOVED | KIND_MOVED_BY_KEY, BODY_VERSION) => {
+            whole::<Moved<'_>>(bytes).and_then(|body| {
+                body.check(kind)?;
+                Ok(Body::Moved(body))
+            })
+        }
+        (KIND_LIFECYCLE, BODY_VERSION) => whole::<Table<'_>>(bytes).and_then(|body| {
+            body.lifecycle()?;
+            Ok(Body::Lifecycle(body))
+        }),
         (kind, _) if kind >= KIND_SKIPPABLE => Ok(Body::Skippable),
         (kind, version) => Err(BodyError::UnknownKind { kind, version }),
     }
@@ -255,10 +372,19 @@ impl<'a> Body<'a> {
         match self {
             Body::Accepted(submitted) => Some(submitted),
             Body::Refused(refused) => Some(&refused.submitted),
-            Body::Skippable => None,
+            Body::Moved(_) | Body::Lifecycle(_) | Body::Skippable => None,
         }
     }
 
+    /// The step, when this record is one.
+    pub(crate) fn moved(&self) -> Option<&Moved<'a>> {
+        match self {
+            Body::Moved(moved) => Some(moved),
+            _ => None,
+        }
+    }
+
+    /// The state of an order that this record began.
     pub(crate) fn first_state(&self) -> State {
         match self {
             Body::Refused(_) => State::Refused,
@@ -296,56 +422,86 @@ impl<'a> Submitted<'a> {
     }
 }
 
-/// The ledger that a record belongs to: what a receipt needs and a record does not repeat.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Issuer {
-    pub(crate) ledger: LedgerId,
-    pub(crate) durability: Durability,
-    pub(crate) partition: u16,
+impl Moved<'_> {
+    fn check(&self, kind: u8) -> Result<(), BodyError> {
+        let malformed = |what: &str| Err(BodyError::Malformed(what.to_owned()));
+        if (kind == KIND_MOVED_BY_KEY) == self.command_key.is_empty() {
+            return malformed(
+                "a command key that its kind does not speak of, or the other way round",
+            );
+        }
+        let within = self.command_key.len() <= COMMAND_KEY_BYTES_MAX
+            && self.reason.len() <= REASON_BYTES_MAX
+            && self.evidence.len() <= EVIDENCE_MAX
+            && self.evidence.iter().all(|proof| proof.value.len() <= EVIDENCE_BYTES_MAX);
+        if !within {
+            return malformed("a field breaks its limit");
+        }
+        if self.order == 0 || self.version < 2 {
+            return malformed("a step of no order, or the first version of one");
+        }
+        match (State::from_number(self.from), State::from_number(self.to)) {
+            (Some(_), Some(_)) => Ok(()),
+            _ => malformed("a state that no lifecycle has"),
+        }
+    }
+
+    /// The order that took the step.
+    pub(crate) fn order(&self) -> Seq {
+        Seq(self.order)
+    }
+
+    // The numbers were checked when the body was decoded.
+    pub(crate) fn from(&self) -> State {
+        State::from_number(self.from).unwrap_or(State::Accepted)
+    }
+
+    pub(crate) fn to(&self) -> State {
+        State::from_number(self.to).unwrap_or(State::Accepted)
+    }
 }
 
-impl Issuer {
-    /// The receipt for the order that the record at `frame` began; `None` when it began none.
-    pub(crate) fn receipt(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Receipt> {
-        Some(Receipt {
-            ledger: self.ledger,
-            order: OrderId::new(self.partition, frame.seq),
-            accepted_at: frame.at,
-            fingerprint: body.submitted()?.fingerprint(),
-            first_state: body.first_state(),
-            durability: self.durability,
-        })
+impl<'a> Table<'a> {
+    fn of(lifecycle: &'a Lifecycle) -> Table<'a> {
+        let ns = |after: Option<Duration>| {
+            after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX))
+        };
+        let states = lifecycle.rules().iter().map(|rule| TableState {
+            number: rule.state.number(),
+            name: &rule.name,
+            terminal: rule.terminal,
+            warn_after_ns: ns(rule.warn_after),
+            critical_after_ns: ns(rule.critical_after),
+        });
+        let edges = lifecycle.edges().iter().map(|edge| TableEdge {
+            from: edge.from,
+            to: edge.to,
+            evidence: edge.evidence.iter().map(String::as_str).collect(),
+        });
+        Table { states: states.collect(), edges: edges.collect() }
     }
 
-    /// The order that the record at `frame` began, as it was then.
-    pub(crate) fn order(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Order> {
-        let submitted = body.submitted()?;
-        Some(Order {
-            receipt: self.receipt(frame, body)?,
-            now: Present { state: body.first_state(), version: 1 },
-            client: submitted.client.to_vec(),
-            key: submitted.key.to_vec(),
-            kind: submitted.kind.to_vec(),
-            schema: submitted.schema,
-            account: submitted.account.to_vec(),
-            external_ref: submitted.external_ref.to_vec(),
-            payload: submitted.payload.to_vec(),
-            refusal: body.refusal(),
-        })
-    }
-
-    /// What the record says, as history shows it.
-    pub(crate) fn event(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Event> {
-        let fingerprint = body.submitted()?.fingerprint();
-        Some(Event {
-            seq: frame.seq,
-            at: frame.at,
-            order: OrderId::new(self.partition, frame.seq),
-            body: match body.refusal() {
-                None => EventBody::Accepted { fingerprint },
-                Some(refusal) => EventBody::Refused { fingerprint, refusal },
-            },
-        })
+    /// The lifecycle that was stored, checked as when it was built.
+    pub(crate) fn lifecycle(&self) -> Result<Lifecycle, BodyError> {
+        let malformed = |what: String| BodyError::Malformed(what);
+        let mut states = Vec::with_capacity(self.states.len());
+        for row in &self.states {
+            let state = State::from_number(row.number)
+                .ok_or_else(|| malformed(format!("there is no state {}", row.number)))?;
+            states.push(StateRule {
+                state,
+                name: row.name.to_owned(),
+                terminal: row.terminal,
+                warn_after: row.warn_after_ns.map(Duration::from_nanos),
+                critical_after: row.critical_after_ns.map(Duration::from_nanos),
+            });
+        }
+        let edges = self.edges.iter().map(|row| Edge {
+            from: row.from,
+            to: row.to,
+            evidence: row.evidence.iter().map(|name| (*name).to_owned()).collect(),
+        });
+        Lifecycle::from_parts(states, edges.collect()).map_err(|error| malformed(error.to_string()))
     }
 }
 

@@ -338,8 +338,8 @@ mod tests {
     use crate::disk::sim::{SimDisk, SimHost};
     use crate::error::ErrorKind;
     use crate::wal::format::FRAME_BYTES;
+    use crate::wal::issuer::Issuer;
     use crate::wal::log::damaged_record;
-    use crate::wal::record::Issuer;
 
     /// A writer at the beginning of a segment whose first record will have this seq.
     fn writer(disk: &SimDisk, first_seq: u64) -> Writer {

@@ -33,6 +33,7 @@ mod false_alarms;
 mod fixtures;
 mod keys;
 mod layers;
+mod lifecycle;
 mod linearizability;
 #[cfg(not(order_ledger_shuttle))]
 mod log_rules;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::super::feeder::Opener;
 use super::super::guard::Open;
 use super::super::sled_store::SledStore;
-use super::super::store::{Doubt, Store};
+use super::super::store::{Batch, Doubt, Store};
 use super::assert_lists_are_right;
 use super::support::{
     Call, FaultyStore, SHORT, Started, Wall, config, fed_log, in_sled, start_with, wait_for,
@@ -205,8 +205,8 @@ fn says_when_over(opener: Opener, over: Arc<AtomicBool>) -> Opener {
         fn keys(&mut self, prefix: &[u8], after: &[u8], limit: usize) -> Keys {
             self.0.keys(prefix, after, limit)
         }
-        fn apply(&mut self, keys: Vec<Vec<u8>>, watermark: Vec<u8>) -> Result<(), Doubt> {
-            self.0.apply(keys, watermark)
+        fn apply(&mut self, batch: Batch, watermark: Vec<u8>) -> Result<(), Doubt> {
+            self.0.apply(batch, watermark)
         }
     }
     type Keys = Result<Vec<Vec<u8>>, Doubt>;

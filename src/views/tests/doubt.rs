@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use super::super::feeder::{Opener, REBUILDS_MAX};
 use super::super::guard::Open;
-use super::super::layout::{View, Watermark};
-use super::super::store::{Doubt, MemStore, Store};
+use super::super::layout::{Change, View, Watermark, changes_of};
+use super::super::store::{Batch, Doubt, MemStore, Store};
 use super::super::{Phase, Views};
 use super::support::{
     Call, FaultyStore, LEDGER, SHORT, Started, TestLog, Wall, config, fed_log, in_memory, once,
@@ -266,9 +266,11 @@ fn sound(test: &TestLog, count: u64) -> (Vec<Vec<u8>>, Watermark) {
     let mut keys = Vec::new();
     for seq in (1..=count).map(Seq) {
         let record = test.log.read(seq).unwrap().unwrap();
-        let more = super::super::layout::keys_of(seq, &record.body().unwrap());
-        more.iter().for_each(|key| mark.count(key));
-        keys.extend(more);
+        for (key, change) in changes_of(seq, &record.body().unwrap()) {
+            assert_eq!(change, Change::Add, "no order of this log takes a step");
+            mark.count(&key);
+            keys.push(key);
+        }
         mark.next = seq.next();
     }
     (keys, mark)
@@ -306,7 +308,7 @@ fn a_store_is_held_against_its_watermark_before_it_is_asked() {
         let mut mark = mark.encode();
         change(&mut keys, &mut mark);
         let mut store = MemStore::default();
-        store.apply(keys, mark).unwrap();
+        store.apply(keys.into_iter().collect(), mark).unwrap();
         let started = start_with(config(dir.path(), &test.log), opener_of(store));
         let state = wait_until_fed(&started.views);
         assert_eq!(state.set_aside, u64::from(why.is_some()), "{what}: {state:?}");
@@ -330,8 +332,8 @@ impl Store for Liar {
         Ok(if prefix.is_empty() { keys } else { (self.1)(keys) })
     }
 
-    fn apply(&mut self, keys: Vec<Vec<u8>>, watermark: Vec<u8>) -> Result<(), Doubt> {
-        self.0.apply(keys, watermark)
+    fn apply(&mut self, batch: Batch, watermark: Vec<u8>) -> Result<(), Doubt> {
+        self.0.apply(batch, watermark)
     }
 }
 
@@ -364,7 +366,9 @@ fn a_store_of_another_ledger_is_set_aside() {
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
     let (keys, mark) = sound(&test, 300);
     let mut store = MemStore::default();
-    store.apply(keys, Watermark { ledger: LedgerId([8; 16]), ..mark }.encode()).unwrap();
+    store
+        .apply(keys.into_iter().collect(), Watermark { ledger: LedgerId([8; 16]), ..mark }.encode())
+        .unwrap();
     let started = start_with(config(dir.path(), &test.log), opener_of(store));
     let state = wait_for(&started.views, |state| state.set_aside == 1 && state.behind == 0);
     assert!(state.last_doubt.unwrap().contains("belongs to ledger 0808"));
@@ -377,7 +381,7 @@ fn a_store_of_another_ledger_proves_nothing_even_when_it_is_ahead() {
     let (keys, mark) = sound(&test, 300);
     let mut store = MemStore::default();
     let mark = Watermark { ledger: LedgerId([8; 16]), next: Seq(9_999), ..mark };
-    store.apply(keys, mark.encode()).unwrap();
+    store.apply(keys.into_iter().collect(), mark.encode()).unwrap();
     let started = start_with(config(dir.path(), &test.log), opener_of(store));
     wait_for(&started.views, |state| state.set_aside == 1 && state.behind == 0);
     assert!(started.proved.lock().is_empty());

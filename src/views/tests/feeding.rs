@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::feed::BATCH_RECORDS_MAX;
 use super::super::guard::Open;
 use super::super::layout::{View, Watermark};
-use super::super::store::{Doubt, MemStore, Store};
+use super::super::store::{self, Doubt, MemStore, Store};
 use super::super::{Phase, Place, Views};
 use super::support::{
     Call, FaultyStore, Started, TestLog, config, in_memory, in_sled, order, start, start_with,
@@ -105,10 +105,11 @@ impl Store for Watched {
         self.inner.keys(prefix, after, limit)
     }
 
-    fn apply(&mut self, keys: Vec<Vec<u8>>, watermark: Vec<u8>) -> Result<(), Doubt> {
-        let seqs = keys.iter().map(|key| View::parse(key).unwrap().1).collect();
+    fn apply(&mut self, batch: store::Batch, watermark: Vec<u8>) -> Result<(), Doubt> {
+        let changes = batch.clone().into_changes();
+        let seqs = changes.map(|(key, _)| View::parse(&key).unwrap().1).collect();
         self.batches.lock().push((seqs, Watermark::decode(&watermark).unwrap()));
-        self.inner.apply(keys, watermark)
+        self.inner.apply(batch, watermark)
     }
 }
 

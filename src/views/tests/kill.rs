@@ -121,7 +121,7 @@ fn rule_36_entries_and_watermark_are_one_batch() {
                 let key = view.key(next).unwrap();
                 next = next.next();
                 let mark = Watermark { next, ..Watermark::start(LEDGER) };
-                store.apply(vec![key], mark.encode()).unwrap();
+                store.apply([key].into_iter().collect(), mark.encode()).unwrap();
             }
         });
         let _enough = SetOnDrop(enough);

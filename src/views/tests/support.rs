@@ -13,16 +13,19 @@ use parking_lot::{Condvar, Mutex};
 
 use super::super::feeder::Opener;
 use super::super::guard::Open;
-use super::super::store::{Doubt, MemStore, Store};
+use super::super::store::{Batch, Doubt, MemStore, Store};
 use super::super::{Deadlines, Place, Views, ViewsConfig, ViewsState};
 use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, DiskFile, DiskLock, Host};
-use crate::order::{Durability, LedgerId, Order, Refusal, Seq, Submission, Timestamp};
+use crate::order::{Durability, LedgerId, Order, Refusal, Seq, State, Submission, Timestamp};
+use crate::tables::Tables;
+use crate::tables::hash::KeyHasher;
 use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_LEN, SegmentHeader, WAL_DIR, segment_path};
+use crate::wal::issuer::Issuer;
 use crate::wal::log::Log;
 use crate::wal::prepare::Preparer;
-use crate::wal::record::{self, Encoded, Issuer};
+use crate::wal::record::{self, Encoded, Moved};
 use crate::wal::scan::Position;
 use crate::wal::segment::{OpenIndex, Segment};
 use crate::wal::writer::{Layout, Writer, create_first};
@@ -167,6 +170,7 @@ impl Host for TestHost {
 /// A log that orders are written to.
 pub(crate) struct TestLog {
     pub(crate) log: Arc<Log>,
+    pub(crate) tables: Arc<Tables>,
     writer: Writer,
 }
 
@@ -195,7 +199,7 @@ impl TestLog {
         let log = Arc::new(Log::new(issuer, files, vec![Arc::clone(&segment)], Seq::FIRST));
         let writer =
             Writer::new(disk, host, Arc::clone(&log), preparer, layout, segment, position).unwrap();
-        TestLog { log, writer }
+        TestLog { log, tables: Arc::new(Tables::new(KeyHasher::new([5; 16]))), writer }
     }
 
     /// Writes one group and publishes it.
@@ -216,6 +220,12 @@ impl TestLog {
     pub(crate) fn append(&mut self, encoded: &[Encoded]) -> Seq {
         let records: Vec<_> = encoded.iter().collect();
         let appended = self.writer.append(&records, Timestamp::from_unix_ns(1_000)).unwrap();
+        let keys = encoded.iter().map(|record| {
+            // One of a newer program has no keys that are known here.
+            let body = record::decode(record.kind, record.version, &record.bytes);
+            body.map(|body| self.tables.hasher().keys_of(&body)).unwrap_or_default()
+        });
+        self.tables.apply(self.writer.active_number(), appended.first_seq, keys);
         if let Some(closed) = appended.closed {
             closed.segment.seal(&self.log.files, &closed.end, &[]).unwrap();
         }
@@ -229,13 +239,36 @@ impl TestLog {
         orders.chunks(7).for_each(|group| self.write(group));
     }
 
-    /// Every order, by reading each record: what all answers are compared with.
+    /// Has the order at this seq take a step from one state to another, and publishes it.
+    pub(crate) fn move_on(&mut self, order: Seq, version: u64, from: State, to: State) {
+        let moved = Moved {
+            order: order.0,
+            version,
+            from: from.number(),
+            to: to.number(),
+            command_key: &[],
+            evidence: Vec::new(),
+            reason: "",
+        };
+        let next = self.append(&[record::encode_moved(&moved).unwrap()]);
+        self.log.publish(next);
+    }
+
+    /// Every order as it stands, by reading each record: what all answers are compared with.
     pub(crate) fn all(&self) -> Vec<Order> {
-        let seqs = (1..self.log.readable_next().0).map(Seq);
-        let records = seqs.map(|seq| self.log.read(seq).unwrap().unwrap());
-        records
-            .filter_map(|record| self.log.issuer.order(&record.frame(), &record.body().unwrap()))
-            .collect()
+        let mut orders = BTreeMap::new();
+        for seq in (1..self.log.readable_next().0).map(Seq) {
+            let record = self.log.read(seq).unwrap().unwrap();
+            let body = record.body().unwrap();
+            if let Some(order) = self.log.issuer.order(&record.frame(), &body) {
+                orders.insert(seq, order);
+            }
+            if let Some(moved) = body.moved() {
+                let order: &mut Order = orders.get_mut(&moved.order()).unwrap();
+                (order.now.state, order.now.version) = (moved.to(), moved.version);
+            }
+        }
+        orders.into_values().collect()
     }
 }
 
@@ -453,9 +486,9 @@ impl Store for FaultyStore {
         self.inner.keys(prefix, after, limit)
     }
 
-    fn apply(&mut self, keys: Vec<Vec<u8>>, watermark: Vec<u8>) -> Result<(), Doubt> {
+    fn apply(&mut self, batch: Batch, watermark: Vec<u8>) -> Result<(), Doubt> {
         self.ask(Call::Apply)?;
-        self.inner.apply(keys, watermark)
+        self.inner.apply(batch, watermark)
     }
 }
 

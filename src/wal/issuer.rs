@@ -1,0 +1,85 @@
+//! What the records of a ledger mean to its callers: receipts, orders and events, made of frames and bodies.
+//!
+//! Always true: what is made of one record depends on nothing but the record and the ledger's identity, so
+//! that it is the same whenever it is read.
+
+use super::frame::Frame;
+use super::record::{Body, Moved, Proof};
+use crate::order::{
+    Durability, Event, EventBody, Evidence, LedgerId, Order, OrderId, Present, Receipt, Refusal,
+};
+
+/// The ledger that a record belongs to: what a receipt needs and a record does not repeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Issuer {
+    pub(crate) ledger: LedgerId,
+    pub(crate) durability: Durability,
+    pub(crate) partition: u16,
+}
+
+impl Issuer {
+    /// The receipt for the order that the record at `frame` began; `None` when it began none.
+    pub(crate) fn receipt(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Receipt> {
+        Some(Receipt {
+            ledger: self.ledger,
+            order: OrderId::new(self.partition, frame.seq),
+            accepted_at: frame.at,
+            fingerprint: body.submitted()?.fingerprint(),
+            first_state: body.first_state(),
+            durability: self.durability,
+        })
+    }
+
+    /// The order that the record at `frame` began, as it was then.
+    pub(crate) fn order(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Order> {
+        let submitted = body.submitted()?;
+        Some(Order {
+            receipt: self.receipt(frame, body)?,
+            now: Present { state: body.first_state(), version: 1 },
+            client: submitted.client.to_vec(),
+            key: submitted.key.to_vec(),
+            kind: submitted.kind.to_vec(),
+            schema: submitted.schema,
+            account: submitted.account.to_vec(),
+            external_ref: submitted.external_ref.to_vec(),
+            payload: submitted.payload.to_vec(),
+            refusal: body.refusal(),
+        })
+    }
+
+    /// What the record says about an order, as history shows it; `None` when it is about none.
+    pub(crate) fn event(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Event> {
+        let (order, body) = match body {
+            Body::Accepted(submitted) => {
+                (frame.seq, EventBody::Accepted { fingerprint: submitted.fingerprint() })
+            }
+            Body::Refused(refused) => {
+                let fingerprint = refused.submitted.fingerprint();
+                let refusal = Refusal { code: refused.code, reason: refused.reason.to_owned() };
+                (frame.seq, EventBody::Refused { fingerprint, refusal })
+            }
+            Body::Moved(moved) => (moved.order(), event_of(moved)),
+            Body::Lifecycle(_) | Body::Skippable => return None,
+        };
+        let order = OrderId::new(self.partition, order);
+        Some(Event { seq: frame.seq, at: frame.at, order, body })
+    }
+}
+
+fn event_of(moved: &Moved<'_>) -> EventBody {
+    EventBody::Moved {
+        from: moved.from(),
+        to: moved.to(),
+        version: moved.version,
+        command_key: moved.command_key.to_vec(),
+        evidence: evidence_of(moved),
+        reason: moved.reason.to_owned(),
+    }
+}
+
+/// The evidence that a step was taken with.
+pub(crate) fn evidence_of(moved: &Moved<'_>) -> Vec<Evidence> {
+    let owned =
+        |proof: &Proof<'_>| Evidence { name: proof.name.to_owned(), value: proof.value.to_vec() };
+    moved.evidence.iter().map(owned).collect()
+}
