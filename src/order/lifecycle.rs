@@ -143,7 +143,6 @@ impl Default for Lifecycle {
 
 impl Lifecycle {
     /// Begins a table of the caller's own.
-    #[must_use]
     pub fn builder() -> LifecycleBuilder {
         LifecycleBuilder { states: Vec::new(), edges: Vec::new() }
     }

@@ -45,7 +45,7 @@ fn read_all(lookup: &Lookup, views: Option<&Views>, query: &Query) -> Vec<Order>
 
 fn assert_right(test: &TestLog, views: Option<&Views>, query: &Query) {
     let right: Vec<Order> = test.all().into_iter().filter(|order| passes(query, order)).collect();
-    assert_eq!(read_all(&lookup(&test), views, query), right, "{query:?}");
+    assert_eq!(read_all(&lookup(test), views, query), right, "{query:?}");
 }
 
 fn views_off(log: &Arc<Log>) -> Arc<Views> {
