@@ -142,6 +142,20 @@ pub enum ErrorKind {
         /// In what this one differs.
         differs: Vec<Field>,
     },
+    /// Another handle of this consumer was opened since: it has taken over, and this one moves nothing any
+    /// more. Cure: stop; the events since its last commit are delivered to the other one.
+    Fenced {
+        /// The consumer.
+        consumer: String,
+    },
+    /// The consumer was not given this event, or is done with it. Cure: commit what [`Consumer::poll`]
+    /// answered.
+    ///
+    /// [`Consumer::poll`]: crate::Consumer::poll
+    NotDelivered {
+        /// The event.
+        seq: Seq,
+    },
     /// The lifecycle of the options lacks a state that orders of this ledger may be in. Nothing was
     /// changed. Cure: add it, terminal as it was, or open without a lifecycle to use the stored one.
     LifecycleMismatch {
@@ -327,6 +341,8 @@ impl Error {
             ErrorKind::CommandConflict { .. } => {
                 "the key belongs to another command: take a new key for a new command"
             }
+            ErrorKind::Fenced { .. } => "stop: another handle of the consumer has taken over",
+            ErrorKind::NotDelivered { .. } => "commit what poll answered",
             ErrorKind::LifecycleMismatch { .. } => {
                 "add the state to the lifecycle, or open without one to use what is stored"
             }
@@ -419,6 +435,12 @@ impl fmt::Display for Error {
             ErrorKind::CommandConflict { seq, differs } => {
                 write!(f, "the command key belongs to the command at seq {seq}, with another:")?;
                 differs.iter().try_for_each(|field| write!(f, " {field}"))
+            }
+            ErrorKind::Fenced { consumer } => {
+                write!(f, "another handle of the consumer {consumer} has taken over")
+            }
+            ErrorKind::NotDelivered { seq } => {
+                write!(f, "the consumer was not given the event at seq {seq}, or is done with it")
             }
             ErrorKind::LifecycleMismatch { state } => write!(
                 f,

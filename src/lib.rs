@@ -12,6 +12,7 @@
 //! - `tables`: fast answers, ours: which key has which seq
 //! - `admission`: decides about a submission and writes nothing: limits, duplicates, [`Validator`], queue
 //! - `commit`: the one write path: admit, append, sync, apply, publish, answer; [`Ticket`]
+//! - `feed`: what happened, in order, at least once: [`Consumer`]
 //! - `views`: lists that are asked for, in sled: derived, disposable, never believed for absence
 //! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
@@ -24,6 +25,7 @@ mod care;
 mod commit;
 pub mod disk;
 mod error;
+mod feed;
 pub mod guide;
 mod ledger;
 mod mix;
@@ -38,9 +40,10 @@ pub use admission::validator::{Committed, Validator, Verdict};
 pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, verify_with};
 pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
+pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader, Stats, Views,
-    ViewsStats,
+    EventIter, GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
+    Stats, Views, ViewsStats,
 };
 pub use order::limits;
 pub use order::{

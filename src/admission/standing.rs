@@ -69,21 +69,18 @@ impl Lookup {
     }
 
     /// The newest record under this hash, not before `since`, that is the wanted one.
-    fn newest_of<T>(
+    pub(crate) fn newest_of<T>(
         &self,
         since: Seq,
         hash: KeyHash,
         wanted: impl Fn(&Body<'_>) -> Option<T>,
     ) -> Result<Option<(Record, T)>> {
-        for seq in self.tables.candidates_since(&self.log, since, hash)? {
+        self.tables.newest(&self.log, since, hash, |seq| {
             // A seq that is not readable yet is still in flight (I3).
-            let Some(record) = self.log.read(seq)? else { continue };
+            let Some(record) = self.log.read(seq)? else { return Ok(None) };
             let found = wanted(&record.body()?);
-            if let Some(found) = found {
-                return Ok(Some((record, found)));
-            }
-        }
-        Ok(None)
+            Ok(found.map(|found| (record, found)))
+        })
     }
 
     /// The order that `record` began, as it stands now.

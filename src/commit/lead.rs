@@ -101,6 +101,7 @@ impl Committer {
         });
         self.queue.lock().closed = true;
         self.work.notify_all();
+        self.announcer.end();
         self.upkeep.stop();
         self.merging.stop();
         closed
@@ -206,6 +207,7 @@ impl Committer {
         let keys = group.iter().map(|pending| pending.keys);
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
         self.lookup.log.publish(core.writer.position().next_seq);
+        self.announcer.published(group);
         if let Some(on_publish) = self.on_publish.get() {
             on_publish();
         }

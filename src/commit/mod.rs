@@ -5,6 +5,8 @@
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
 //! - [`step`]: the same for what is done with an order that exists
 //! - [`lead`]: whoever leads writes the queue out, group by group
+//! - [`announce`]: who waits for what happens, and is told after it is durable
+//! - [`cursor`]: how far consumers of the feed are
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
 //! - [`ticket`]: the place of a caller: a future, and a wait
@@ -21,7 +23,9 @@
 //! The first failed write or sync poisons: the group's callers are told `InDoubt`, later ones
 //! `Poisoned`; reads go on; only opening again, which reads the disk afresh, clears it (rule 35).
 
+pub(crate) mod announce;
 pub(crate) mod bell;
+pub(crate) mod cursor;
 pub(crate) mod enter;
 pub(crate) mod lead;
 pub(crate) mod merging;
@@ -45,6 +49,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::order::Lifecycle;
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Closed, Writer};
+use announce::Announcer;
 use bell::Bell;
 use queue::Queue;
 
@@ -100,6 +105,7 @@ pub(crate) struct Committer {
     pub(crate) upkeep: upkeep::Upkeep,
     /// Rung when a segment was sealed: there may be key tables to merge.
     pub(crate) merging: Bell,
+    pub(crate) announcer: Announcer,
     /// Set before anybody else has the committer.
     pub(crate) on_publish: SetOnce<OnPublish>,
     pub(crate) counters: Counters,
@@ -158,6 +164,7 @@ impl Committer {
             upkeep: upkeep::Upkeep::new(needs_seal, now_ns),
             // Something may have been left to do by the process before.
             merging: Bell::new(true),
+            announcer: Announcer::default(),
             on_publish: SetOnce::new(),
             counters: Counters::default(),
             disk_low: AtomicBool::new(false),
@@ -175,6 +182,7 @@ impl Committer {
     pub(crate) fn poison(&self, why: impl Into<String>) {
         // A reason that is already there stays: it came first.
         drop(self.poison.set(why.into()));
+        self.announcer.end();
     }
 
     /// Why nothing is written any more, if so.
@@ -187,6 +195,18 @@ impl Committer {
         match self.poisoned() {
             Some(why) => Err(Error::new(ErrorKind::Poisoned { why: why.to_owned() })),
             None => Ok(()),
+        }
+    }
+
+    /// Whether anything can still be published.
+    ///
+    /// # Errors
+    /// `Poisoned`, `Closed`.
+    pub(crate) fn check_goes_on(&self) -> Result<()> {
+        self.check_poison()?;
+        match self.announcer.is_over() {
+            true => Err(Error::new(ErrorKind::Closed)),
+            false => Ok(()),
         }
     }
 

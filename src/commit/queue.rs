@@ -36,8 +36,23 @@ impl ScopedKey {
 
     /// What the steps of an order are in flight under, found by this hash: at most one at a time.
     pub(crate) fn of_order(hash: KeyHash, order: Seq) -> ScopedKey {
-        // No client is empty, so no submission has this key.
-        ScopedKey::new(hash, &[], &order.0.to_le_bytes())
+        ScopedKey::of_existing(hash, b'o', &order.0.to_le_bytes())
+    }
+
+    /// The same for the cursors of a consumer.
+    pub(crate) fn of_consumer(hash: KeyHash, name: &str) -> ScopedKey {
+        ScopedKey::of_existing(hash, b'c', name.as_bytes())
+    }
+
+    /// The same for the lifecycle.
+    pub(crate) fn of_lifecycle(hash: KeyHash) -> ScopedKey {
+        ScopedKey::of_existing(hash, b'l', &[])
+    }
+
+    /// No client is empty, so no submission has such a key; `sort` keeps them apart from each other.
+    fn of_existing(hash: KeyHash, sort: u8, name: &[u8]) -> ScopedKey {
+        let bytes = std::iter::once(sort).chain(name.iter().copied()).collect();
+        ScopedKey { hash, client_bytes: 0, bytes }
     }
 
     pub(crate) fn client(&self) -> &[u8] {
@@ -79,6 +94,8 @@ pub(crate) enum What {
     Order(NewOrder),
     /// A step of an order that exists.
     Step(Step),
+    /// How far a consumer is.
+    Cursor,
     /// The ledger's lifecycle.
     Lifecycle,
 }
@@ -105,7 +122,7 @@ impl Pending {
                 content.own_fingerprint.is_some() == order.own_fingerprint
                     && content.fingerprint(&order.salt) == order.fingerprint
             }
-            What::Step(_) | What::Lifecycle => false,
+            What::Step(_) | What::Cursor | What::Lifecycle => false,
         }
     }
 

@@ -12,7 +12,7 @@ use super::{Committer, Counters, enter};
 use crate::admission::limits;
 use crate::admission::transition::{Decision, Step, decide};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{How, Lifecycle, OrderId, Present, Seq, State, Transition, Transitioned};
+use crate::order::{How, Lifecycle, OrderId, Present, State, Transition, Transitioned};
 use crate::tables::hash::RecordKeys;
 use crate::wal::record::{self, Encoded};
 
@@ -69,7 +69,7 @@ impl Committer {
     }
 
     /// Queues what does not begin an order, if it may still be written.
-    fn push_existing(
+    pub(super) fn push_existing(
         &self,
         mut queue: crate::sync::MutexGuard<'_, super::queue::Queue>,
         pending: Pending,
@@ -101,7 +101,7 @@ impl Committer {
     pub(crate) fn record_lifecycle(&self, lifecycle: &Lifecycle) -> Result<()> {
         let record = encode(record::encode_lifecycle(lifecycle))?;
         let hash = self.lookup.tables.hasher().lifecycle();
-        let key = ScopedKey::of_order(hash, Seq(0));
+        let key = ScopedKey::of_lifecycle(hash);
         let pending = Pending { key, record, keys: RecordKeys::one(hash), what: What::Lifecycle };
         let place = self.push_existing(self.queue.lock(), pending)?;
         self.lead_if_idle();
@@ -176,7 +176,7 @@ impl Committer {
     }
 
     /// Has what is queued at `place` written, and waits for it; what became of it is asked elsewhere.
-    fn wait_out(&self, place: &Place) {
+    pub(super) fn wait_out(&self, place: &Place) {
         self.lead_if_idle();
         drop(self.settle(place));
     }
@@ -193,7 +193,7 @@ enum Answer {
     Waits(Place),
 }
 
-fn encode(encoded: std::result::Result<Encoded, record::BodyError>) -> Result<Encoded> {
+pub(super) fn encode(encoded: std::result::Result<Encoded, record::BodyError>) -> Result<Encoded> {
     encoded.map_err(|error| {
         Error::new(ErrorKind::Invalid { what: "the command can't be stored".into() })
             .caused_by(error)

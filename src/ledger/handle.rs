@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
 use super::query::{Page, Query};
-use super::read::{OrderIter, Reads};
+use super::read::{EventIter, OrderIter, Reads};
 use super::stats::{Stats, ViewsStats};
 use crate::commit::Committer;
 use crate::commit::enter::Entry;
 use crate::commit::ticket::Ticket;
 use crate::disk::DiskLock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::feed::{Consumer, ParkedEvent};
 #[cfg(doc)]
 use crate::order::State;
 use crate::order::{
-    Event, LedgerId, Lifecycle, Order, OrderId, Outcome, Submission, Transition, Transitioned,
+    Event, LedgerId, Lifecycle, Order, OrderId, Outcome, Present, Seq, State, Submission,
+    Transition, Transitioned,
 };
 use crate::recovery::report::RecoveryReport;
 
@@ -240,6 +243,69 @@ impl Ledger {
                 answer => return answer,
             }
         }
+    }
+
+    /// Waits until the order is in one of these states, for so long at most, and answers where it stands:
+    /// look at [`Present::state`] to see whether it got there.
+    ///
+    /// Returns early when it can't get there any more, in a terminal state. The order is seen there from the
+    /// sync on, as everywhere.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchOrder`]; [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] when nothing is written any
+    /// more; [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn wait_for(&self, order: OrderId, states: &[State], timeout: Duration) -> Result<Present> {
+        let committer = &self.inner.committer;
+        let started_ns = committer.host.monotonic_ns();
+        let mut watch = committer.announcer.watch(order.seq());
+        loop {
+            let Some(Present { state, version }) = self.inner.reads.present(order)? else {
+                return Err(Error::new(ErrorKind::NoSuchOrder { order }));
+            };
+            let spent_ns = committer.host.monotonic_ns().saturating_sub(started_ns);
+            let left = timeout.saturating_sub(Duration::from_nanos(spent_ns));
+            let is_over = states.contains(&state) || self.lifecycle().is_terminal(state);
+            if is_over || left.is_zero() {
+                return Ok(Present { state, version });
+            }
+            committer.check_goes_on()?;
+            watch.wait(left);
+        }
+    }
+
+    /// Opens a consumer: a named reader of what happens to orders, with a durable place in the log. One that
+    /// was never opened begins at the first record.
+    ///
+    /// Any handle of the name that was opened before is fenced: its commits fail from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a name that is not 1 to 64 visible ASCII characters; those of
+    /// [`Consumer::commit`].
+    pub fn consumer(&self, name: &str) -> Result<Consumer> {
+        Consumer::open(&self.inner.committer, name)
+    }
+
+    /// How far a consumer is: the first seq that it has not committed. [`Seq::FIRST`] for one that never was.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn consumer_next(&self, consumer: &str) -> Result<Seq> {
+        Ok(self.inner.reads.lookup.cursor(consumer)?.next)
+    }
+
+    /// The events that a consumer has set aside, by seq.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn parked(&self, consumer: &str) -> Result<Vec<ParkedEvent>> {
+        self.inner.reads.parked(consumer)
+    }
+
+    /// Everything that happened to orders, from this seq on, in the order of the log, as far as it is
+    /// durable. For a place that survives a crash: [`Ledger::consumer`].
+    #[must_use]
+    pub fn events(&self, from: Seq) -> EventIter {
+        self.inner.reads.events(from)
     }
 
     /// Which state of an order may follow which, in this ledger.

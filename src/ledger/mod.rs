@@ -17,7 +17,7 @@ pub(crate) mod typed;
 pub use handle::Ledger;
 pub use options::{GroupPadding, Options, Views};
 pub use query::{Page, PageToken, Query};
-pub use read::OrderIter;
+pub use read::{EventIter, OrderIter};
 pub use reader::Reader;
 pub use stats::{Stats, ViewsStats};
 pub use typed::Orders;

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::query::{Page, Query};
-use super::read::{OrderIter, Reads};
+use super::read::{EventIter, OrderIter, Reads};
 use super::stats::Stats;
 use crate::admission::dedupe::Lookup;
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{Event, LedgerId, Lifecycle, Order, OrderId};
+use crate::feed::ParkedEvent;
+use crate::order::{Event, LedgerId, Lifecycle, Order, OrderId, Seq};
 use crate::recovery;
 
 /// A ledger that is open for reading only: takes no lock and changes no byte.
@@ -101,6 +102,28 @@ impl Reader {
     #[must_use]
     pub fn orders(&self) -> OrderIter {
         self.reads.orders()
+    }
+
+    /// Everything that happened to orders, from this seq on, in the order of the log.
+    #[must_use]
+    pub fn events(&self, from: Seq) -> EventIter {
+        self.reads.events(from)
+    }
+
+    /// How far a consumer is: the first seq that it has not committed. [`Seq::FIRST`] for one that never was.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn consumer_next(&self, consumer: &str) -> Result<Seq> {
+        Ok(self.reads.lookup.cursor(consumer)?.next)
+    }
+
+    /// The events that a consumer has set aside.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn parked(&self, consumer: &str) -> Result<Vec<ParkedEvent>> {
+        self.reads.parked(consumer)
     }
 
     /// The identity of the ledger.

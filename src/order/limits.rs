@@ -19,7 +19,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Longest command key of a transition, in bytes. The shortest is 1; without one there is none.
 pub const COMMAND_KEY_BYTES_MAX: usize = KEY_BYTES_MAX;
-/// Longest reason of a transition, in bytes of UTF-8.
+/// Longest name of a consumer, in bytes of visible ASCII. The shortest is 1.
+pub const CONSUMER_BYTES_MAX: usize = 64;
+/// Longest reason of a transition, or for setting an event aside, in bytes of UTF-8.
 pub const REASON_BYTES_MAX: usize = 512;
 /// Most pieces of evidence that a transition may bring along.
 pub const EVIDENCE_MAX: usize = super::lifecycle::EVIDENCE_MAX;

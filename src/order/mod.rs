@@ -7,10 +7,11 @@
 //! - [`state`]: the states of an order; [`lifecycle`]: which may follow which
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
-//! - [`event`]: what a record of the log says
+//! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
 //!
 //! Every other module may use these; these use nobody.
 
+pub(crate) mod consumer;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
 pub(crate) mod id;

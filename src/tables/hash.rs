@@ -2,8 +2,8 @@
 //! client and key. The secret keeps a hostile client from choosing keys that collide; the length keeps
 //! `("ab", "c")` and `("a", "bc")` apart.
 //!
-//! Records are found by other keys as well: an order's steps by the order, a command by its key, the
-//! lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
+//! Records are found by other keys as well: an order's steps by the order, a command by its key, a consumer's
+//! cursors by its name, the lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
 //! is so long, so that they never meet a key of a submission.
 //!
 //! Stored in sealed segments, so it may never change within a format version.
@@ -21,6 +21,8 @@ const ROW_BYTES_MAX: usize = 8 + CLIENT_BYTES_MAX + KEY_BYTES_MAX;
 const STEPS_OF_ORDER: u64 = u64::MAX;
 const COMMAND: u64 = u64::MAX - 1;
 const LIFECYCLE: u64 = u64::MAX - 2;
+const CONSUMER: u64 = u64::MAX - 3;
+const PARKED: u64 = u64::MAX - 4;
 
 const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
 
@@ -82,6 +84,22 @@ impl KeyHasher {
         self.hash_row(LIFECYCLE, &[], &[])
     }
 
+    /// By which the cursors of a consumer are found.
+    pub(crate) fn consumer(&self, name: &str) -> KeyHash {
+        self.hash_row(CONSUMER, name.as_bytes(), &[])
+    }
+
+    /// By which the events are found that a consumer has set aside.
+    pub(crate) fn parked(&self, consumer: &str) -> KeyHash {
+        self.hash_row(PARKED, consumer.as_bytes(), &[])
+    }
+
+    /// The keys of a cursor of this consumer.
+    pub(crate) fn keys_of_cursor(&self, consumer: &str, parks: bool) -> RecordKeys {
+        let second = parks.then(|| self.parked(consumer));
+        RecordKeys { first: Some(self.consumer(consumer)), second }
+    }
+
     /// The keys by which a record with this body is found.
     pub(crate) fn keys_of(&self, body: &Body<'_>) -> RecordKeys {
         match body {
@@ -93,6 +111,7 @@ impl KeyHasher {
                 RecordKeys::one(self.hash(submitted.client, submitted.key))
             }
             Body::Moved(moved) => self.keys_of_step(moved.order(), moved.command_key),
+            Body::Cursor(cursor) => self.keys_of_cursor(cursor.consumer, cursor.parked.is_some()),
             Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
             Body::Skippable => RecordKeys::default(),
         }
@@ -149,6 +168,9 @@ mod tests {
             hasher.command(order, b"pay"),
             hasher.command(Seq(1), b"pay"),
             hasher.lifecycle(),
+            hasher.consumer("billing"),
+            hasher.parked("billing"),
+            hasher.hash(b"billing", b""),
             hasher.hash(b"", b""),
         ];
         let distinct: std::collections::HashSet<_> = hashes.iter().collect();

@@ -45,6 +45,15 @@ impl Hot {
         first.into_iter().chain(more.into_iter().flatten().copied())
     }
 
+    /// The newest seq under this hash.
+    pub(crate) fn newest(&self, hash: KeyHash) -> Option<Seq> {
+        let first = self.first.get(&hash).copied()?;
+        if self.more.is_empty() {
+            return Some(first);
+        }
+        self.more.get(&hash).and_then(|seqs| seqs.last().copied()).or(Some(first))
+    }
+
     /// All keys, by hash and then seq.
     pub(crate) fn sorted(&self) -> Vec<(KeyHash, Seq)> {
         let mut all = Vec::with_capacity(self.keys);
@@ -69,6 +78,8 @@ mod tests {
         }
         let get = |hash| hot.get(KeyHash(hash)).map(|seq| seq.0).collect::<Vec<_>>();
         assert_eq!((get(9), get(5), get(6)), (vec![1, 3, 5], vec![2], vec![]));
+        let newest = [9, 5, 6].map(|hash| hot.newest(KeyHash(hash)));
+        assert_eq!(newest, [Some(Seq(5)), Some(Seq(2)), None]);
         let sorted: Vec<_> = hot.sorted().iter().map(|(hash, seq)| (hash.0, seq.0)).collect();
         assert_eq!(sorted, [(5, 2), (7, 4), (9, 1), (9, 3), (9, 5)]);
     }

@@ -87,6 +87,19 @@ enum Keys {
     Sealed(Arc<Run>),
 }
 
+/// A part as one lookup sees it: reads happen outside the lock.
+struct Look {
+    first_seq: Seq,
+    segments: RangeInclusive<u64>,
+    keys: LookKeys,
+}
+
+enum LookKeys {
+    /// The newest seq under the hash.
+    Hot(Option<Seq>),
+    Sealed(Arc<Run>),
+}
+
 impl Tables {
     pub(crate) fn new(hasher: KeyHasher) -> Tables {
         Tables { hasher, parts: RwLock::new(Vec::new()), spoiled: Mutex::new(Vec::new()) }
@@ -178,6 +191,67 @@ impl Tables {
         }
         found.sort_unstable_by(|left, right| right.cmp(left));
         Ok(found)
+    }
+
+    /// Asks about seqs whose key may be this one, newest first, until one is what is wanted; none that can
+    /// lie only before `since`. `None` is certain.
+    ///
+    /// **Cost**: with many records under one key only the newest of each part is looked up.
+    ///
+    /// # Errors
+    /// Those of [`Tables::candidates`], and those of `wanted`.
+    pub(crate) fn newest<T>(
+        &self,
+        log: &Log,
+        since: Seq,
+        hash: KeyHash,
+        mut wanted: impl FnMut(Seq) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let (mut before, mut tries) = (Seq(u64::MAX), 0);
+        while let Some(part) = self.part_before(before, hash) {
+            let newest = match &part.keys {
+                LookKeys::Hot(newest) => *newest,
+                LookKeys::Sealed(run) if !run.may_hold(hash) => None,
+                LookKeys::Sealed(run) => match run.newest(hash) {
+                    Ok(newest) => newest,
+                    Err(SectionError::Io(error)) if is_missing(&error) && tries < TRIES_MAX => {
+                        tries += 1;
+                        continue;
+                    }
+                    Err(SectionError::Io(_) | SectionError::Damaged { .. }) => {
+                        self.replace_run(log, &part.segments, run, hash)?.into_iter().max()
+                    }
+                },
+            };
+            if let Some(found) = newest.map(&mut wanted).transpose()?.flatten() {
+                return Ok(Some(found));
+            }
+            if newest.is_some() {
+                // Two keys share a hash, or the newest is not readable yet: look at all there is.
+                for seq in self.candidates_since(log, since, hash)? {
+                    if let Some(found) = wanted(seq)? {
+                        return Ok(Some(found));
+                    }
+                }
+                return Ok(None);
+            }
+            if part.first_seq <= since {
+                break;
+            }
+            before = part.first_seq;
+        }
+        Ok(None)
+    }
+
+    /// The last part that begins before this seq, and what it says of a hash from memory.
+    fn part_before(&self, before: Seq, hash: KeyHash) -> Option<Look> {
+        let parts = self.parts.read();
+        let part = parts.iter().rev().find(|part| part.first_seq < before)?;
+        let keys = match &part.keys {
+            Keys::Hot(hot) => LookKeys::Hot(hot.newest(hash)),
+            Keys::Sealed(run) => LookKeys::Sealed(Arc::clone(run)),
+        };
+        Some(Look { first_seq: part.first_seq, segments: part.first..=part.last, keys })
     }
 
     /// Looks through all parts. Answers false when a run was taken in by another one meanwhile, and its file

@@ -119,6 +119,40 @@ impl Run {
         Ok(found)
     }
 
+    /// The newest seq under this hash. **Cost**: as [`Run::get`], and a few more blocks when those of one
+    /// hash fill several.
+    pub(crate) fn newest(&self, hash: KeyHash) -> Result<Option<Seq>, SectionError> {
+        let blocks = self.keys.at.blocks();
+        let (mut low, mut high) = (0, blocks);
+        let mut guess = to_u64((u128::from(hash.0) * u128::from(high)) >> 64);
+        // Equal hashes are sorted by seq: the newest is the last of them in the last block that begins at or
+        // below the hash.
+        let (mut newest, mut step) = (None, 1u64);
+        while low < high {
+            let block = guess.clamp(low, high - 1);
+            let content = self.keys.block(block)?;
+            let entries = entries_of(&content);
+            let (Some(first), Some(last)) = (entries.first(), entries.last()) else { break };
+            if hash < hash_of(first) {
+                high = block;
+                guess = block.saturating_sub(step);
+            } else {
+                newest = self.matching(entries, hash).last();
+                if hash < hash_of(last) {
+                    break;
+                }
+                low = block + 1;
+                guess = low.saturating_add(step - 1);
+            }
+            // Mostly it is the next block; else in longer and longer steps, and by halves between two ends.
+            step = step.saturating_mul(2);
+            if low > 0 && high < blocks {
+                guess = low + (high - low) / 2;
+            }
+        }
+        Ok(newest)
+    }
+
     /// Adds the seqs under this hash from blocks beside one that it fills to its edge, as far as it goes.
     fn gather_side(
         &self,
@@ -244,6 +278,10 @@ mod tests {
         seqs
     }
 
+    fn newest(run: &Run, hash: u64) -> Option<u64> {
+        run.newest(KeyHash(hash)).unwrap().map(|seq| seq.0)
+    }
+
     /// The first and the last of each block, and some in between.
     fn is_asked(seq: u64) -> bool {
         [0, 1, 100, 340].contains(&((seq - FIRST) % 341))
@@ -264,6 +302,8 @@ mod tests {
                 for (seq, hash) in (FIRST..).zip(&spread).filter(|(seq, _)| is_asked(*seq)) {
                     assert!(run.may_hold(KeyHash(*hash)));
                     assert_eq!(get(&run, *hash), [seq], "{count} hashes, {hash}");
+                    assert_eq!(newest(&run, *hash), Some(seq), "{count} hashes, {hash}");
+                    assert_eq!((newest(&run, hash - 1), newest(&run, hash + 1)), (None, None));
                     assert_eq!(get(&run, hash - 1), [0u64; 0]);
                     assert_eq!(get(&run, hash + 1), [0u64; 0]);
                 }
@@ -329,6 +369,7 @@ mod tests {
                     .collect();
                 let expected: Vec<u64> = (FIRST + before..FIRST + before + equal).collect();
                 assert_eq!(get(&run(&hashes), 1 << 40), expected, "{equal} behind {before}");
+                assert_eq!(newest(&run(&hashes), 1 << 40), expected.last().copied());
             }
         }
     }
@@ -345,6 +386,7 @@ mod tests {
                 .collect();
             let expected: Vec<u64> = (FIRST + before..).take(equal).collect();
             assert_eq!(get(&run(&hashes), 1 << 40), expected, "{equal} behind {before}");
+            assert_eq!(newest(&run(&hashes), 1 << 40), expected.last().copied());
         }
     }
 
@@ -360,6 +402,7 @@ mod tests {
                 .collect();
             let expected: Vec<u64> = (FIRST + before..FIRST + before + 4).collect();
             assert_eq!(get(&run(&hashes), equal), expected, "behind {before}");
+            assert_eq!(newest(&run(&hashes), equal), expected.last().copied());
         }
     }
 

@@ -59,7 +59,7 @@ impl Issuer {
                 (frame.seq, EventBody::Refused { fingerprint, refusal })
             }
             Body::Moved(moved) => (moved.order(), event_of(moved)),
-            Body::Lifecycle(_) | Body::Skippable => return None,
+            Body::Cursor(_) | Body::Lifecycle(_) | Body::Skippable => return None,
         };
         let order = OrderId::new(self.partition, order);
         Some(Event { seq: frame.seq, at: frame.at, order, body })

@@ -13,11 +13,13 @@
 //! | 2 | an order was refused for good: [`Refused`] |
 //! | 3 | an order went from one state to another: [`Moved`], without a command key |
 //! | 67 | the same with a command key |
-//! | 4 to 7 | kept for notes, cursors, alerts, dispatches |
+//! | 5 | how far a consumer of the feed is: [`Cursor`] |
+//! | 69 | the same, and an event that it has set aside |
+//! | 4, 6, 7 | kept for notes, alerts, dispatches |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |
 //! | 128 and up | may be skipped by a reader that does not know them |
 //!
-//! The bit of 64 says that the record is found by a command key as well: how many entries a record has in
+//! The bit of 64 says that the record is found by a second key as well: how many entries a record has in
 //! the key tables follows from its kind alone ([`keys_of_kind`]), so that a table can be held against the
 //! counts in the footer.
 
@@ -29,6 +31,7 @@ use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 
 use crate::bytes::same;
+use crate::order::consumer::is_consumer_name;
 use crate::order::fingerprint::{Content, Salt};
 use crate::order::lifecycle::{Edge, Lifecycle};
 use crate::order::limits::{
@@ -45,11 +48,15 @@ pub(crate) const KIND_REFUSED: u8 = 2;
 /// An order went from one state to another.
 pub(crate) const KIND_MOVED: u8 = 3;
 /// The same, by a command that has a key.
-pub(crate) const KIND_MOVED_BY_KEY: u8 = KIND_MOVED | KIND_BIT_COMMAND_KEY;
+pub(crate) const KIND_MOVED_BY_KEY: u8 = KIND_MOVED | KIND_BIT_SECOND_KEY;
+/// How far a consumer is.
+pub(crate) const KIND_CURSOR: u8 = 5;
+/// The same, and what it has set aside.
+pub(crate) const KIND_CURSOR_PARKED: u8 = KIND_CURSOR | KIND_BIT_SECOND_KEY;
 /// A lifecycle was set.
 pub(crate) const KIND_LIFECYCLE: u8 = 8;
-/// In the kind of records that are found by a command key as well.
-const KIND_BIT_COMMAND_KEY: u8 = 64;
+/// In the kind of records that are found by two keys.
+const KIND_BIT_SECOND_KEY: u8 = 64;
 /// Kinds from here may be skipped by a reader that does not know them.
 const KIND_SKIPPABLE: u8 = 128;
 /// The version of the bodies written by this program.
@@ -139,6 +146,25 @@ pub(crate) struct Proof<'a> {
     pub(crate) value: &'a [u8],
 }
 
+/// How far a consumer of the feed is. Version 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+pub(crate) struct Cursor<'a> {
+    pub(crate) consumer: &'a str,
+    /// One more each time that the consumer is opened: who has an older one is fenced.
+    pub(crate) epoch: u64,
+    /// The first seq that it is not done with.
+    pub(crate) next: u64,
+    pub(crate) parked: Option<Parked<'a>>,
+}
+
+/// An event that a consumer has set aside, or has dealt with after all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+pub(crate) struct Parked<'a> {
+    pub(crate) seq: u64,
+    /// `None`: it is dealt with.
+    pub(crate) why: Option<&'a str>,
+}
+
 /// A lifecycle. Version 1.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
 pub(crate) struct Table<'a> {
@@ -168,6 +194,7 @@ pub(crate) enum Body<'a> {
     Accepted(Submitted<'a>),
     Refused(Refused<'a>),
     Moved(Moved<'a>),
+    Cursor(Cursor<'a>),
     Lifecycle(Table<'a>),
     /// Of a newer version, and marked as one that may be skipped.
     Skippable,
@@ -243,6 +270,15 @@ pub(crate) fn encode_moved(moved: &Moved<'_>) -> Result<Encoded, BodyError> {
     encode_checked(kind, moved, bytes_about, |body| matches!(body, Body::Moved(it) if it == moved))
 }
 
+/// The body that records how far a consumer is, with the same check.
+pub(crate) fn encode_cursor(cursor: &Cursor<'_>) -> Result<Encoded, BodyError> {
+    let kind = match cursor.parked {
+        None => KIND_CURSOR,
+        Some(_) => KIND_CURSOR_PARKED,
+    };
+    encode_checked(kind, cursor, 128, |body| matches!(body, Body::Cursor(it) if it == cursor))
+}
+
 /// The body that records a lifecycle, with the same check.
 pub(crate) fn encode_lifecycle(lifecycle: &Lifecycle) -> Result<Encoded, BodyError> {
     let table = Table::of(lifecycle);
@@ -271,8 +307,8 @@ fn encode_checked(
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
-        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_LIFECYCLE => 1,
-        KIND_MOVED_BY_KEY => 2,
+        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_CURSOR | KIND_LIFECYCLE => 1,
+        KIND_MOVED_BY_KEY | KIND_CURSOR_PARKED => 2,
         _ => 0,
     }
 }
@@ -337,6 +373,12 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
                 Ok(Body::Moved(body))
             })
         }
+        (KIND_CURSOR | KIND_CURSOR_PARKED, BODY_VERSION) => {
+            whole::<Cursor<'_>>(bytes).and_then(|body| {
+                body.check(kind)?;
+                Ok(Body::Cursor(body))
+            })
+        }
         (KIND_LIFECYCLE, BODY_VERSION) => whole::<Table<'_>>(bytes).and_then(|body| {
             body.lifecycle()?;
             Ok(Body::Lifecycle(body))
@@ -372,7 +414,7 @@ impl<'a> Body<'a> {
         match self {
             Body::Accepted(submitted) => Some(submitted),
             Body::Refused(refused) => Some(&refused.submitted),
-            Body::Moved(_) | Body::Lifecycle(_) | Body::Skippable => None,
+            Body::Moved(_) | Body::Cursor(_) | Body::Lifecycle(_) | Body::Skippable => None,
         }
     }
 
@@ -458,6 +500,25 @@ impl Moved<'_> {
 
     pub(crate) fn to(&self) -> State {
         State::from_number(self.to).unwrap_or(State::Accepted)
+    }
+}
+
+impl Cursor<'_> {
+    fn check(&self, kind: u8) -> Result<(), BodyError> {
+        let malformed = |what: &str| Err(BodyError::Malformed(what.to_owned()));
+        if (kind == KIND_CURSOR_PARKED) != self.parked.is_some() {
+            return malformed(
+                "a parked event that its kind does not speak of, or the other way round",
+            );
+        }
+        let why = self.parked.and_then(|parked| parked.why).unwrap_or_default();
+        if !is_consumer_name(self.consumer) || why.len() > REASON_BYTES_MAX {
+            return malformed("a field breaks its limit");
+        }
+        if self.epoch == 0 || self.next == 0 {
+            return malformed("a consumer that was never opened, or is before the first record");
+        }
+        Ok(())
     }
 }
 

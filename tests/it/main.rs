@@ -29,6 +29,7 @@ mod evidence;
 mod exhaustive;
 #[cfg(not(order_ledger_shuttle))]
 mod false_alarms;
+mod feed;
 #[cfg(not(order_ledger_shuttle))]
 mod fixtures;
 mod keys;
