@@ -60,10 +60,7 @@ fn check(package: &Path, path: &Path) -> Result<ExitCode, String> {
     let differences = baseline.surroundings.differences(&here);
     if !differences.is_empty() {
         let why = differences.join("; ");
-        return Ok(end(
-            SKIPPED,
-            &format!("SKIPPED: other than the baseline: {why}"),
-        ));
+        return Ok(end(SKIPPED, &format!("SKIPPED: other than the baseline: {why}")));
     }
     let judged = judge::judge(&baseline.counts, &measure::run(package)?);
     let code = if judged.passed { 0 } else { 1 };
