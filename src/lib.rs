@@ -42,7 +42,7 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, GroupPadding, Ledger, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
+    EventIter, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
     Stats, Views, ViewsStats,
 };
 pub use order::limits;

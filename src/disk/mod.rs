@@ -147,14 +147,30 @@ pub trait DiskFile: Send + Sync + Debug {
     /// never retry.
     fn sync(&self) -> io::Result<()>;
 
-    /// As [`write_at`](DiskFile::write_at), past the page cache where the file system lets it: for what nobody
-    /// is going to read soon. The length, the address of `data` and `offset` must be multiples of 4,096 for
-    /// that; else, and by default, the bytes go the usual way. Nobody else may use the file meanwhile.
+    /// Writes past the page cache: for what nobody is going to read soon. With `durable`, what was written
+    /// is on disk when the call returns, as after [`DiskFile::sync`]; what was written before is not meant.
+    /// Answers how many bytes, which may be fewer than given.
+    ///
+    /// `None` when these bytes can't go that way: the file system has no such writes, or they do not fit
+    /// (the length, the address of `data` and `offset` must be multiples of 4,096). Then they go the usual
+    /// way, all of them. Never mixed with bytes of the same block that are written and not synced.
     ///
     /// # Errors
-    /// Those of write(2).
-    fn write_at_uncached(&self, data: &[u8], offset: u64) -> io::Result<usize> {
-        self.write_at(data, offset)
+    /// Those of pwritev2(2). After one, any part of the range may have changed; with `durable` it is that of
+    /// a failed sync as well.
+    fn write_past_cache(
+        &self,
+        data: &[u8],
+        offset: u64,
+        durable: bool,
+    ) -> io::Result<Option<usize>> {
+        let _ = (data, offset, durable);
+        Ok(None)
+    }
+
+    /// Whether [`DiskFile::write_past_cache`] takes what is to be durable, as far as is known now.
+    fn is_durable_past_cache(&self) -> bool {
+        false
     }
 
     /// Drops clean pages from the page cache, so that the next read sees what the disk holds. Best
@@ -210,6 +226,50 @@ pub(crate) fn write_all_at(
         }
     }
     Ok(())
+}
+
+/// Writes all of `data` at `offset`, past the page cache as far as the file takes it, and the usual way
+/// else. Nothing is durable before a sync.
+pub(crate) fn write_all_past_cache(
+    file: &dyn DiskFile,
+    data: &[u8],
+    offset: u64,
+) -> io::Result<()> {
+    let written = write_past_cache(file, data, offset, false)?;
+    let rest = data.get(written..).unwrap_or_default();
+    write_all_at(file, rest, offset.saturating_add(written as u64))
+}
+
+/// Writes all of `data` at `offset` and makes it durable: past the page cache in one call where the file
+/// takes it, else by writing and syncing. After an error, as after that of a sync: never retry.
+pub(crate) fn write_durably(file: &dyn DiskFile, data: &[u8], offset: u64) -> io::Result<()> {
+    let written = write_past_cache(file, data, offset, true)?;
+    let rest = data.get(written..).unwrap_or_default();
+    if rest.is_empty() {
+        return Ok(());
+    }
+    write_all_at(file, rest, offset.saturating_add(written as u64))?;
+    sync(file)
+}
+
+/// Answers how many bytes went past the page cache: fewer than all when the file took no more that way.
+fn write_past_cache(
+    file: &dyn DiskFile,
+    data: &[u8],
+    offset: u64,
+    durable: bool,
+) -> io::Result<usize> {
+    let mut written = 0;
+    while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write_past_cache(rest, offset.saturating_add(written as u64), durable) {
+            Ok(None) => break,
+            Ok(Some(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(Some(more)) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
 }
 
 /// Reads into `buffer` from `offset` until it is full or the file ends; answers how many bytes.

@@ -4,13 +4,15 @@
 //! a rename of the directory under us cannot split a ledger in two; every descriptor is close-on-exec
 //! and above the three of stdio; nothing is cached, nothing is retried but calls that a signal broke off
 //! before they did anything. Knows nothing of ledgers.
+//!
+//! - [`direct`]: the second descriptor of a file whose writes go past the page cache
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Advice, AtFlags, CWD, Dir, FileType, Mode, OFlags};
@@ -18,8 +20,11 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::{Disk, DiskFile, DiskLock, Host, Open};
 
+mod direct;
 #[cfg(test)]
 mod tests;
+
+use direct::Direct;
 
 /// Files of a ledger are numbered above stdin, stdout and stderr: a program that prints to a stdout its
 /// host had closed must not print into the log (SQLite, "How To Corrupt", section 1.1).
@@ -113,7 +118,9 @@ impl Disk for OsDisk {
             Open::Write => OFlags::RDWR,
             Open::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        Ok(Arc::new(OsFile { file: self.open_file(path, flags)? }))
+        let may_write = how != Open::Read;
+        let file = self.open_file(path, flags)?;
+        Ok(Arc::new(OsFile::new(file, may_write)))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -190,6 +197,20 @@ impl Disk for OsDisk {
 #[derive(Debug)]
 struct OsFile {
     file: File,
+    may_write: bool,
+    /// Opened when it is asked for first: most files never need it.
+    direct: OnceLock<Option<Direct>>,
+}
+
+impl OsFile {
+    fn new(file: File, may_write: bool) -> OsFile {
+        OsFile { file, may_write, direct: OnceLock::new() }
+    }
+
+    fn direct(&self) -> Option<&Direct> {
+        let open = || self.may_write.then(|| Direct::of(&self.file)).flatten();
+        self.direct.get_or_init(open).as_ref()
+    }
 }
 
 impl DiskFile for OsFile {
@@ -205,20 +226,20 @@ impl DiskFile for OsFile {
         self.file.write_at(data, offset)
     }
 
-    fn write_at_uncached(&self, data: &[u8], offset: u64) -> io::Result<usize> {
-        let flags = rustix::fs::fcntl_getfl(&self.file)?;
-        // Not every file system has such writes, and some have them for other multiples.
-        if rustix::fs::fcntl_setfl(&self.file, flags | OFlags::DIRECT).is_err() {
-            return self.file.write_at(data, offset);
+    fn write_past_cache(
+        &self,
+        data: &[u8],
+        offset: u64,
+        durable: bool,
+    ) -> io::Result<Option<usize>> {
+        match self.direct() {
+            Some(direct) => direct.write(data, offset, durable),
+            None => Ok(None),
         }
-        let written = self.file.write_at(data, offset);
-        rustix::fs::fcntl_setfl(&self.file, flags)?;
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.file.write_at(data, offset)
-            }
-            written => written,
-        }
+    }
+
+    fn is_durable_past_cache(&self) -> bool {
+        self.direct().is_some_and(Direct::syncs)
     }
 
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {

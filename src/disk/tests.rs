@@ -5,8 +5,14 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::os::OsDisk;
-use super::sim::{SimDisk, SimHost};
-use super::{Disk, Open, read_exact_at, read_file, read_up_to, replace_file, sync, write_all_at};
+use super::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
+use super::{
+    Disk, DiskFile, Open, read_exact_at, read_file, read_up_to, replace_file, sync, write_all_at,
+    write_all_past_cache, write_durably,
+};
+
+/// One of the ways to write all of some bytes.
+type WriteAll = fn(&dyn DiskFile, &[u8], u64) -> std::io::Result<()>;
 
 /// Runs a part of the contract on both disks, each empty.
 fn on_both(contract: impl Fn(&dyn Disk)) {
@@ -174,7 +180,7 @@ fn a_file_opened_to_read_can_be_synced_and_not_changed() {
     });
 }
 
-/// Whether the file system has uncached writes or not, and whether the bytes fit for one or not.
+/// Whether the file system has writes past the page cache or not, and whether the bytes fit for one or not.
 #[test]
 fn what_is_written_past_the_cache_is_there_and_the_file_is_used_as_before() {
     on_both(|disk| {
@@ -182,25 +188,65 @@ fn what_is_written_past_the_cache_is_there_and_the_file_is_used_as_before() {
         let row = vec![7; 4 * 4096];
         let start = row.as_ptr().align_offset(4096);
         let aligned = &row[start..start + 2 * 4096];
-        for (data, offset) in [(aligned, 4096), (&row[start + 1..start + 100], 4096), (aligned, 17)]
-        {
-            let mut written = 0;
-            while written < data.len() {
-                written +=
-                    file.write_at_uncached(&data[written..], offset + written as u64).unwrap();
+        for write in [write_all_past_cache as WriteAll, write_durably] {
+            for (data, offset) in
+                [(aligned, 4096), (&row[start + 1..start + 100], 4096), (aligned, 17)]
+            {
+                // Somebody reads what is there before, and has it in the cache.
+                drop(read_up_to(&*file, &mut vec![0; data.len()], offset));
+                write(&*file, data, offset).unwrap();
+                let mut read = vec![0; data.len()];
+                read_exact_at(&*file, &mut read, offset).unwrap();
+                assert!(read == data, "{} bytes at {offset}", data.len());
+                file.write_at(b"odd", offset + 3).unwrap();
+                file.sync().unwrap();
+                let mut expected = data.to_vec();
+                expected[3..6].copy_from_slice(b"odd");
+                read_exact_at(&*file, &mut read, offset).unwrap();
+                assert!(read == expected, "{} bytes at {offset}", data.len());
+                file.write_at(&data[3..6], offset + 3).unwrap();
             }
-            file.write_at(b"odd", offset + 3).unwrap();
-            file.sync().unwrap();
-            let mut expected = data.to_vec();
-            expected[3..6].copy_from_slice(b"odd");
-            let mut read = vec![0; data.len()];
-            read_exact_at(&*file, &mut read, offset).unwrap();
-            assert!(read == expected, "{} bytes at {offset}", data.len());
-            file.write_at(&data[3..6], offset + 3).unwrap();
         }
         let read_only = disk.open("a", Open::Read).unwrap();
-        assert!(read_only.write_at_uncached(aligned, 0).is_err());
+        assert!(!read_only.is_durable_past_cache());
+        assert_eq!(read_only.write_past_cache(aligned, 0, true).unwrap(), None);
+        assert!(write_durably(&*read_only, aligned, 0).is_err());
     });
+}
+
+/// Short writes are gone on with, signals too; what fails fails, and what does not fit goes the usual way.
+#[test]
+fn what_is_written_durably_survives_the_power_cut_whichever_way_it_went() {
+    for takes in [false, true] {
+        for fault in [None, Some(Fault::ShortWrite), Some(Fault::Interrupted), Some(Fault::Eio)] {
+            for call in 1..=2 {
+                let disk = SimDisk::new(call);
+                disk.set_past_cache(takes);
+                let mounted = disk.as_disk();
+                put(&*mounted, "a", &[1; 3 * 4096]);
+                mounted.sync_dir("").unwrap();
+                let file = mounted.open("a", Open::Write).unwrap();
+                sync(&*file).unwrap();
+                // Not synced, and none of the business of what follows.
+                file.write_at(&[3; 512], 8192).unwrap();
+                let calls = disk.io_calls();
+                if let Some(fault) = fault {
+                    disk.fail_call(call, fault);
+                }
+                let written = write_durably(&*file, &[2; 8192], 0);
+                assert_eq!(written.is_err(), fault == Some(Fault::Eio), "{takes} {fault:?} {call}");
+                assert!(disk.io_calls() - calls >= call, "{takes} {fault:?} {call}");
+                disk.crash(Crash::new(CrashMode::DropAll, 0));
+                if written.is_ok() {
+                    let left = content(&*disk.as_disk(), "a");
+                    assert!(left[..8192].iter().all(|byte| *byte == 2));
+                    let other = u8::from(!(takes && fault.is_none()));
+                    assert!(takes || left[8192] == 3, "fdatasync takes the whole file");
+                    assert!(other == 1 || left[8192] == 1, "the other bytes were not meant");
+                }
+            }
+        }
+    }
 }
 
 #[test]

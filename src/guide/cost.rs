@@ -7,10 +7,15 @@
 //!
 //! | what | writes and syncs before it returns |
 //! |---|---|
-//! | a fresh order | one write of whole blocks of 4 KiB and one fdatasync, shared by all orders that are handed in while the one before runs |
+//! | a fresh order | one durable write of whole blocks of 4 KiB, shared by all orders that are handed in while the one before runs |
 //! | [`submit_many`](crate::Ledger::submit_many) | the same for each 4 MiB of records |
 //! | a replay, a join, a conflict, a read | none |
 //! | a full segment (each 64 MiB of records) | two more syncs and a rename, once |
+//!
+//! A durable write is one call past the page cache on ext4, XFS and btrfs (`O_DIRECT` and `RWF_DSYNC`), and a
+//! write and an fdatasync elsewhere; [`Stats::log_writes`](crate::Stats::log_writes) says which. Past the cache
+//! a batch takes less CPU and no memory of others, and a lone order takes as long as before, for it waits for
+//! the device; the first read of an order that was just taken goes to the disk.
 //!
 //! Behind the back of every caller: zeros for the next segment, in pieces with pauses; two syncs to seal a full
 //! segment; a group of 64 bytes and a file of 48 half a second after the last order; merging of key tables, a
@@ -62,12 +67,14 @@
 //!   too: keep 64 or more tickets on their way.
 //! - **[`key_memory_bytes`](crate::Options::key_memory_bytes)**: 16 bytes for each order whose key is asked for
 //!   again and again; fresh keys do not need it, they end at the filters.
+//! - **[`log_writes`](crate::Options::log_writes)**: [`Cached`](crate::LogWrites::Cached) when most orders are
+//!   read, or sent again, within seconds.
 //! - **[`segment_bytes`](crate::Options::segment_bytes)**: larger ones are sealed less often and cost more
 //!   memory and a longer opening after a crash, which reads the last one.
 //!
 //! # What the disk must promise
 //!
-//! - A write that fdatasync has confirmed is there after a power cut. A drive or a hypervisor that lies about it
+//! - A write that fdatasync, or `RWF_DSYNC`, has confirmed is there after a power cut. A drive or a hypervisor that lies about it
 //!   loses orders, and nothing above it can tell in time.
 //! - Bytes beside a write stay what they were when the power fails in the middle of it
 //!   ([`PowerSafeOverwrite`](crate::GroupPadding::PowerSafeOverwrite)); if yours does not promise this, use

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::sync::Mutex;
 
+use super::options::LogWrites;
 use super::query::{Page, Query};
 use super::read::{EventIter, OrderIter, Reads};
 use super::stats::{Stats, ViewsStats};
@@ -412,6 +413,11 @@ impl Ledger {
         stats.conflicts = counters.conflicts.load(Ordering::Relaxed);
         stats.steps = counters.steps.load(Ordering::Relaxed);
         stats.groups = counters.groups.load(Ordering::Relaxed);
+        // As noted by the writer: asking the file would wait for whoever writes.
+        stats.log_writes = Some(match self.inner.reads.lookup.log.is_written_past_cache() {
+            true => LogWrites::PastCache,
+            false => LogWrites::Cached,
+        });
         stats.views = self.inner.reads.views.as_ref().map(|views| ViewsStats::of(&views.state()));
         stats.last_open = Some(self.inner.report.clone());
         Ok(stats)

@@ -15,7 +15,7 @@ pub(crate) mod stats;
 pub(crate) mod typed;
 
 pub use handle::Ledger;
-pub use options::{GroupPadding, Options, Views};
+pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};
 pub use read::{EventIter, OrderIter};
 pub use reader::Reader;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Ledger;
 use super::handle::Inner;
-use super::options::{GroupPadding, Options, Views};
+use super::options::{GroupPadding, LogWrites, Options, Views};
 use super::read::Reads;
 use crate::admission::dedupe::Lookup;
 use crate::admission::gate::GateLimits;
@@ -113,12 +113,12 @@ impl Options {
                 GroupPadding::PowerSafeOverwrite => GROUP_ALIGN_MIN,
                 GroupPadding::Block => to_u32(BLOCK_LEN),
             },
+            past_cache: self.durability == Durability::Durable
+                && self.log_writes == LogWrites::PastCache,
         };
         let blocks = Blocks::new(self.key_memory_bytes);
         let recovered = recovery::open(&disk, &*host, &preparer, layout, self.durability, &blocks)?;
-        let Recovered { log, tables, active, position, unsealed, report } = recovered;
-        // Derived, for people: a failure is none of opening.
-        drop(recovery::keep_report(&*disk, &report));
+        let Recovered { log, tables, active, position, unsealed, mut report } = recovered;
         let writer = Writer::new(
             Arc::clone(&disk),
             Arc::clone(&host),
@@ -129,6 +129,9 @@ impl Options {
             position,
         )
         .map_err(|error| Error::io("reading the end of the log", error))?;
+        report.past_cache = log.is_written_past_cache();
+        // Derived, for people: a failure is none of opening.
+        drop(recovery::keep_report(&*disk, &report));
         let lookup = Lookup { log, tables };
         let (lifecycle, is_new) = self.choose_lifecycle(&lookup)?;
         let settings = Settings { lifecycle, ..settings };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::options::LogWrites;
 use crate::admission::dedupe::Lookup;
 use crate::error::{Error, Result};
 use crate::order::{LedgerId, Seq, State};
@@ -45,6 +46,9 @@ pub struct Stats {
     pub steps: u64,
     /// Groups written since the ledger was opened: syncs that orders shared.
     pub groups: u64,
+    /// How groups are written now: chosen when a file of the log is opened. `None` for a reader, which
+    /// writes none; there [`RecoveryReport::past_cache`] says what the last opening chose.
+    pub log_writes: Option<LogWrites>,
     /// How the views are; `None` for a reader, which has none.
     pub views: Option<ViewsStats>,
     /// What the last opening for writing found and did.
@@ -109,6 +113,7 @@ impl Stats {
             conflicts: 0,
             steps: 0,
             groups: 0,
+            log_writes: None,
             views: None,
             last_open: None,
         })

@@ -29,6 +29,8 @@ pub struct RecoveryReport {
     /// The wall clock was behind the last record by this many nanoseconds; ledger time went on from the
     /// record.
     pub clock_behind_ns: u64,
+    /// Whether groups are written past the page cache: see [`LogWrites`](crate::LogWrites).
+    pub past_cache: bool,
     /// How long opening took.
     pub elapsed_ns: u64,
 }
@@ -46,7 +48,7 @@ impl fmt::Display for RecoveryReport {
 }
 
 impl RecoveryReport {
-    fn rows(&self) -> [(&'static str, u64); 11] {
+    fn rows(&self) -> [(&'static str, u64); 12] {
         [
             ("created", u64::from(self.created)),
             ("segments", self.segments),
@@ -58,6 +60,7 @@ impl RecoveryReport {
             ("tables_rebuilt", self.tables_rebuilt),
             ("leftovers_removed", self.leftovers_removed),
             ("clock_behind_ns", self.clock_behind_ns),
+            ("past_cache", u64::from(self.past_cache)),
             ("elapsed_ns", self.elapsed_ns),
         ]
     }
@@ -83,6 +86,7 @@ impl RecoveryReport {
             tables_rebuilt: number("tables_rebuilt"),
             leftovers_removed: number("leftovers_removed"),
             clock_behind_ns: number("clock_behind_ns"),
+            past_cache: number("past_cache") != 0,
             elapsed_ns: number("elapsed_ns"),
         }
     }
@@ -106,6 +110,7 @@ mod tests {
             tables_rebuilt: 7,
             leftovers_removed: 8,
             clock_behind_ns: 9,
+            past_cache: true,
             elapsed_ns: 10,
         };
         assert_eq!(RecoveryReport::parse(&report.to_string()), report);

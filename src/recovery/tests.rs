@@ -161,6 +161,7 @@ fn the_report_says_exactly_what_was_found_and_done() {
         tables_rebuilt: 0,
         leftovers_removed: 4,
         clock_behind_ns: report.clock_behind_ns,
+        past_cache: false,
         elapsed_ns: report.elapsed_ns,
     };
     assert_eq!(report, expected);

@@ -451,7 +451,7 @@ mod tests {
         let mut end = Position::start(&header, 44, Timestamp::from_unix_ns(9));
         end.next_seq = Seq(FIRST + orders as u64);
         let segment = Segment::open(header, 44, file, &Blocks::new(0), OpenIndex::default());
-        segment.add_records((0..orders).map(|_| (4160, KIND_ACCEPTED)));
+        segment.add_records((0..orders).map(|_| (4160, KIND_ACCEPTED)), 8192);
         let filter = vec![0; filter::bytes_for(orders)];
         let sections =
             [(SECTION_KEYS, vec![0; orders * ENTRY_BYTES]), (SECTION_FILTER, filter.clone())];

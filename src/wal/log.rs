@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::sync::{AtomicU64, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, RwLock};
 
 use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
@@ -39,6 +39,8 @@ pub(crate) struct Log {
     pub(crate) files: Arc<Files>,
     segments: RwLock<Vec<Arc<Segment>>>,
     readable_next: AtomicU64,
+    /// How the last group was written, or the next one will be.
+    past_cache: AtomicBool,
 }
 
 /// A record that was read and checked.
@@ -119,7 +121,18 @@ impl Log {
             files,
             segments: RwLock::new(segments),
             readable_next: AtomicU64::new(readable_next.0),
+            past_cache: AtomicBool::new(false),
         }
+    }
+
+    /// Whether groups are written past the page cache.
+    pub(crate) fn is_written_past_cache(&self) -> bool {
+        self.past_cache.load(Ordering::Relaxed)
+    }
+
+    /// Told by the writer.
+    pub(crate) fn note_past_cache(&self, past_cache: bool) {
+        self.past_cache.store(past_cache, Ordering::Relaxed);
     }
 
     /// One after the last record that may be seen.

@@ -7,12 +7,13 @@
 //! - [`blocks`]: what was read of the tables of sealed segments, kept in memory
 //! - [`section`], [`segment`]: a segment open for reading, and how it is sealed
 //! - [`log`]: all segments, and the border up to which records may be seen
-//! - [`prepare`], [`writer`]: the next file ahead of need; the one door for writing
+//! - [`buffer`], [`prepare`], [`writer`]: aligned bytes; the next file ahead of need; the one door for writing
 //! - [`rules`]: what a log gets wrong, and which test goes red when this one does
 //!
 //! Whether a log may be used at all is decided in `recovery`.
 
 pub(crate) mod blocks;
+pub(crate) mod buffer;
 pub(crate) mod format;
 pub(crate) mod frame;
 pub(crate) mod issuer;

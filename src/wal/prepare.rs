@@ -127,12 +127,8 @@ impl Preparer {
         while offset < bytes {
             let piece = to_usize(bytes - offset).min(ZEROS_PER_WRITE).min(zeros.len());
             let piece = zeros.get(..piece).unwrap_or_default();
-            match file.write_at_uncached(piece, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => offset += written as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
+            disk::write_all_past_cache(&*file, piece, offset)?;
+            offset += piece.len() as u64;
             pause();
         }
         disk::sync(&*file)?;

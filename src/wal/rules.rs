@@ -9,10 +9,12 @@
 //! | | **A. Making bytes durable** | |
 //! | 1 | an answer only after the sync of what it covers | `rule_1_an_order_is_acknowledged_only_after_the_sync_that_covers_it` |
 //! |  |  | `whatever_was_acknowledged_is_there_once_after_any_crash` |
-//! | 2 | only a sync is a sync | `rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_before_it` |
+//! | 2 | only a sync is a sync | `rule_2_on_a_real_disk_each_group_costs_one_sync_and_no_answer_comes_before_it` |
+//! |  |  | `groups_go_past_the_page_cache_where_the_file_takes_it_and_the_counts_say_so` |
+//! |  |  | `what_is_written_durably_survives_the_power_cut_whichever_way_it_went` |
 //! | 3 | names are synced before the first answer that needs them | `rule_3_every_name_is_durable_before_the_first_order_that_needs_it` |
 //! |  |  | `rule_3_the_witness_survives_a_power_cut` |
-//! | 4 | the parent of the directory too | `rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_before_it` |
+//! | 4 | the parent of the directory too | `rule_2_on_a_real_disk_each_group_costs_one_sync_and_no_answer_comes_before_it` |
 //! | 5 | write, sync, rename, sync the directory | `rule_5_a_replacement_is_written_synced_renamed_and_its_name_synced_in_this_order` |
 //! |  |  | `a_merge_may_be_cut_off_at_every_call` |
 //! | 6 | content before what refers to it | `rule_6_no_witness_becomes_durable_ahead_of_the_log` |

@@ -46,7 +46,7 @@ pub(crate) struct RecordAt {
     pub(crate) offset: u64,
     /// It does not reach up to here, where the next one begins, when that is known without another read.
     pub(crate) ends_before: Option<u64>,
-    /// Where the groups end, or the file when they may still grow: nothing behind it is read for a record.
+    /// Where the groups end so far, or the file when that is not known: nothing behind it is read for a record.
     pub(crate) groups_end: u64,
 }
 
@@ -64,6 +64,8 @@ pub(crate) struct OpenIndex {
     pub(crate) offsets: Vec<u32>,
     /// Records by kind, sorted by kind.
     pub(crate) counts: Vec<(u8, u64)>,
+    /// Where the groups end, once one was appended: what is read behind it is read for nothing.
+    end: Option<u64>,
 }
 
 impl OpenIndex {
@@ -177,7 +179,9 @@ impl Segment {
             Some(RecordAt { offset, ends_before: rest.next(), groups_end: end })
         };
         let (offsets, groups_end) = match &*self.index.read() {
-            Index::Open(open) => return Ok(in_memory(&open.offsets, self.header.file_bytes)),
+            Index::Open(open) => {
+                return Ok(in_memory(&open.offsets, open.end.unwrap_or(self.header.file_bytes)));
+            }
             Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
             Index::Sealed { footer, offsets: Offsets::InMemory(offsets) } => {
                 return Ok(in_memory(offsets, footer.groups_end));
@@ -205,12 +209,14 @@ impl Segment {
         }
     }
 
-    /// Takes in records that were just made durable. No effect on a sealed segment, which gets none.
-    pub(crate) fn add_records(&self, records: impl Iterator<Item = (u64, u8)>) {
+    /// Takes in records that were just made durable, in a group that ends at `end`. No effect on a sealed
+    /// segment, which gets none.
+    pub(crate) fn add_records(&self, records: impl Iterator<Item = (u64, u8)>, end: u64) {
         if let Index::Open(open) = &mut *self.index.write() {
             for (offset, kind) in records {
                 open.add_record(offset, kind);
             }
+            open.end = Some(end);
         }
     }
 

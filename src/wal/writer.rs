@@ -1,9 +1,13 @@
-//! The one door for writing: groups appended to the last segment, one sync each, and rotation.
+//! The one door for writing: groups appended to the last segment, one durable write each, and rotation.
+//!
+//! A durable write is one call past the page cache where the file takes it, else a write and a sync
+//! (`disk::write_durably`): the pages of a log that grows, which hardly anybody reads, cost a quarter of the
+//! writer's time. Both may take turns: whole blocks are written, and none is left dirty in the cache.
 //!
 //! Owned by `commit` behind its lock; nobody else calls [`Writer::append`]. Knows seqs and times, not
 //! what the records mean.
 //!
-//! Always true: group g+1 is not written before the sync of g returned Ok; after any failure that may
+//! Always true: group g+1 is not written before g is durable (its write or its sync returned Ok); after any failure that may
 //! have touched the log the writer must not be used again (the caller poisons the ledger); a record
 //! is in the segment's index before its group is reported as appended.
 
@@ -11,9 +15,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::blocks::Blocks;
+use super::buffer::Buffer;
 use super::format::{
-    BLOCK_BYTES, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader, SEQ_END,
-    SegmentHeader, WAL_DIR, round_up, segment_path,
+    BLOCK_BYTES, BLOCK_LEN, GROUP_BODY_BYTES_MAX, GROUP_HEADER_BYTES, GROUPS_START, GroupHeader,
+    SEQ_END, SegmentHeader, WAL_DIR, round_up, segment_path,
 };
 use super::frame::Frame;
 use super::log::Log;
@@ -30,6 +35,8 @@ use crate::order::{Durability, LedgerId, Seq, Timestamp};
 pub(crate) struct Layout {
     pub(crate) segment_bytes: u64,
     pub(crate) group_align: u32,
+    /// Whether groups are written past the page cache where the file takes it.
+    pub(crate) past_cache: bool,
 }
 
 #[derive(Debug)]
@@ -43,7 +50,7 @@ pub(crate) struct Writer {
     position: Position,
     /// The bytes of the block that the next group begins in, up to where it begins: written again with
     /// it, so that every write is whole blocks. Then the group that is being built.
-    buffer: Vec<u8>,
+    buffer: Buffer,
 }
 
 /// Ledger time follows the wall clock up to here (2262, where Linux's own ends), and goes on by itself
@@ -98,9 +105,12 @@ impl Writer {
         position: Position,
     ) -> io::Result<Writer> {
         let block_start = position.offset / BLOCK_BYTES * BLOCK_BYTES;
-        let mut buffer = vec![0; to_usize(position.offset - block_start)];
-        disk::read_exact_at(&*active.file(), &mut buffer, block_start)?;
-        Ok(Writer { disk, host, log, preparer, layout, active, position, buffer })
+        let mut buffer = Buffer::default();
+        buffer.resize(to_usize(position.offset - block_start));
+        disk::read_exact_at(&*active.file(), buffer.bytes_from_mut(0), block_start)?;
+        let writer = Writer { disk, host, log, preparer, layout, active, position, buffer };
+        writer.note_past_cache();
+        Ok(writer)
     }
 
     pub(crate) fn position(&self) -> &Position {
@@ -125,7 +135,7 @@ impl Writer {
     /// Appends one group with these records and makes it durable.
     ///
     /// `wall` is the wall clock; the records get the later of it and the last record's time plus 1 ns.
-    /// **Cost**: one write and one sync; with a full segment also a new header, a rename and two syncs.
+    /// **Cost**: one durable write; with a full segment also a new header, a rename and two syncs.
     pub(crate) fn append(
         &mut self,
         records: &[&Encoded],
@@ -150,7 +160,8 @@ impl Writer {
 
         let nonce = self.active.header.nonce;
         let group_start = self.buffer.len();
-        self.buffer.resize(group_start + GROUP_HEADER_BYTES, 0);
+        self.buffer.reserve(to_usize(group_bytes) + BLOCK_LEN);
+        self.buffer.resize(group_start + GROUP_HEADER_BYTES);
         let mut places = Vec::with_capacity(records.len());
         for (index, record) in (0u64..).zip(records) {
             let offset = self.position.offset + (self.buffer.len() - group_start) as u64;
@@ -162,14 +173,14 @@ impl Writer {
                 version: record.version,
                 body: &record.bytes,
             };
-            frame.encode(nonce, &mut self.buffer);
+            frame.encode(nonce, self.buffer.end());
         }
         let last_at = match records.len() as u64 {
             0 => self.position.last_at,
             count => Timestamp::from_unix_ns(first_at.saturating_add(count - 1)),
         };
-        self.buffer.resize(group_start + to_usize(group_bytes), 0);
-        let group = self.buffer.get_mut(group_start..).unwrap_or_default();
+        self.buffer.resize(group_start + to_usize(group_bytes));
+        let group = self.buffer.bytes_from_mut(group_start);
         let body_crc = crc32fast::hash(group.get(GROUP_HEADER_BYTES..).unwrap_or_default());
         let header = GroupHeader {
             nonce,
@@ -184,9 +195,10 @@ impl Writer {
         let link = header.encode_into(group);
 
         self.write_out().map_err(AppendError::InDoubt)?;
-        self.active.add_records(places.into_iter());
+        let end = self.position.offset + group_bytes;
+        self.active.add_records(places.into_iter(), end);
         self.position = Position {
-            offset: self.position.offset + group_bytes,
+            offset: end,
             next_seq: header.next_seq(),
             next_group: self.position.next_group + 1,
             link,
@@ -215,23 +227,34 @@ impl Writer {
         }
     }
 
-    /// Writes the buffer, filled up to whole blocks, and syncs.
+    /// Writes the buffer, filled up to whole blocks, and makes it durable.
     fn write_out(&mut self) -> io::Result<()> {
         let start = self.position.offset / BLOCK_BYTES * BLOCK_BYTES;
         let used = self.buffer.len();
-        self.buffer.resize(to_usize(round_up(used as u64, BLOCK_BYTES)), 0);
-        disk::write_all_at(&*self.active.file(), &self.buffer, start)?;
-        self.buffer.truncate(used);
-        match self.active.header.durability {
-            Durability::Durable => disk::sync(&*self.active.file()),
-            Durability::Relaxed => Ok(()),
+        self.buffer.resize(to_usize(round_up(used as u64, BLOCK_BYTES)));
+        let (file, bytes) = (self.active.file(), self.buffer.bytes());
+        match (self.active.header.durability, self.layout.past_cache) {
+            (Durability::Durable, true) => disk::write_durably(&*file, bytes, start)?,
+            (Durability::Durable, false) => {
+                disk::write_all_at(&*file, bytes, start)?;
+                disk::sync(&*file)?;
+            }
+            (Durability::Relaxed, _) => disk::write_all_at(&*file, bytes, start)?,
         }
+        self.buffer.resize(used);
+        self.note_past_cache();
+        Ok(())
+    }
+
+    /// Notes which way groups go, for whoever asks: the file finds out with its writes.
+    fn note_past_cache(&self) {
+        let past_cache = self.layout.past_cache && self.active.file().is_durable_past_cache();
+        self.log.note_past_cache(past_cache);
     }
 
     /// Keeps of the buffer what lies in the block where the next group begins.
     fn keep_last_block(&mut self) {
-        let keep = to_usize(self.position.offset % BLOCK_BYTES);
-        self.buffer.drain(..self.buffer.len() - keep);
+        self.buffer.keep_last(to_usize(self.position.offset % BLOCK_BYTES));
     }
 
     /// Makes sure that the active segment has room for a group with these records: rotates when it has
@@ -271,7 +294,7 @@ impl Writer {
         self.position = Position::start(&segment.header, header_crc, self.position.last_at);
         self.active = Arc::new(segment);
         self.log.push_segment(Arc::clone(&self.active));
-        self.buffer.clear();
+        self.buffer.keep_last(0);
         Ok(Some(closed))
     }
 }
@@ -345,7 +368,7 @@ mod tests {
     fn writer(disk: &SimDisk, first_seq: u64) -> Writer {
         let (disk, host) = (disk.as_disk(), SimHost::new(2).as_host());
         disk.create_dir(WAL_DIR).unwrap();
-        let layout = Layout { segment_bytes: 64 * 1024, group_align: 8 };
+        let layout = Layout { segment_bytes: 64 * 1024, group_align: 8, past_cache: true };
         let preparer = Arc::new(Preparer::new(Arc::clone(&disk)));
         let taken = preparer.take(layout.segment_bytes).unwrap();
         let header = SegmentHeader {

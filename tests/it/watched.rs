@@ -103,6 +103,22 @@ impl DiskFile for WatchedFile {
         tell(&*self.watch, true, || self.file.write_at(data, offset))
     }
 
+    fn write_past_cache(
+        &self,
+        data: &[u8],
+        offset: u64,
+        durable: bool,
+    ) -> io::Result<Option<usize>> {
+        if !self.file.is_durable_past_cache() {
+            return Ok(None);
+        }
+        tell(&*self.watch, true, || self.file.write_past_cache(data, offset, durable))
+    }
+
+    fn is_durable_past_cache(&self) -> bool {
+        self.file.is_durable_past_cache()
+    }
+
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         tell(&*self.watch, true, || self.file.set_bytes(bytes))
     }

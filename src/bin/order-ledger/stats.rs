@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Stats, out: &mut Out) -> Result<Exit, Failure> {
             ("torn bytes cut by it", torn(opened)),
             ("segments sealed by it", opened.segments_resealed.to_string()),
             ("key tables rebuilt by it", opened.tables_rebuilt.to_string()),
+            ("groups are written", way(opened).to_owned()),
             ("clock behind by", format!("{:.1} ms", ms(opened.clock_behind_ns))),
         ]);
     }
@@ -63,6 +64,7 @@ fn opened_json(opened: &RecoveryReport) -> serde_json::Value {
         "tables_rebuilt": opened.tables_rebuilt,
         "leftovers_removed": opened.leftovers_removed,
         "clock_behind_ns": opened.clock_behind_ns,
+        "past_cache": opened.past_cache,
         "elapsed_ns": opened.elapsed_ns,
     })
 }
@@ -72,6 +74,10 @@ fn torn(opened: &RecoveryReport) -> String {
         Some(why) => format!("{} ({why})", opened.torn_bytes),
         None => opened.torn_bytes.to_string(),
     }
+}
+
+fn way(opened: &RecoveryReport) -> &'static str {
+    if opened.past_cache { "past the page cache" } else { "into the page cache, and synced" }
 }
 
 /// For people: tenths of a millisecond are enough.

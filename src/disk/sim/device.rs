@@ -208,6 +208,12 @@ impl SimDisk {
         self.lock_state().capacity_bytes = Some(bytes);
     }
 
+    /// Lets files take writes past the page cache, which are durable in the call that writes them, as ext4
+    /// has them; without this call they are written and synced.
+    pub fn set_past_cache(&self, takes_past_cache: bool) {
+        self.lock_state().takes_past_cache = takes_past_cache;
+    }
+
     /// Lets [`Disk::is_in_place`] answer this, as if somebody renamed the directory under the ledger.
     pub fn set_in_place(&self, is_in_place: bool) {
         self.lock_state().is_in_place = is_in_place;

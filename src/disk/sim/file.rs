@@ -111,6 +111,21 @@ impl File {
         lost
     }
 
+    /// Makes durable what is pending in the whole sectors of a range, and the sizes and extents that it
+    /// needs: the journal has no order among them. Other bytes stay pending.
+    pub(super) fn sync_range(&mut self, range: Range<u64>) {
+        let sectors = range.start / SECTOR_BYTES as u64..range.end / SECTOR_BYTES as u64;
+        let durable = &mut self.durable;
+        self.pending.retain(|pending| {
+            let stays = matches!(&pending.change, Change::Bytes { patch, .. }
+                if !sectors.contains(&patch.sector));
+            if !stays {
+                apply(durable, &pending.change);
+            }
+            stays
+        });
+    }
+
     /// A sync that failed: the kernel has marked the pages clean, so their bytes will never be written;
     /// the cache still shows them. Sizes and extents are journaled on their own and stay pending.
     pub(super) fn fail_sync(&mut self) {

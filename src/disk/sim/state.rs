@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) locked: BTreeSet<Inode>,
     pub(super) capacity_bytes: Option<u64>,
     pub(super) is_in_place: bool,
+    /// Whether files take writes past the page cache.
+    pub(super) takes_past_cache: bool,
 }
 
 impl State {
@@ -65,6 +67,7 @@ impl State {
             locked: BTreeSet::new(),
             capacity_bytes: None,
             is_in_place: true,
+            takes_past_cache: false,
         }
     }
 

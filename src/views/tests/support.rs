@@ -183,7 +183,7 @@ impl TestLog {
         let disk: Arc<dyn Disk> = Arc::new(MemDisk::default());
         let host: Arc<dyn Host> = Arc::new(TestHost::default());
         // Small segments, so that a few hundred orders lie in sealed ones as well.
-        let layout = Layout { segment_bytes: 32 * 1024, group_align: 8 };
+        let layout = Layout { segment_bytes: 32 * 1024, group_align: 8, past_cache: true };
         let preparer = Arc::new(Preparer::new(Arc::clone(&disk)));
         disk.create_dir(WAL_DIR).unwrap();
         create_first(&*disk, &*host, &preparer, layout, ledger, durability).unwrap();

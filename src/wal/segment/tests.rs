@@ -29,8 +29,8 @@ fn segment() -> (SimDisk, Segment, Position) {
     let file = disk.as_disk().open(PATH, Open::CreateNew).unwrap();
     file.set_bytes(header().file_bytes).unwrap();
     let segment = Segment::open(header(), 44, file, &Blocks::new(0), OpenIndex::default());
-    segment.add_records([(4160, 2), (4200, 1)].into_iter());
-    segment.add_records([(4300, 2)].into_iter());
+    segment.add_records([(4160, 2), (4200, 1)].into_iter(), 4300);
+    segment.add_records([(4300, 2)].into_iter(), 4400);
     let mut end = Position::start(&header(), 44, Timestamp::from_unix_ns(9));
     (end.offset, end.next_seq, end.next_group) = (4400, Seq(73), 13);
     (disk, segment, end)
@@ -58,7 +58,7 @@ fn records_are_where_they_were_before_and_after_sealing() {
     assert_eq!((footer.next_seq, footer.next_group, footer.groups_end), (Seq(73), 13, 4400));
 
     // A sealed segment gets no more records, and is not sealed twice.
-    segment.add_records([(4400, 1)].into_iter());
+    segment.add_records([(4400, 1)].into_iter(), 4500);
     segment.seal(&Files::new(disk.as_disk()), &end, &[]).unwrap();
     assert_eq!((offsets(&segment), segment.counts()), (OFFSETS.to_vec(), vec![(1, 1), (2, 2)]));
 

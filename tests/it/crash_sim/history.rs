@@ -32,6 +32,7 @@ const ABSENT_KEYS: u64 = 20;
 /// Runs a plan; panics where a promise is broken.
 pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
     let disk = SimDisk::new(plan.seed);
+    disk.set_past_cache(plan.setup.past_cache);
     let host = SimHost::new(plan.seed ^ 0x5eed);
     let mut history = History {
         beside: Beside::new(&disk, &host),

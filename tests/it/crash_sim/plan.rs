@@ -28,6 +28,8 @@ pub(super) struct Setup {
     pub(super) validator: bool,
     pub(super) segment_kib: u64,
     pub(super) seal_after_ms: u64,
+    /// Groups are written past the page cache, in one call.
+    pub(super) past_cache: bool,
 }
 
 /// An order: how its payload begins, and how long it goes on.
@@ -138,6 +140,8 @@ impl Plan {
             validator: random.chance(1, 4),
             segment_kib: random.pick(&[16, 16, 20, 24, 40, 64]),
             seal_after_ms: random.pick(&[1, 500, 10_000]),
+            // Without a draw: the histories are those that there were before this was a choice.
+            past_cache: seed.count_ones().is_multiple_of(2),
         };
         let mut maker = Maker {
             garbage: setup.padded && random.chance(1, 2),

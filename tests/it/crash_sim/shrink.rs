@@ -62,10 +62,12 @@ fn simplify(plan: &mut Plan, fails: &impl Fn(&Plan) -> bool) {
         validator: false,
         segment_kib: 16,
         seal_after_ms: 500,
+        past_cache: false,
     };
     attempt(&|plan| plan.setup.validator = plain.validator);
     attempt(&|plan| plan.setup.relaxed = plain.relaxed);
     attempt(&|plan| plan.setup.padded = plain.padded);
+    attempt(&|plan| plan.setup.past_cache = plain.past_cache);
     attempt(&|plan| plan.setup.segment_kib = plain.segment_kib);
     let now = attempt(&|plan| plan.setup.seal_after_ms = plain.seal_after_ms);
     for key in 0..now.orders.len() {

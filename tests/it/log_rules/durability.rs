@@ -1,10 +1,11 @@
 //! A. Making bytes durable (rules 1 to 10).
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
-use order_ledger::Options;
 use order_ledger::disk::sim::{Crash, CrashMode, Fault};
+use order_ledger::{LogWrites, Options};
 
 use crate::rig::{Hooked, all_orders, fill, kind, large, lines, open, order, place, sim, small};
 
@@ -29,12 +30,21 @@ fn rule_1_an_order_is_acknowledged_only_after_the_sync_that_covers_it() {
 #[test]
 fn child_of_rule_2() {
     let Ok(path) = std::env::var("ORDER_LEDGER_RULE_2") else { return };
+    let writes = match std::env::var("ORDER_LEDGER_RULE_2_WRITES").as_deref() {
+        Ok("cached") => LogWrites::Cached,
+        _ => LogWrites::PastCache,
+    };
     let options = Options::new()
         .views(order_ledger::Views::Off)
+        .log_writes(writes)
         .segment_bytes(1 << 20)
         .seal_after(Duration::from_secs(3600));
     let ledger = options.open(path).unwrap();
-    eprintln!("ACK open");
+    // In one write each: formatted, it would be several.
+    match ledger.stats().unwrap().log_writes.unwrap() {
+        LogWrites::PastCache => eprintln!("ACK open PastCache"),
+        _ => eprintln!("ACK open Cached"),
+    }
     for number in 0..20 {
         ledger.submit(&order(number)).unwrap();
         eprintln!("ACK one");
@@ -49,16 +59,20 @@ fn child_of_rule_2() {
 }
 
 #[test]
-fn rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_before_it() {
+fn rule_2_on_a_real_disk_each_group_costs_one_sync_and_no_answer_comes_before_it() {
+    let Some(way) = rule_2("past the cache") else { return };
+    // What the file system does not take goes the other way.
+    println!("the file system of the temporary directory: {way}");
+    assert_eq!(rule_2("cached").unwrap(), "Cached");
+}
+
+/// Which way the groups went. `None` where nothing can be traced.
+fn rule_2(writes: &str) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let (path, trace) = (dir.path().join("parent/orders.ledger"), dir.path().join("trace"));
+    let calls = "write,pwrite64,pwritev,pwritev2,fdatasync,fsync,sync_file_range,msync,ftruncate";
     let child = Command::new("strace")
-        .args([
-            "-f",
-            "-y",
-            "-e",
-            "trace=write,pwrite64,fdatasync,fsync,sync_file_range,msync,ftruncate",
-        ])
+        .args(["-f", "-y", "-e", &format!("trace={calls}")])
         .arg("-o")
         .arg(&trace)
         .arg(std::env::current_exe().unwrap())
@@ -69,6 +83,7 @@ fn rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_befo
             "--test-threads=1",
         ])
         .env("ORDER_LEDGER_RULE_2", &path)
+        .env("ORDER_LEDGER_RULE_2_WRITES", writes)
         .output();
     let child = match child {
         Ok(child) if child.status.success() => child,
@@ -77,48 +92,60 @@ fn rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_befo
                 "SKIPPED: strace may not trace here: {}",
                 String::from_utf8_lossy(&child.stderr)
             );
-            return;
+            return None;
         }
         Err(error) => {
             println!("SKIPPED: there is no strace here: {error}");
-            return;
+            return None;
         }
     };
     assert!(child.status.success());
     let trace = std::fs::read_to_string(&trace).unwrap();
-    let (mut opened, mut singles, mut dirs) = (false, 0, Vec::new());
-    let (mut syncs, mut wrote_after_sync, mut unfinished) = (0, false, false);
+    let (mut way, mut singles, mut dirs) = (None, 0, Vec::new());
+    let (mut syncs, mut wrote_after_sync) = (0, false);
+    // A call whose end stands on a line of its own, because those of other threads came between.
+    let mut begun: HashMap<&str, &str> = HashMap::new();
     for line in trace.lines() {
-        let name = line.split_whitespace().nth(1).unwrap_or_default();
-        assert!(!name.starts_with("sync_file_range") && !name.starts_with("msync"), "{line}");
-        if !opened && name.starts_with("fsync(") {
-            dirs.push(line.to_owned());
+        let (thread, call) = line.split_once(char::is_whitespace).unwrap();
+        let call = call.trim_start();
+        let (begin, end) = if let Some(begin) = call.strip_suffix("<unfinished ...>") {
+            begun.insert(thread, begin);
+            continue;
+        } else if call.starts_with("<... ") {
+            (begun.remove(thread).unwrap_or_default(), call)
+        } else {
+            (call, call)
+        };
+        let name = begin.split('(').next().unwrap_or_default();
+        assert!(!matches!(name, "sync_file_range" | "msync"), "{line}");
+        if way.is_none() && name == "fsync" {
+            dirs.push(begin.to_owned());
         }
-        if opened && line.contains(".seg>") {
-            assert!(
-                !name.starts_with("ftruncate"),
-                "the size changed on the way to an answer: {line}"
-            );
-            if name.starts_with("fdatasync(") && line.ends_with("<unfinished ...>") {
-                // Other threads' calls stand between its beginning and its end.
-                unfinished = true;
-            } else if name.starts_with("fdatasync(") {
-                assert!(line.ends_with("= 0"), "{line}");
-                syncs += 1;
-                wrote_after_sync = false;
-            } else if name.starts_with("pwrite64(") {
-                wrote_after_sync = true;
+        if way.is_some() && begin.contains(".seg>") {
+            assert_ne!(name, "ftruncate", "the size changed on the way to an answer: {line}");
+            match name {
+                "fdatasync" => {
+                    assert!(end.ends_with("= 0"), "{line}");
+                    syncs += 1;
+                    wrote_after_sync = false;
+                }
+                "pwritev2" if format!("{begin}{end}").contains("RWF_DSYNC") => {
+                    let answer = end.rsplit("= ").next().unwrap();
+                    let whole = format!("iov_len={answer}");
+                    assert!(begin.contains(&whole) || end.contains(&whole), "{line}");
+                    syncs += 1;
+                }
+                _ => wrote_after_sync = true,
             }
         }
-        if unfinished && line.contains("fdatasync resumed>") {
-            assert!(line.ends_with("= 0"), "{line}");
-            (unfinished, wrote_after_sync) = (false, false);
-            syncs += 1;
-        }
-        if let Some(told) = line.split("ACK ").nth(1) {
+        if let Some(told) = begin.split("ACK ").nth(1) {
             assert!(!wrote_after_sync, "told before the sync: {line}");
-            let expected = match told.split(['\\', '"']).next().unwrap() {
-                "open" => None,
+            let told = told.split(['\\', '"']).next().unwrap();
+            let expected = match told.split(' ').next().unwrap() {
+                "open" => {
+                    way = told.strip_prefix("open ").map(str::to_owned);
+                    None
+                }
                 "one" => {
                     singles += 1;
                     Some(1)
@@ -130,16 +157,58 @@ fn rule_2_on_a_real_disk_each_group_costs_one_fdatasync_and_no_answer_comes_befo
             if let Some(expected) = expected {
                 assert_eq!(syncs, expected, "{line}");
             }
-            opened = true;
             syncs = 0;
         }
     }
     assert_eq!(singles, 20, "{trace}");
+    // A group is written past the cache when that is what the ledger says, and only then.
+    let is_past_cache = way.as_deref() == Some("PastCache");
+    assert_eq!(trace.contains("RWF_DSYNC"), is_past_cache, "{way:?}");
     // Rule 4: the directory's own name, and its parent's.
     for end in [dir.path().to_str().unwrap(), dir.path().join("parent").to_str().unwrap()] {
         let synced = dirs.iter().any(|line| line.contains(&format!("<{end}>")));
         assert!(synced, "rule 4: {end} was not synced: {dirs:#?}");
     }
+    way
+}
+
+/// What the file takes is asked of the file each time; nothing is lost when it changes its mind, and
+/// whoever looks at the counts waits for nobody.
+#[test]
+fn groups_go_past_the_page_cache_where_the_file_takes_it_and_the_counts_say_so() {
+    let (disk, host) = sim(2);
+    disk.set_past_cache(true);
+    let ledger = open(&disk, &host).unwrap();
+    let way = |ledger: &order_ledger::Ledger| ledger.stats().unwrap().log_writes.unwrap();
+    assert_eq!(way(&ledger), LogWrites::PastCache);
+    assert!(ledger.recovery_report().past_cache);
+    for number in 0..60 {
+        // Refused from the 20th on, and taken again from the 40th on.
+        disk.set_past_cache(!(20..40).contains(&number));
+        ledger.submit(&order(number)).unwrap();
+        let refused = (20..40).contains(&number);
+        assert_eq!(way(&ledger) == LogWrites::Cached, refused, "{number}");
+        let copy = crate::rig::copy(&disk);
+        copy.crash(Crash::new(CrashMode::DropAll, 0));
+        assert_eq!(all_orders(&open(&copy, &host).unwrap()).unwrap().len() as u64, number + 1);
+    }
+    let calls = disk.io_calls();
+    drop(ledger.stats().unwrap());
+    assert!(
+        disk.io_calls() - calls <= ledger.stats().unwrap().segments,
+        "only sizes are asked for"
+    );
+    drop(ledger);
+    let cached = small().log_writes(LogWrites::Cached);
+    let ledger = cached.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+    assert_eq!(way(&ledger), LogWrites::Cached);
+    assert!(!ledger.recovery_report().past_cache);
+    drop(ledger);
+    let (relaxed_disk, host) = sim(3);
+    relaxed_disk.set_past_cache(true);
+    let relaxed = small().durability(order_ledger::Durability::Relaxed);
+    let ledger = relaxed.open_simulated(relaxed_disk.as_disk(), host.as_host()).unwrap();
+    assert_eq!(way(&ledger), LogWrites::Cached, "it is not to be durable");
 }
 
 #[test]
@@ -268,14 +337,18 @@ fn rule_9_short_writes_short_reads_and_interrupted_calls_are_neither_errors_nor_
         story(&disk, &host);
         disk.io_calls()
     };
-    for fault in [Fault::ShortWrite, Fault::ShortRead, Fault::Interrupted] {
+    let faults = [Fault::ShortWrite, Fault::ShortRead, Fault::Interrupted];
+    for (fault, past_cache) in faults.into_iter().flat_map(|fault| [(fault, false), (fault, true)])
+    {
         for call in 1..=calls {
             let (disk, host) = sim(9);
+            disk.set_past_cache(past_cache);
             disk.fail_call(call, fault);
             story(&disk, &host);
         }
         if fault != Fault::Interrupted {
             let (disk, host) = sim(9);
+            disk.set_past_cache(past_cache);
             disk.fail_from(1, fault);
             story(&disk, &host);
             assert!(disk.faults_hit() > 20);

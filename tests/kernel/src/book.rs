@@ -145,6 +145,9 @@ impl Book {
         tally.add("torn_tails", u64::from(report.torn_bytes > 0));
         tally.add("resealed", report.segments_resealed);
         tally.add("leftovers", report.leftovers_removed);
+        // Which way groups went after this: the options are those of the work, or the default.
+        tally.add("past_cache", u64::from(report.past_cache));
+        tally.add("through_cache", u64::from(!report.past_cache));
         let found = self.check_orders(ledger.orders(), tally);
         for index in self.refused_only() {
             if found.contains_key(&index) {

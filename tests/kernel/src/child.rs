@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use order_ledger::{Durability, ErrorKind, GroupPadding, Ledger, Options, Outcome, Views};
+use order_ledger::{
+    Durability, ErrorKind, GroupPadding, Ledger, LogWrites, Options, Outcome, Views,
+};
 
 use crate::orders::{self, Sizes};
 use crate::rng::Rng;
@@ -43,11 +45,14 @@ impl Work {
             if rng.chance(25) { GroupPadding::Block } else { GroupPadding::PowerSafeOverwrite };
         let on = rng.chance(25);
         let views = if self.views.unwrap_or(on) { Views::On } else { Views::Off };
+        let seal_after = Duration::from_millis(*rng.pick(&[1, 3, 20, 500]));
+        let writes = if rng.chance(25) { LogWrites::Cached } else { LogWrites::PastCache };
         Options::new()
             .segment_bytes(1024 * 1024)
             .group_padding(padding)
             .views(views)
-            .seal_after(Duration::from_millis(*rng.pick(&[1, 3, 20, 500])))
+            .log_writes(writes)
+            .seal_after(seal_after)
             .disk_free_min_bytes(self.disk_free_min_bytes)
             .disk_reserve_bytes(64 * 1024)
             .admission_wait(Duration::from_millis(50))
