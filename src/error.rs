@@ -236,7 +236,8 @@ pub struct Error {
 #[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
-    certainty: Certainty,
+    /// Nothing was recorded, although errors of this kind mostly don't know.
+    is_not_recorded: bool,
     path: Option<PathBuf>,
     source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync + 'static>>,
 }
@@ -247,18 +248,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with the certainty that its kind has by nature.
     pub(crate) fn new(kind: ErrorKind) -> Error {
-        let certainty = match &kind {
-            ErrorKind::Conflict { receipt, .. } | ErrorKind::Refused { receipt, .. } => {
-                Certainty::Recorded(*receipt)
-            }
-            ErrorKind::InDoubt { .. } => Certainty::Unknown,
-            // The log could not be read: it may well hold an order under the key.
-            ErrorKind::Io { .. } | ErrorKind::Corrupt(_) | ErrorKind::LogLostData { .. } => {
-                Certainty::Unknown
-            }
-            _ => Certainty::NotRecorded,
-        };
-        Error { inner: Box::new(Inner { kind, certainty, path: None, source: None }) }
+        Error { inner: Box::new(Inner { kind, is_not_recorded: false, path: None, source: None }) }
     }
 
     /// The operating system said no while `doing` something.
@@ -270,7 +260,7 @@ impl Error {
 
     /// The same error of a call that had found the key free and has written nothing.
     pub(crate) fn not_recorded(mut self) -> Error {
-        self.inner.certainty = Certainty::NotRecorded;
+        self.inner.is_not_recorded = true;
         self
     }
 
@@ -293,7 +283,18 @@ impl Error {
     /// What is on disk: the first thing to look at.
     #[must_use]
     pub fn certainty(&self) -> Certainty {
-        self.inner.certainty
+        match &self.inner.kind {
+            _ if self.inner.is_not_recorded => Certainty::NotRecorded,
+            ErrorKind::Conflict { receipt, .. } | ErrorKind::Refused { receipt, .. } => {
+                Certainty::Recorded(*receipt)
+            }
+            ErrorKind::InDoubt { .. } => Certainty::Unknown,
+            // The log could not be read: it may well hold an order under the key.
+            ErrorKind::Io { .. } | ErrorKind::Corrupt(_) | ErrorKind::LogLostData { .. } => {
+                Certainty::Unknown
+            }
+            _ => Certainty::NotRecorded,
+        }
     }
 
     /// What went wrong, by what to do next.
@@ -365,7 +366,7 @@ impl Clone for Error {
         Error {
             inner: Box::new(Inner {
                 kind: self.inner.kind.clone(),
-                certainty: self.inner.certainty,
+                is_not_recorded: self.inner.is_not_recorded,
                 path: self.inner.path.clone(),
                 source: self.inner.source.clone(),
             }),

@@ -42,8 +42,8 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page, PageToken, Query, Reader,
-    Stats, Views, ViewsStats,
+    EventIter, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page, PageToken, Query,
+    Reader, Stats, Views, ViewsStats,
 };
 pub use order::limits;
 pub use order::{

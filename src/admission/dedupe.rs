@@ -7,10 +7,13 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{How, Outcome, Submission};
-use crate::tables::Tables;
+use crate::order::{How, Order, Outcome, Seq, Submission};
 use crate::tables::hash::KeyHash;
-use crate::wal::log::{Log, Record};
+use crate::tables::{Hint, Tables};
+use crate::wal::frame::Frame;
+use crate::wal::log::{Log, body_of};
+use crate::wal::record::Body;
+use crate::wal::together::Together;
 
 /// Finds committed orders by key.
 #[derive(Clone, Debug)]
@@ -24,43 +27,74 @@ impl Lookup {
         self.tables.hasher().hash(client, key)
     }
 
-    /// The record that began the order with this key; `None` is certain.
+    /// What `answer` makes of the record that began the order with this key; `None` (there is no such
+    /// record) is certain.
     ///
     /// # Errors
-    /// `Io` or `Corrupt`: then it is not known, and nothing may be answered.
-    pub(crate) fn committed(
+    /// `Io` or `Corrupt`: then it is not known, and nothing may be answered. Those of `answer`.
+    pub(crate) fn committed<T>(
         &self,
         hash: KeyHash,
         client: &[u8],
         key: &[u8],
-    ) -> Result<Option<Record>> {
+        answer: impl FnOnce(&Frame<'_>, &Body<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
         for seq in self.tables.candidates(&self.log, hash)? {
             // A seq that is not readable yet is still in flight: not committed (I3).
             let Some(record) = self.log.read(seq)? else { continue };
-            let same = record
-                .body()?
-                .submitted()
-                .is_some_and(|submitted| submitted.client == client && submitted.key == key);
-            if same {
-                return Ok(Some(record));
+            let (frame, body) = (record.frame(), record.body()?);
+            if is_of(&body, client, key) {
+                return answer(&frame, &body).map(Some);
             }
         }
         Ok(None)
     }
 
-    /// The answer for a submission whose key `record` holds.
+    /// Looks for the keys of a whole batch: the tables are asked once, and neighbours in the log are read
+    /// together. What it finds stays true; what is committed later has a seq at or above [`Ahead::seen`].
+    pub(crate) fn ahead(&self, submissions: &[Submission]) -> Ahead {
+        // Before the tables are asked: whatever they do not have yet is not below it.
+        let seen = self.log.readable_next();
+        let hashes: Vec<_> = submissions.iter().map(|it| self.hash(&it.client, &it.key)).collect();
+        let hints = self.tables.hints(&hashes);
+        let mut seqs: Vec<_> = (hints.iter())
+            .filter_map(|hint| match hint {
+                Hint::At(seq) => Some(*seq),
+                Hint::Absent | Hint::Unclear => None,
+            })
+            .collect();
+        seqs.sort_unstable();
+        seqs.dedup();
+        Ahead { seen, hashes, hints, records: self.log.read_together(&seqs) }
+    }
+
+    /// The order that was taken under this key; `None` is certain.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`.
+    pub(crate) fn by_key(&self, client: &[u8], key: &[u8]) -> Result<Option<Order>> {
+        // Put where it stays: an order is large, and is not handed from call to call.
+        let mut found = None;
+        self.committed(self.hash(client, key), client, key, |frame, body| {
+            found = self.order_at(frame, body)?;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The answer for a submission whose key the record at `frame` holds.
     ///
     /// # Errors
     /// `Conflict`, or `Refused` when the order was refused for good.
     pub(crate) fn answer(
         &self,
-        record: &Record,
+        frame: &Frame<'_>,
+        body: &Body<'_>,
         submission: &Submission,
         how: How,
     ) -> Result<Outcome> {
-        let (frame, body) = (record.frame(), record.body()?);
         let (Some(submitted), Some(receipt)) =
-            (body.submitted(), self.log.issuer.receipt(&frame, &body))
+            (body.submitted(), self.log.issuer.receipt(frame, body))
         else {
             let what = "the record of a key holds no order".to_owned();
             return Err(Error::new(ErrorKind::Invalid { what }));
@@ -72,7 +106,46 @@ impl Lookup {
         if let Some(refusal) = body.refusal() {
             return Err(Error::new(ErrorKind::Refused { receipt, refusal }));
         }
-        let now = self.standing_of(record.seq, receipt.first_state)?.now;
+        let now = self.standing_of(frame.seq, receipt.first_state)?.now;
         Ok(Outcome { receipt, how, now })
     }
+}
+
+/// What was found out about the keys of a batch before its orders were looked at one by one.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    pub(crate) seen: Seq,
+    hashes: Vec<KeyHash>,
+    hints: Vec<Hint>,
+    records: Together,
+}
+
+impl Ahead {
+    /// The hash of a submission's key, by its place in the batch.
+    pub(crate) fn hash(&self, index: usize) -> Option<KeyHash> {
+        self.hashes.get(index).copied()
+    }
+
+    /// As [`Lookup::committed`], for the submission at this place of the batch. `None`: ask there.
+    pub(crate) fn committed<T>(
+        &self,
+        index: usize,
+        submission: &Submission,
+        answer: impl FnOnce(&Frame<'_>, &Body<'_>) -> Result<T>,
+    ) -> Option<Result<Option<T>>> {
+        let seq = match self.hints.get(index)? {
+            Hint::Absent => return Some(Ok(None)),
+            Hint::At(seq) => *seq,
+            Hint::Unclear => return None,
+        };
+        let frame = self.records.get(seq)?;
+        let body = body_of(&frame).ok()?;
+        // Another key with the same hash: rare enough to be looked at once more.
+        is_of(&body, &submission.client, &submission.key).then(|| answer(&frame, &body).map(Some))
+    }
+}
+
+/// Whether the record began the order with this key: a hash may be that of several.
+fn is_of(body: &Body<'_>, client: &[u8], key: &[u8]) -> bool {
+    body.submitted().is_some_and(|submitted| submitted.client == client && submitted.key == key)
 }

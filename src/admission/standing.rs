@@ -9,6 +9,7 @@ use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::{Event, Lifecycle, Order, Present, Seq, State};
 use crate::tables::hash::KeyHash;
 use crate::wal::format::WAL_DIR;
+use crate::wal::frame::Frame;
 use crate::wal::log::Record;
 use crate::wal::record::Body;
 
@@ -37,6 +38,11 @@ impl Lookup {
 
     /// The same for an order that began at `order` in the state `first`.
     pub(crate) fn standing_of(&self, order: Seq, first: State) -> Result<Standing> {
+        let began = Standing { now: Present { state: first, version: 1 }, last: order };
+        // A ledger that only takes orders does not pay for what others do with them.
+        if !self.log.has_steps() {
+            return Ok(began);
+        }
         let newest = self.newest_of(order, self.tables.hasher().steps_of(order), |body| {
             body.moved()
                 .filter(|moved| moved.order() == order)
@@ -44,7 +50,7 @@ impl Lookup {
         })?;
         Ok(match newest {
             Some((record, now)) => Standing { now, last: record.seq },
-            None => Standing { now: Present { state: first, version: 1 }, last: order },
+            None => began,
         })
     }
 
@@ -85,10 +91,13 @@ impl Lookup {
 
     /// The order that `record` began, as it stands now.
     pub(crate) fn order(&self, record: &Record) -> Result<Option<Order>> {
-        let Some(mut order) = self.log.issuer.order(&record.frame(), &record.body()?) else {
-            return Ok(None);
-        };
-        order.now = self.standing_of(record.seq, order.now.state)?.now;
+        self.order_at(&record.frame(), &record.body()?)
+    }
+
+    /// The order that the record at `frame` began, as it stands now.
+    pub(crate) fn order_at(&self, frame: &Frame<'_>, body: &Body<'_>) -> Result<Option<Order>> {
+        let Some(mut order) = self.log.issuer.order(frame, body) else { return Ok(None) };
+        order.now = self.standing_of(frame.seq, order.now.state)?.now;
         Ok(Some(order))
     }
 

@@ -54,11 +54,7 @@ impl Committed<'_> {
     /// # Errors
     /// `Io` or `Corrupt`.
     pub fn by_key(&self, client: &[u8], key: &[u8]) -> Result<Option<Order>> {
-        let hash = self.lookup.hash(client, key);
-        match self.lookup.committed(hash, client, key)? {
-            Some(record) => self.lookup.order(&record),
-            None => Ok(None),
-        }
+        self.lookup.by_key(client, key)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Always true: whoever finds a key neither committed nor in flight, and queues it, has looked at both
 //! in a way that nothing can slip between: commits since the first look are looked for again under the
-//! lock that every entry must pass to leave the in-flight map.
+//! lock that every entry must pass to leave the in-flight map. The first look may be that of a whole batch: then
+//! "since" is since before it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use super::queue::{InFlight, Named, NewOrder, Pending, Place, Queue, ScopedKey, What};
 use super::{Committer, Counters};
+use crate::admission::dedupe::Ahead;
 use crate::admission::limits;
 use crate::admission::validator::{self, Validator, Verdict};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,8 +19,8 @@ use crate::order::{How, Outcome, Refusal, Submission};
 use crate::sync::MutexGuard;
 use crate::tables::hash::RecordKeys;
 use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};
-use crate::wal::log::Record;
-use crate::wal::record;
+use crate::wal::frame::Frame;
+use crate::wal::record::{self, Body};
 
 /// What a submission comes to at once.
 #[derive(Debug)]
@@ -36,18 +38,36 @@ pub(crate) enum Entry {
 impl Committer {
     /// Admits a submission. Waits at most `admission_wait` for room, and for a validator that looks at
     /// the same key.
-    pub(crate) fn enter(&self, submission: &Submission) -> Result<Entry> {
+    ///
+    /// `ahead`: what was found out about a batch, and the place of this submission in it.
+    pub(crate) fn enter(
+        &self,
+        submission: &Submission,
+        mut ahead: Option<(&Ahead, usize)>,
+    ) -> Result<Entry> {
         limits::check(submission)?;
         let (client, key) = (&submission.client, &submission.key);
-        let hash = self.lookup.hash(client, key);
+        let hash = ahead.and_then(|(ahead, index)| ahead.hash(index));
+        let hash = hash.unwrap_or_else(|| self.lookup.hash(client, key));
         // Made only for an order that is not committed yet: a replay needs neither.
         let mut named = None;
         let mut draft = None;
         let mut waited = Duration::ZERO;
         loop {
-            let seen = self.lookup.log.readable_next();
-            if let Some(record) = self.lookup.committed(hash, client, key)? {
-                return self.replay(&record, submission).map(Entry::Answered);
+            let replay = |frame: &Frame<'_>, body: &Body<'_>| self.replay(frame, body, submission);
+            // What was found ahead counts for the first look; a second one is made afresh.
+            let found_ahead = ahead.take().and_then(|(ahead, index)| {
+                Some((ahead.seen, ahead.committed(index, submission, replay)?))
+            });
+            let (seen, committed) = match found_ahead {
+                Some((seen, committed)) => (seen, committed?),
+                None => {
+                    let seen = self.lookup.log.readable_next();
+                    (seen, self.lookup.committed(hash, client, key, replay)?)
+                }
+            };
+            if let Some(outcome) = committed {
+                return Ok(Entry::Answered(outcome));
             }
             let named: &Named<'_> = named.get_or_insert_with(|| Named {
                 submission,
@@ -126,9 +146,14 @@ impl Committer {
         check_doubt(&self.queue.lock(), &key)
     }
 
-    /// The answer for a key that `record` holds.
-    pub(crate) fn replay(&self, record: &Record, submission: &Submission) -> Result<Outcome> {
-        let answer = self.lookup.answer(record, submission, How::Replayed);
+    /// The answer for a key that the record at `frame` holds.
+    fn replay(
+        &self,
+        frame: &Frame<'_>,
+        body: &Body<'_>,
+        submission: &Submission,
+    ) -> Result<Outcome> {
+        let answer = self.lookup.answer(frame, body, submission, How::Replayed);
         match &answer {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
                 Counters::add(&self.counters.conflicts);

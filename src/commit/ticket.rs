@@ -118,7 +118,7 @@ impl Ticket {
                 // Committed: the next look finds it and answers the conflict. Failed: this order goes
                 // on as a new one.
                 let submission = submission.clone();
-                let entry = self.committer.enter(&submission);
+                let entry = self.committer.enter(&submission, None);
                 let next = Ticket::new(&self.committer, entry, &submission);
                 self.committer.nudge();
                 if !self.committer.settings.threads {

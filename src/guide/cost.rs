@@ -55,6 +55,10 @@
 //! each key table, of which [`Stats::key_tables`](crate::Stats::key_tables) tells the number: a dozen for 50
 //! million orders.
 //!
+//! A replay and a conflict read the record that has the key, and compute its fingerprint for the receipt. One by one
+//! each is a read of the file. [`submit_many`](crate::Ledger::submit_many) reads what lies side by side in the log
+//! with one read: a batch is the quickest when it is sent again as it was sent first.
+//!
 //! # How to choose
 //!
 //! - **One order at a time** when somebody waits for each: its price is the sync. Threads share syncs by

@@ -24,7 +24,6 @@ use crate::views::{self, Deadlines, Place, ViewsConfig};
 use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
 use crate::wal::prepare::Preparer;
-use crate::wal::record::{KIND_MOVED, KIND_MOVED_BY_KEY};
 use crate::wal::writer::{Layout, Writer};
 
 /// Tries for the lock: the kernel may free the lock of a process that has just died a moment late.
@@ -190,9 +189,7 @@ impl Options {
     fn choose_lifecycle(&self, lookup: &Lookup) -> Result<(Lifecycle, bool)> {
         let stored = lookup.stored_lifecycle()?;
         // A ledger in which no order ever took a step was not used with the default one either.
-        let is_step = |kind: u8| matches!(kind, KIND_MOVED | KIND_MOVED_BY_KEY);
-        let is_bound =
-            stored.is_some() || lookup.log.counts().iter().any(|(kind, _)| is_step(*kind));
+        let is_bound = stored.is_some() || lookup.log.has_steps();
         let stored = stored.unwrap_or_default();
         let Some(wanted) = self.lifecycle.clone().filter(|wanted| *wanted != stored) else {
             return Ok((stored, false));

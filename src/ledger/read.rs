@@ -44,11 +44,7 @@ impl Reads {
     }
 
     pub(crate) fn by_key(&self, client: &[u8], key: &[u8]) -> Result<Option<Order>> {
-        let hash = self.lookup.hash(client, key);
-        match self.lookup.committed(hash, client, key)? {
-            Some(record) => self.lookup.order(&record),
-            None => Ok(None),
-        }
+        self.lookup.by_key(client, key)
     }
 
     pub(crate) fn history(&self, order: OrderId) -> Result<Vec<Event>> {

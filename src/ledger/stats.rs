@@ -10,7 +10,7 @@ use crate::order::{LedgerId, Seq, State};
 use crate::recovery::report::RecoveryReport;
 use crate::views::{Phase, ViewsState};
 use crate::wal::log::Log;
-use crate::wal::record::{KIND_ACCEPTED, KIND_MOVED, KIND_MOVED_BY_KEY, KIND_REFUSED};
+use crate::wal::record::{KIND_ACCEPTED, KIND_REFUSED, is_step};
 
 /// Counts and sizes of a ledger at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -133,7 +133,7 @@ fn states(log: &Arc<Log>) -> Result<Vec<(State, u64)>> {
             match kind {
                 KIND_ACCEPTED => add(State::Accepted, count),
                 KIND_REFUSED => add(State::Refused, count),
-                KIND_MOVED | KIND_MOVED_BY_KEY => steps += count,
+                kind if is_step(kind) => steps += count,
                 _ => {}
             }
         }

@@ -43,7 +43,8 @@ pub(crate) fn add(bytes: &mut [u8], hash: KeyHash) {
 /// False: the hash was not among those the filter was built for.
 ///
 /// No probe is skipped: whether one is needed depends on the one before, which the CPU can't guess, and a wrong
-/// guess keeps it from fetching the lines of the next filters meanwhile.
+/// guess keeps it from fetching the lines of the next filters meanwhile. Inlined for the same reason.
+#[inline(always)]
 pub(crate) fn may_hold(bytes: &[u8], hash: KeyHash) -> bool {
     let start = line_start(bytes.len(), hash);
     let Some(line) = bytes.get(start..).and_then(|rest| rest.first_chunk::<LINE_BYTES>()) else {

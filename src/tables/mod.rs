@@ -100,6 +100,24 @@ enum LookKeys {
     Sealed(Arc<Run>),
 }
 
+/// What the tables say of a key at first sight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hint {
+    /// No record has it.
+    Absent,
+    /// This one may have it, and no other.
+    At(Seq),
+    /// To be asked for with [`Tables::candidates`].
+    Unclear,
+}
+
+impl Hint {
+    /// One more record may have the key.
+    fn add(&mut self, seq: Seq) {
+        *self = if *self == Hint::Absent { Hint::At(seq) } else { Hint::Unclear };
+    }
+}
+
 impl Tables {
     pub(crate) fn new(hasher: KeyHasher) -> Tables {
         Tables { hasher, parts: RwLock::new(Vec::new()), spoiled: Mutex::new(Vec::new()) }
@@ -189,7 +207,9 @@ impl Tables {
             found.clear();
             tries += 1;
         }
-        found.sort_unstable_by(|left, right| right.cmp(left));
+        if found.len() > 1 {
+            found.sort_unstable_by(|left, right| right.cmp(left));
+        }
         Ok(found)
     }
 
@@ -282,8 +302,8 @@ impl Tables {
         }
         // Reads happen outside the lock: a slow disk must not stop the writer.
         for (segments, run) in runs {
-            match run.get(hash) {
-                Ok(seqs) => found.extend(seqs),
+            match run.find(hash, found) {
+                Ok(()) => {}
                 Err(SectionError::Io(error)) if is_missing(&error) && tries < TRIES_MAX => {
                     return Ok(false);
                 }
@@ -293,6 +313,39 @@ impl Tables {
             }
         }
         Ok(true)
+    }
+
+    /// What is to be known of many keys at once, with each lock taken once. An absence is certain.
+    pub(crate) fn hints(&self, hashes: &[KeyHash]) -> Vec<Hint> {
+        let mut hints = vec![Hint::Absent; hashes.len()];
+        let mut runs = Vec::new();
+        {
+            let parts = self.parts.read();
+            for part in parts.iter() {
+                match &part.keys {
+                    Keys::Hot(hot) => {
+                        for (hint, hash) in hints.iter_mut().zip(hashes) {
+                            hot.get(*hash).for_each(|seq| hint.add(seq));
+                        }
+                    }
+                    Keys::Sealed(run) => runs.push(Arc::clone(run)),
+                }
+            }
+        }
+        let mut found = Vec::new();
+        for run in runs {
+            for (hint, hash) in
+                hints.iter_mut().zip(hashes).filter(|(_, hash)| run.may_hold(**hash))
+            {
+                match run.find(*hash, &mut found) {
+                    Ok(()) => found.iter().for_each(|seq| hint.add(*seq)),
+                    // Damaged, or taken in by another one meanwhile: looked into again by `candidates`.
+                    Err(_) => *hint = Hint::Unclear,
+                }
+                found.clear();
+            }
+        }
+        hints
     }
 
     /// Whether a record at or above `seen` may have this key: asked under the lock of the queue, so it

@@ -81,14 +81,22 @@ impl Run {
     }
 
     /// False: the run does not hold this hash. Looks into memory only.
+    #[inline]
     pub(crate) fn may_hold(&self, hash: KeyHash) -> bool {
         filter::may_hold(&self.filter, hash)
     }
 
-    /// The seqs under this hash. **Cost**: one or two blocks, as the hashes are spread evenly;
-    /// a block that is not kept in memory is read and checked.
+    /// The seqs under this hash.
     pub(crate) fn get(&self, hash: KeyHash) -> Result<Vec<Seq>, SectionError> {
         let mut found = Vec::new();
+        self.find(hash, &mut found)?;
+        Ok(found)
+    }
+
+    /// Adds the seqs under this hash to `found`; in front of an error there may be some of them.
+    /// **Cost**: one or two blocks, as the hashes are spread evenly; a block that is not kept in memory is
+    /// read and checked.
+    pub(crate) fn find(&self, hash: KeyHash, found: &mut Vec<Seq>) -> Result<(), SectionError> {
         let (mut low, mut high) = (0, self.keys.at.blocks());
         let mut guess = to_u64((u128::from(hash.0) * u128::from(high)) >> 64);
         while low < high {
@@ -108,15 +116,15 @@ impl Run {
                 // Equal hashes may go on into the blocks on either side, and an order with many steps
                 // fills several.
                 if hash == first {
-                    self.gather_side((low..block).rev(), hash, &mut found)?;
+                    self.gather_side((low..block).rev(), hash, found)?;
                 }
                 if hash == last {
-                    self.gather_side(block + 1..high, hash, &mut found)?;
+                    self.gather_side(block + 1..high, hash, found)?;
                 }
                 break;
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The newest seq under this hash. **Cost**: as [`Run::get`], and a few more blocks when those of one

@@ -11,7 +11,7 @@ use crate::sync::{AtomicBool, AtomicU64, RwLock};
 use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::issuer::Issuer;
-use super::record::{self, Body};
+use super::record::{self, Body, is_step};
 use super::scan::{self, Position};
 use super::section::SectionError;
 use super::segment::{OpenIndex, RecordAt, Segment};
@@ -39,6 +39,8 @@ pub(crate) struct Log {
     pub(crate) files: Arc<Files>,
     segments: RwLock<Vec<Arc<Segment>>>,
     readable_next: AtomicU64,
+    /// A step of an order was ever written.
+    has_steps: AtomicBool,
     /// How the last group was written, or the next one will be.
     past_cache: AtomicBool,
 }
@@ -116,12 +118,27 @@ impl Log {
         segments: Vec<Arc<Segment>>,
         readable_next: Seq,
     ) -> Log {
+        let has_steps =
+            segments.iter().any(|it| it.counts().iter().any(|(kind, _)| is_step(*kind)));
         Log {
             issuer,
             files,
             segments: RwLock::new(segments),
             readable_next: AtomicU64::new(readable_next.0),
+            has_steps: AtomicBool::new(has_steps),
             past_cache: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether any order ever took a step.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.has_steps.load(Ordering::Acquire)
+    }
+
+    /// A record of this kind was written, and may be read soon.
+    pub(crate) fn note_kind(&self, kind: u8) {
+        if is_step(kind) && !self.has_steps() {
+            self.has_steps.store(true, Ordering::Release);
         }
     }
 
@@ -154,12 +171,13 @@ impl Log {
         self.segments.read().clone()
     }
 
-    /// The segment that holds `seq`.
-    fn segment_of(&self, seq: Seq) -> Option<Arc<Segment>> {
+    /// The segment that holds `seq`, and the first seq of the one behind it.
+    pub(super) fn segment_of(&self, seq: Seq) -> Option<(Arc<Segment>, Option<Seq>)> {
         let segments = self.segments.read();
         // An empty segment has the first seq of the one behind it: take the last that fits.
         let after = segments.partition_point(|segment| segment.header.first_seq <= seq);
-        segments.get(after.checked_sub(1)?).cloned()
+        let next_first = segments.get(after).map(|segment| segment.header.first_seq);
+        Some((Arc::clone(segments.get(after.checked_sub(1)?)?), next_first))
     }
 
     /// The record at `seq`; `None` when there is none (yet).
@@ -173,7 +191,7 @@ impl Log {
         if seq >= self.readable_next() || seq.0 == 0 {
             return Ok(None);
         }
-        let Some(segment) = self.segment_of(seq) else { return Ok(None) };
+        let Some((segment, _)) = self.segment_of(seq) else { return Ok(None) };
         let RecordAt { offset, ends_before, groups_end } = self.place_in(&segment, seq)?;
         let rest = to_usize(groups_end.saturating_sub(offset));
         // As long as it can be, when the next one is known; a table that lies costs no more memory than a
@@ -315,7 +333,7 @@ impl Cursor {
         if seq >= self.log.readable_next() {
             return Ok(None);
         }
-        let Some(segment) = self.log.segment_of(seq) else { return Ok(None) };
+        let Some((segment, _)) = self.log.segment_of(seq) else { return Ok(None) };
         let same = self.segment.as_ref().is_some_and(|known| Arc::ptr_eq(known, &segment));
         if !same {
             self.buffer.clear();

@@ -7,6 +7,7 @@
 //! - [`blocks`]: what was read of the tables of sealed segments, kept in memory
 //! - [`section`], [`segment`]: a segment open for reading, and how it is sealed
 //! - [`log`]: all segments, and the border up to which records may be seen
+//! - [`together`]: records that are asked for together, with few reads
 //! - [`buffer`], [`prepare`], [`writer`]: aligned bytes; the next file ahead of need; the one door for writing
 //! - [`rules`]: what a log gets wrong, and which test goes red when this one does
 //!
@@ -24,4 +25,5 @@ pub(crate) mod rules;
 pub(crate) mod scan;
 pub(crate) mod section;
 pub(crate) mod segment;
+pub(crate) mod together;
 pub(crate) mod writer;

@@ -304,6 +304,11 @@ fn encode_checked(
     Ok(Encoded { kind, version: BODY_VERSION, bytes })
 }
 
+/// Whether a record of this kind is a step of an order.
+pub(crate) const fn is_step(kind: u8) -> bool {
+    matches!(kind, KIND_MOVED | KIND_MOVED_BY_KEY)
+}
+
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {

@@ -196,6 +196,7 @@ impl Writer {
 
         self.write_out().map_err(AppendError::InDoubt)?;
         let end = self.position.offset + group_bytes;
+        places.iter().for_each(|(_, kind)| self.log.note_kind(*kind));
         self.active.add_records(places.into_iter(), end);
         self.position = Position {
             offset: end,

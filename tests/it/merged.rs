@@ -165,7 +165,8 @@ fn a_run_that_goes_bad_under_an_open_ledger_is_replaced_by_its_segments() {
     // More segments than descriptors that are kept: reading them all makes the run be opened again.
     let (disk, host, orders) = ledger_of(3, 40);
     let sound = disk.snapshot();
-    for what in ["gone", "rotten", "unreadable"] {
+    let ways = ["gone", "rotten", "unreadable"].map(|what| [(what, false), (what, true)]);
+    for (what, by_batch) in ways.into_iter().flatten() {
         disk.restore(&sound);
         let options = small().key_memory_bytes(0);
         let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
@@ -178,6 +179,13 @@ fn a_run_that_goes_bad_under_an_open_ledger_is_replaced_by_its_segments() {
                 file.write_at(&[0x55; 64], 4200).unwrap();
             }
             _ => disk.fail_reads(&big, 4096..8192).unwrap(),
+        }
+        if by_batch {
+            // It is the first to notice.
+            let all: Vec<_> = (0..orders).map(|number| large(number, ORDER_BYTES)).collect();
+            for answer in ledger.submit_many(&all) {
+                assert_eq!(answer.unwrap().how, How::Replayed, "{what}");
+            }
         }
         check(&ledger, orders);
         ledger.close().unwrap();

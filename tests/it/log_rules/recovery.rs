@@ -158,6 +158,14 @@ fn rule_35_keys_are_found_again_after_the_offsets_were() {
     for number in 0..12 {
         assert_eq!(ledger.submit(&large(number, 2000)).unwrap().how, How::Replayed, "{number}");
     }
+    // The same by a batch, which asks the tables first.
+    ledger.close().unwrap();
+    disk.kill();
+    let ledger = open(&disk, &host).unwrap();
+    let all: Vec<_> = (0..12).map(|number| large(number, 2000)).collect();
+    for answer in ledger.submit_many(&all) {
+        assert_eq!(answer.unwrap().how, How::Replayed);
+    }
 }
 
 #[test]
@@ -314,7 +322,11 @@ fn rule_37_a_hit_in_the_tables_is_a_hint_and_the_key_is_compared_in_the_log() {
         }
         let mut other = large(number, 2000);
         other = other.account("other");
-        if let Err(error) = ledger.submit(&other) {
+        // A batch looks for its keys in its own way.
+        for answer in
+            ledger.submit_many(&[other.clone()]).into_iter().chain([ledger.submit(&other)])
+        {
+            let Err(error) = answer else { continue };
             let ErrorKind::Conflict { receipt, .. } = error.kind() else { panic!("{error}") };
             let found = ledger.get(receipt.order).unwrap().unwrap();
             assert_eq!(found.key, key.as_bytes(), "a conflict with another key's order");
