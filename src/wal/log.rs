@@ -253,17 +253,6 @@ impl Log {
         }
     }
 
-    /// Records by kind, over all segments.
-    pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
-        let mut total: std::collections::BTreeMap<u8, u64> = std::collections::BTreeMap::new();
-        for segment in self.segments() {
-            for (kind, count) in segment.counts() {
-                *total.entry(kind).or_default() += count;
-            }
-        }
-        total.into_iter().collect()
-    }
-
     /// The first seq whose record is at or after `at`; [`Log::readable_next`] when there is none.
     /// Ledger time rises with every record, so this is a binary search.
     ///
