@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use order_ledger::{Ledger, Submission};
+use order_ledger::Ledger;
 
 mod support;
 
@@ -38,37 +37,13 @@ fn submit(criterion: &mut Criterion, ledger: &Ledger) {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
-                from_threads(ledger, &support::orders(count), threads)
+                support::from_threads(&support::orders(count), threads, |order| {
+                    black_box(done(ledger.submit(order)));
+                })
             });
         });
     }
     group.finish();
-}
-
-/// Submits each order once, from this many threads.
-fn from_threads(ledger: &Ledger, orders: &[Submission], threads: usize) -> Duration {
-    let shares: Vec<_> = orders.chunks(orders.len().div_ceil(threads)).collect();
-    let start = Barrier::new(shares.len() + 1);
-    std::thread::scope(|scope| {
-        let start = &start;
-        let running: Vec<_> = shares
-            .into_iter()
-            .map(|share| {
-                scope.spawn(move || {
-                    start.wait();
-                    for order in share {
-                        black_box(done(ledger.submit(order)));
-                    }
-                })
-            })
-            .collect();
-        start.wait();
-        let started = Instant::now();
-        for thread in running {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        }
-        started.elapsed()
-    })
 }
 
 fn submit_many(criterion: &mut Criterion, ledger: &Ledger) {

@@ -1,5 +1,7 @@
 //! Guides, for reading: no code.
 //!
+//! - [`life`]: what happens to an order after it was taken, and how others hear of it
 //! - [`cost`]: what an order costs, how to choose batches and threads, what the disk must promise
 
 pub mod cost;
+pub mod life;

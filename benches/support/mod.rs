@@ -8,6 +8,8 @@
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use order_ledger::{Ledger, Options, Submission};
 
@@ -187,4 +189,37 @@ pub(crate) fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
         drop(writeln!(io::stderr(), "the bench ends here: {error}"));
         std::process::exit(1)
     })
+}
+
+/// Does something once with each of `all`, from this many threads, and answers how long it took.
+pub(crate) fn from_threads<T: Sync>(
+    all: &[T],
+    threads: usize,
+    once: impl Fn(&T) + Sync,
+) -> Duration {
+    let shares: Vec<_> = all.chunks(all.len().div_ceil(threads).max(1)).collect();
+    let start = Barrier::new(shares.len() + 1);
+    std::thread::scope(|scope| {
+        let (start, once) = (&start, &once);
+        let running: Vec<_> = shares
+            .into_iter()
+            .map(|share| {
+                scope.spawn(move || {
+                    start.wait();
+                    share.iter().for_each(once);
+                })
+            })
+            .collect();
+        start.wait();
+        let started = Instant::now();
+        for thread in running {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+        started.elapsed()
+    })
+}
+
+/// Prints a line beside what criterion prints.
+pub(crate) fn say(line: &str) {
+    done(writeln!(io::stdout(), "{line}"));
 }
