@@ -39,6 +39,11 @@ impl Buffer {
     }
 
     /// The bytes from `at` on.
+    pub(crate) fn bytes_from(&self, at: usize) -> &[u8] {
+        self.bytes.get(self.start.saturating_add(at)..).unwrap_or_default()
+    }
+
+    /// The same, to be changed.
     pub(crate) fn bytes_from_mut(&mut self, at: usize) -> &mut [u8] {
         self.bytes.get_mut(self.start.saturating_add(at)..).unwrap_or_default()
     }

@@ -17,7 +17,6 @@ use super::section::SectionError;
 use super::segment::{OpenIndex, RecordAt, Segment};
 use crate::bytes::to_usize;
 use crate::disk::by_path::Files;
-use crate::disk::read_up_to;
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::limits::RECORD_BODY_BYTES_MAX;
 use crate::order::{Seq, Timestamp};
@@ -201,11 +200,11 @@ impl Log {
         let length = length.filter(is_length).unwrap_or(FIRST_READ_BYTES);
         let mut bytes = vec![0; length.min(rest)];
         let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
-        let mut read = read_up_to(&*segment.file(), &mut bytes, offset);
+        let mut read = segment.read_up_to(&mut bytes, offset);
         if read.is_err() {
             // The record may end in front of what can't be read: its frame, then no more than it has.
             bytes.truncate(FRAME_BYTES);
-            read = read_up_to(&*segment.file(), &mut bytes, offset);
+            read = segment.read_up_to(&mut bytes, offset);
         }
         bytes.truncate(read.map_err(io)?);
         if let Some(wanted) = frame::record_bytes(&bytes).filter(|wanted| *wanted > bytes.len()) {
@@ -216,7 +215,7 @@ impl Log {
             let have = bytes.len();
             bytes.resize(wanted, 0);
             let rest = bytes.get_mut(have..).unwrap_or_default();
-            let read = read_up_to(&*segment.file(), rest, offset + have as u64).map_err(io)?;
+            let read = segment.read_up_to(rest, offset + have as u64).map_err(io)?;
             bytes.truncate(have + read);
         }
         match Record::from_bytes(bytes, segment.header.nonce, seq) {
@@ -344,7 +343,7 @@ impl Cursor {
             self.buffer.resize(CURSOR_READ_BYTES.min(rest), 0);
             self.buffer_offset = offset;
             // What can't be read may lie ahead of this record: the single read below finds out.
-            let read = read_up_to(&*segment.file(), &mut self.buffer, offset).unwrap_or(0);
+            let read = segment.read_up_to(&mut self.buffer, offset).unwrap_or(0);
             self.buffer.truncate(read);
             ready = &self.buffer;
         }

@@ -6,6 +6,7 @@
 //! - [`scan`]: the groups of a segment from front to back, and how they end
 //! - [`blocks`]: what was read of the tables of sealed segments, kept in memory
 //! - [`section`], [`segment`]: a segment open for reading, and how it is sealed
+//! - [`recent`]: the newest groups, kept in memory
 //! - [`log`]: all segments, and the border up to which records may be seen
 //! - [`together`]: records that are asked for together, with few reads
 //! - [`buffer`], [`prepare`], [`writer`]: aligned bytes; the next file ahead of need; the one door for writing
@@ -20,6 +21,7 @@ pub(crate) mod frame;
 pub(crate) mod issuer;
 pub(crate) mod log;
 pub(crate) mod prepare;
+pub(crate) mod recent;
 pub(crate) mod record;
 pub(crate) mod rules;
 pub(crate) mod scan;

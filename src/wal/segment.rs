@@ -13,6 +13,7 @@ use super::format::{
     BLOCK_BYTES, BLOCK_LEN, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up,
     segment_path,
 };
+use super::recent::Recent;
 use super::scan::{Group, Position};
 use super::section::{self, Section, SectionError};
 use crate::bytes::{PutFields, to_u32, to_usize};
@@ -28,6 +29,7 @@ pub(crate) struct Segment {
     /// Where blocks of its sections are kept that were read before.
     blocks: Arc<Blocks>,
     index: RwLock<Index>,
+    recent: Recent,
 }
 
 /// Where the records of a segment are.
@@ -101,7 +103,8 @@ impl Segment {
         index: OpenIndex,
     ) -> Segment {
         let (file, index) = (RwLock::new(file), RwLock::new(Index::Open(index)));
-        Segment { header, header_crc, file, blocks: Arc::clone(blocks), index }
+        let (blocks, recent) = (Arc::clone(blocks), Recent::default());
+        Segment { header, header_crc, file, blocks, index, recent }
     }
 
     /// A segment whose footer was read and checked.
@@ -126,7 +129,8 @@ impl Segment {
         let offsets = Offsets::OnDisk(offsets);
         let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
         let blocks = Arc::clone(blocks);
-        Some(Segment { header, header_crc, file: RwLock::new(file), blocks, index })
+        let (file, recent) = (RwLock::new(file), Recent::default());
+        Some(Segment { header, header_crc, file, blocks, index, recent })
     }
 
     /// The path of its file, relative to the ledger.
@@ -137,6 +141,20 @@ impl Segment {
     /// Its file. That of the last segment is held open, to write; every other is opened when it is read.
     pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
         Arc::clone(&self.file.read())
+    }
+
+    /// Keeps a group in memory that was made durable at `offset`.
+    pub(crate) fn keep_recent(&self, offset: u64, group: &[u8]) {
+        self.recent.keep(offset, group);
+    }
+
+    /// Fills `buffer` from `offset` on, as far as there is something: from memory, where the newest groups are
+    /// kept, or from the file.
+    pub(crate) fn read_up_to(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self.recent.read(buffer, offset) {
+            0 => disk::read_up_to(&*self.file(), buffer, offset),
+            read => Ok(read),
+        }
     }
 
     /// From now on the segment is read, and written, through this file: the same one, opened otherwise.
@@ -263,6 +281,7 @@ impl Segment {
         let at = footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?;
         let offsets = Offsets::OnDisk(self.section_at(at));
         *self.index.write() = Index::Sealed { footer: Arc::new(footer), offsets };
+        self.recent.clear();
         Ok(())
     }
 }

@@ -14,7 +14,6 @@ use super::frame::{self, Frame};
 use super::log::Log;
 use super::segment::{RecordAt, Segment};
 use crate::bytes::to_usize;
-use crate::disk::read_up_to;
 use crate::order::{Seq, Timestamp};
 
 /// Bytes of records that are read for one call.
@@ -73,7 +72,7 @@ impl Together {
         let base = self.bytes.len();
         self.bytes.resize(base + to_usize(end - start), 0);
         let target = self.bytes.get_mut(base..).unwrap_or_default();
-        let read = read_up_to(&*segment.file(), target, start).unwrap_or(0);
+        let read = segment.read_up_to(target, start).unwrap_or(0);
         self.bytes.truncate(base + read);
         let mut last: Option<(Seq, u64)> = None;
         for seq in seqs.iter().take(count).copied() {

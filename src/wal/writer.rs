@@ -197,6 +197,10 @@ impl Writer {
         self.write_out().map_err(AppendError::InDoubt)?;
         let end = self.position.offset + group_bytes;
         places.iter().for_each(|(_, kind)| self.log.note_kind(*kind));
+        if self.log.is_written_past_cache() {
+            // Nothing of it is in the page cache.
+            self.active.keep_recent(self.position.offset, self.buffer.bytes_from(group_start));
+        }
         self.active.add_records(places.into_iter(), end);
         self.position = Position {
             offset: end,
