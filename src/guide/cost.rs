@@ -15,7 +15,7 @@
 //! A durable write is one call past the page cache on ext4, XFS and btrfs (`O_DIRECT` and `RWF_DSYNC`), and a
 //! write and an fdatasync elsewhere; [`Stats::log_writes`](crate::Stats::log_writes) says which. Past the cache
 //! a batch takes less CPU and no memory of others, and a lone order takes as long as before, for it waits for
-//! the device; the first read of an order that was just taken goes to the disk.
+//! the device. The newest 8 MiB are kept in memory; behind that the first read of an order goes to the disk.
 //!
 //! Behind the back of every caller: zeros for the next segment, in pieces with pauses; two syncs to seal a full
 //! segment; a group of 64 bytes and a file of 48 half a second after the last order; merging of key tables, a
@@ -44,6 +44,7 @@
 //! | orders on their way | their records, at most [`queue_bytes_max`](crate::Options::queue_bytes_max) |
 //! | keys of segments that are not sealed yet | 25 to 45 for each order (a slot of a hash map, which is half full at times, and an offset), of at most four segments |
 //! | filters of everything sealed | 1.25 for each order |
+//! | the newest groups, where they are written past the page cache | 8 MiB for each file that is not sealed |
 //! | blocks of key tables that were asked for | at most [`key_memory_bytes`](crate::Options::key_memory_bytes) |
 //! | views | what sled takes |
 //!

@@ -30,8 +30,8 @@ pub enum GroupPadding {
 pub enum LogWrites {
     /// Past the page cache and durable in one call (`O_DIRECT` and `RWF_DSYNC`), where the file system takes
     /// it and is one whose power was cut in our tests: ext4, XFS, btrfs. Elsewhere as [`LogWrites::Cached`].
-    /// Takes less CPU and none of the memory of others. The first read of an order that was just taken (a
-    /// retry, for one) goes to the disk.
+    /// Takes less CPU and none of the memory of others. The ledger keeps the newest 8 MiB itself, for what is
+    /// read again soon; behind that the first read of an order goes to the disk.
     #[default]
     PastCache,
     /// Into the page cache, and fdatasync. Orders that were just taken are read from memory.
