@@ -126,6 +126,7 @@ impl Committer {
                 return Err(self.overloaded(queue.gate.orders()));
             }
             // What fills the queue may be the caller's own batch, which nobody writes yet.
+            queue.hurried = true;
             if !queue.leading && self.settings.threads {
                 self.work.notify_one();
             }

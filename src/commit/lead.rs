@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::queue::Pending;
+use super::queue::{Pending, Place, Queue};
 use super::round::{Committed, EntryResult, Round};
 use super::{Committer, Core};
 use crate::disk::{disk_low, is_full};
@@ -24,6 +25,11 @@ const GROUP_BYTES_TARGET: usize = 4 * 1024 * 1024;
 /// keys in memory stay bounded when the upkeep can't keep up.
 const CLOSED_MAX: usize = 2;
 
+/// How long the commit thread leaves orders alone that nobody waits for. Longer than it takes to hand in as many
+/// as a sync is worth, and so short that nobody notices who comes back to his ticket later. Checked schedules
+/// have no clock, and wait for ever: there whoever waits must be written for without it.
+const LINGER: Duration = Duration::from_micros(500);
+
 impl Committer {
     /// Writes what waits, unless somebody else does: for a caller that has just queued something and is
     /// going to wait for it.
@@ -31,6 +37,7 @@ impl Committer {
         {
             let mut queue = self.queue.lock();
             if queue.leading || queue.entries.is_empty() {
+                queue.hurried |= queue.leading;
                 return;
             }
             queue.leading = true;
@@ -50,14 +57,48 @@ impl Committer {
         }
     }
 
+    /// The same for a caller that waits for one place: it may be written already, and then what is queued
+    /// now is not its own.
+    pub(crate) fn lead_for(&self, place: &Place) {
+        if self.is_queued(place) {
+            self.lead_if_idle();
+        }
+    }
+
+    /// Has the commit thread write what is queued if this place is among it: for a caller that waits for it, but
+    /// not here, or not for ever.
+    pub(crate) fn hurry(&self, place: &Place) {
+        let mut queue = self.queue.lock();
+        if self.settings.threads && Arc::ptr_eq(&queue.round, &place.round) && !queue.hurried {
+            queue.hurried = true;
+            if !queue.leading {
+                self.work.notify_one();
+            }
+        }
+    }
+
+    fn is_queued(&self, place: &Place) -> bool {
+        Arc::ptr_eq(&self.queue.lock().round, &place.round)
+    }
+
+    /// Whether there is something to write now. What nobody waits for has time.
+    fn is_due(&self, queue: &Queue) -> bool {
+        let now = queue.hurried || queue.closing || !self.settings.threads;
+        now && !queue.entries.is_empty()
+    }
+
     /// Writes until nothing waits, then stops leading. The caller leads.
     pub(crate) fn lead(&self) {
         loop {
             {
                 let mut queue = self.queue.lock();
-                if queue.entries.is_empty() {
+                if !self.is_due(&queue) {
                     queue.leading = false;
                     self.idle.notify_all();
+                    if !queue.entries.is_empty() {
+                        // It has not looked at them while somebody led.
+                        self.work.notify_one();
+                    }
                     return;
                 }
             }
@@ -69,7 +110,7 @@ impl Committer {
     pub(crate) fn nudge(&self) {
         if self.settings.threads {
             let queue = self.queue.lock();
-            if !queue.leading && !queue.entries.is_empty() {
+            if !queue.leading && !queue.lingers && !queue.entries.is_empty() {
                 self.work.notify_one();
             }
         }
@@ -121,11 +162,20 @@ impl Committer {
         loop {
             {
                 let mut queue = self.queue.lock();
-                while !queue.handed_over && (queue.leading || queue.entries.is_empty()) {
+                while !queue.handed_over && (queue.leading || !self.is_due(&queue)) {
                     if queue.closed {
                         return;
                     }
-                    self.work.wait(&mut queue);
+                    if queue.leading || queue.entries.is_empty() {
+                        self.work.wait(&mut queue);
+                        continue;
+                    }
+                    // Whoever comes to wait for one of them writes them himself.
+                    let rounds = queue.rounds;
+                    queue.lingers = true;
+                    self.work.wait_for(&mut queue, LINGER);
+                    queue.lingers = false;
+                    queue.hurried |= queue.rounds == rounds;
                 }
                 queue.handed_over = false;
                 queue.leading = true;

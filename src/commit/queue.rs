@@ -12,6 +12,7 @@ use crate::admission::gate::{Gate, GateLimits};
 use crate::admission::transition::Step;
 use crate::mix::AsIs;
 use crate::order::fingerprint::{Content, Salt};
+use crate::order::limits::{CLIENT_BYTES_MAX, KEY_BYTES_MAX};
 use crate::order::{Fingerprint, Refusal, Seq, Submission};
 use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::record::Encoded;
@@ -27,11 +28,21 @@ pub(crate) struct ScopedKey {
 
 impl ScopedKey {
     pub(crate) fn new(hash: KeyHash, client: &[u8], key: &[u8]) -> ScopedKey {
-        ScopedKey {
-            hash,
-            client_bytes: client.len(),
-            bytes: client.iter().chain(key).copied().collect(),
-        }
+        // Put together where no allocation is needed: byte by byte it would take as long as the look-up.
+        let mut row = [0; CLIENT_BYTES_MAX + KEY_BYTES_MAX];
+        let (client_bytes, bytes) = (client.len(), client.len() + key.len());
+        let bytes = match row.get_mut(..bytes) {
+            Some(row) => {
+                if let Some((front, back)) = row.split_at_mut_checked(client_bytes) {
+                    front.copy_from_slice(client);
+                    back.copy_from_slice(key);
+                }
+                Arc::from(&*row)
+            }
+            // Longer than any key can be.
+            None => [client, key].concat().into(),
+        };
+        ScopedKey { hash, client_bytes, bytes }
     }
 
     /// What the steps of an order are in flight under, found by this hash: at most one at a time.
@@ -167,6 +178,12 @@ pub(crate) struct Queue {
     pub(crate) leading: bool,
     /// The writer's duty waits for the commit thread.
     pub(crate) handed_over: bool,
+    /// Somebody waits for one of `entries`. Else they are written a little later, and with more company.
+    pub(crate) hurried: bool,
+    /// The commit thread sleeps, and looks at `entries` by itself.
+    pub(crate) lingers: bool,
+    /// Rounds that were taken.
+    pub(crate) rounds: u64,
     /// Nothing more is taken in.
     pub(crate) closing: bool,
     /// Everything that was taken in is written, or has failed.
@@ -185,6 +202,9 @@ impl Queue {
             round: Arc::default(),
             leading: false,
             handed_over: false,
+            hurried: false,
+            lingers: false,
+            rounds: 0,
             closing: false,
             closed: false,
         }
@@ -207,6 +227,8 @@ impl Queue {
         if self.entries.is_empty() {
             return None;
         }
+        self.hurried = false;
+        self.rounds += 1;
         Some((std::mem::take(&mut self.entries), std::mem::take(&mut self.round)))
     }
 

@@ -66,6 +66,13 @@ impl Ticket {
     /// way, the ticket can be waited for again, and the same key may be submitted again. Else those of
     /// [`Ledger::submit`](crate::Ledger::submit).
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Outcome> {
+        match &self.state {
+            // It waits in any case, so it writes as well, and nobody has to be woken.
+            Stand::Waiting(place, _) | Stand::Behind(place, _) if timeout.is_none() => {
+                self.committer.lead_for(place);
+            }
+            _ => self.hurry(),
+        }
         self.settle(timeout)?;
         match &self.state {
             Stand::Ready(result) => result.clone(),
@@ -104,6 +111,13 @@ impl Ticket {
         }
     }
 
+    /// Somebody waits for the outcome: it is to be written now, by whomever.
+    fn hurry(&self) {
+        if let Stand::Waiting(place, _) | Stand::Behind(place, _) = &self.state {
+            self.committer.hurry(place);
+        }
+    }
+
     /// Whether the outcome depends on a group that is not known to be written.
     pub(crate) fn is_waiting(&self) -> bool {
         !matches!(self.state, Stand::Ready(_))
@@ -120,7 +134,7 @@ impl Ticket {
                 let submission = submission.clone();
                 let entry = self.committer.enter(&submission, None);
                 let next = Ticket::new(&self.committer, entry, &submission);
-                self.committer.nudge();
+                next.hurry();
                 if !self.committer.settings.threads {
                     self.committer.lead_if_idle();
                 }
@@ -180,7 +194,10 @@ impl Future for Ticket {
             };
             match arrived {
                 Some(arrived) => self.arrive(arrived),
-                None => return Poll::Pending,
+                None => {
+                    self.hurry();
+                    return Poll::Pending;
+                }
             }
         }
     }

@@ -122,8 +122,11 @@ impl Ledger {
     pub fn submit(&self, submission: &Submission) -> Result<Outcome> {
         let committer = &self.inner.committer;
         let entry = committer.enter(submission, None);
-        if matches!(entry, Ok(Entry::Fresh(_))) {
-            committer.lead_if_idle();
+        match &entry {
+            Ok(Entry::Fresh(_)) => committer.lead_if_idle(),
+            // It may have been deferred by somebody who does not wait for it.
+            Ok(Entry::Joined(place) | Entry::Behind(place)) => committer.lead_for(place),
+            Ok(Entry::Answered(_)) | Err(_) => {}
         }
         Ticket::new(committer, entry, submission).into_outcome()
     }
@@ -131,7 +134,8 @@ impl Ledger {
     /// Hands in an order and returns at once with a [`Ticket`] for its outcome.
     ///
     /// **Durability**: none yet; [`Ticket::wait`] or awaiting the ticket tells. Keep many tickets in
-    /// flight to share syncs from one thread.
+    /// flight to share syncs from one thread. It is written when somebody waits for it, and half a millisecond
+    /// later if nobody does; dropping the ticket cancels nothing.
     ///
     /// Errors arrive through the ticket as well: they are those of [`Ledger::submit`].
     pub fn submit_deferred(&self, submission: &Submission) -> Ticket {

@@ -67,6 +67,27 @@ fn rule_6_a_dropped_ticket_cancels_nothing() {
     assert_eq!(machine.open().submit(&order(2)).unwrap().how, How::Replayed);
 }
 
+/// The commit thread leaves alone what nobody waits for, in the hope of more: for half a millisecond.
+#[test]
+fn rule_6_what_nobody_waits_for_is_written_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger =
+        Options::new().segment_bytes(1 << 20).open(dir.path().join("orders.ledger")).unwrap();
+    for number in 1..=3 {
+        drop(ledger.submit_deferred(&order(number)));
+        let written = || ledger.stats().unwrap().orders == number;
+        let (never, nothing) = mpsc::channel::<()>();
+        for _ in 0..10_000 {
+            if written() {
+                break;
+            }
+            assert!(nothing.recv_timeout(Duration::from_millis(1)).is_err());
+        }
+        drop(never);
+        assert!(written(), "order {number}");
+    }
+}
+
 #[test]
 fn another_order_in_flight_under_the_key_decides_when_it_is_committed() {
     let machine = Machine::new(4);
