@@ -1,13 +1,17 @@
 //! Who does something between two calls of somebody else: the second submitter, a reader, an opener.
+//!
+//! Nobody asks for a step here: that call waits for its answer, and who would write it waits for this one. What
+//! threads do to each other is the subject of `schedules` and `linearizability`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{SimDisk, SimHost};
-use order_ledger::{Error, Ledger, Options, Order, Reader, Result, Submission, Ticket};
+use order_ledger::{Error, Ledger, Options, Reader, Result, Submission, Ticket};
 
 use super::plan::Key;
+use super::steps::Told;
 use crate::watched::{Watch, watched};
 
 /// What is to be done.
@@ -21,10 +25,27 @@ pub(super) enum Errand {
 /// What came of it.
 pub(super) enum Heard {
     Ticket(Key, Ticket),
-    Looked(Key, Result<Option<Order>>),
-    Read(Result<Vec<Order>>),
+    Looked(Key, Result<Option<Told>>),
+    Read(Result<Vec<Told>>),
     /// The second opener; it held the ledger for a moment, or was refused.
     Opened(Option<Error>),
+}
+
+/// An order and its history, by its key.
+pub(super) fn look(ledger: &Ledger, order: &Submission) -> Result<Option<Told>> {
+    let Some(order) = ledger.by_key(order.client(), order.key())? else { return Ok(None) };
+    let history = ledger.history(order.id())?;
+    Ok(Some(Told { order, history }))
+}
+
+/// All orders and their histories, by a reader.
+pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<Vec<Told>> {
+    let reader = Reader::open_on(disk.as_disk(), host)?;
+    let told = |order: order_ledger::Order| {
+        let history = reader.history(order.id())?;
+        Ok(Told { order, history })
+    };
+    reader.orders().map(|order| order.and_then(told)).collect()
 }
 
 /// Sees every call of the ledger, and does its errands when their time has come.
@@ -80,13 +101,8 @@ impl Beside {
         let ledger = self.ledger.lock().unwrap().clone();
         Some(match errand {
             Errand::Defer(key, order) => Heard::Ticket(key, ledger?.submit_deferred(&order)),
-            Errand::Look(key, order) => {
-                Heard::Looked(key, ledger?.by_key(order.client(), order.key()))
-            }
-            Errand::Reader => {
-                let reader = Reader::open_on(self.disk.as_disk(), &self.host);
-                Heard::Read(reader.and_then(|reader| reader.orders().collect()))
-            }
+            Errand::Look(key, order) => Heard::Looked(key, look(&ledger?, &order)),
+            Errand::Reader => Heard::Read(read(&self.disk, &self.host)),
             Errand::Opener(options) => {
                 let opened = options.open_simulated(self.disk.as_disk(), self.host.as_host());
                 Heard::Opened(opened.err())

@@ -10,7 +10,9 @@ macro_rules! figures {
 
         impl Figures {
             pub(super) fn add(&mut self, other: &Figures) {
+                let longest = self.longest_life.max(other.longest_life);
                 $(self.$name += other.$name;)*
+                self.longest_life = longest;
             }
 
             pub(super) fn named(&self) -> Vec<(&'static str, u64)> {
@@ -48,6 +50,23 @@ figures! {
     /// Orders of a second submitter, handed in while a call of the first one was on its way.
     handed_in_between,
     looked_at_between,
+    /// Plans with a table of states of their own.
+    own_tables,
+    /// Steps of orders that were taken, and what else came of asking for one.
+    moved,
+    moves_replayed,
+    moves_refused,
+    moves_in_conflict,
+    versions_missed,
+    /// A reader has made a step durable, and seen it, before the ledger had its answer.
+    moves_seen_early,
+    moves_in_doubt_there,
+    moves_in_doubt_gone,
+    /// The same command once more, after opening has told what became of it.
+    asked_again,
+    relaxed_moves_lost,
+    /// The most steps of one order.
+    longest_life,
     read_between,
     second_openers,
     /// Logs that `verify` was asked about: as a crash left them, and at the end.

@@ -1,6 +1,6 @@
 //! Runs a plan, and holds every answer against what is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -9,15 +9,18 @@ use std::{future::Future, pin::Pin};
 use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
 use order_ledger::{
-    Certainty, Durability, Error, ErrorKind, Field, GroupPadding, How, Ledger, Options, Order,
-    Reader, Result, Soundness, Submission, Ticket, Views, verify_on,
+    Certainty, Durability, Error, ErrorKind, Event, Field, GroupPadding, How, Ledger, Options,
+    Order, OrderId, Reader, Result, Soundness, Submission, Ticket, Views, verify_on,
 };
 
-use super::beside::{Beside, Errand, Heard};
+use super::beside::{self, Beside, Errand, Heard};
 use super::figures::Figures;
-use super::known::{Book, Fate, Fussy, Trouble};
+use super::known::{Book, Fate, Fussy, Trouble, own_table};
 use super::plan::{Aside, Key, Plan, Rot, Step};
+use super::steps::{Told, Wish};
 use crate::rig::Random;
+
+mod moves;
 
 /// What stands between the ledger and the simulated disk: nothing, or a bug that a test has planted.
 pub(super) type Mount = fn(Arc<dyn Disk>) -> Arc<dyn Disk>;
@@ -53,7 +56,9 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
         tore_oddly: false,
         made: false,
         cut_off: 0,
+        again: Vec::new(),
     };
+    history.figures.own_tables += u64::from(plan.setup.own_table);
     for step in &plan.steps {
         history.figures.steps += 1;
         history.step(step);
@@ -81,6 +86,10 @@ fn options(plan: &Plan) -> Options {
         .disk_reserve_bytes(0)
         .disk_free_min_bytes(0)
         .views(Views::Off);
+    let options = match setup.own_table {
+        true => options.lifecycle(own_table()),
+        false => options,
+    };
     match setup.validator {
         true => options.validator(Fussy),
         false => options,
@@ -112,6 +121,8 @@ struct History<'a> {
     made: bool,
     /// Openings that were cut off in a row.
     cut_off: u32,
+    /// Commands whose answer was in doubt.
+    again: Vec<(Key, Wish)>,
 }
 
 impl History<'_> {
@@ -251,7 +262,8 @@ impl History<'_> {
         self.figures.runs_rebuilt += report.tables_rebuilt;
         self.check(&ledger);
         *self.beside.ledger.lock().unwrap() = Some(ledger.clone());
-        self.ledger = Some(ledger);
+        self.ledger = Some(ledger.clone());
+        self.ask_again(&ledger);
     }
 
     /// Looks with a reader before anybody repairs anything.
@@ -263,9 +275,7 @@ impl History<'_> {
         // After a kill a reader makes the tail durable before it believes it; else no byte changes.
         let settled = self.disk.pending_units() == 0;
         let before = self.disk.digest("");
-        let read = Reader::open_on(self.disk.as_disk(), &self.host)
-            .and_then(|reader| reader.orders().collect::<Result<Vec<_>>>());
-        match read {
+        match beside::read(&self.disk, &self.host) {
             Ok(orders) => {
                 if settled {
                     assert_eq!(before, self.disk.digest(""), "a reader changed a byte");
@@ -289,10 +299,19 @@ impl History<'_> {
     }
 
     fn check(&mut self, ledger: &Ledger) {
-        let orders: Vec<Order> = ledger.orders().map(std::result::Result::unwrap).collect();
-        self.book.check(&orders, self.may_lose, &mut self.figures);
+        let told = |order: Result<Order>| {
+            let order = order.unwrap();
+            let history = ledger.history(order.id()).unwrap();
+            Told { order, history }
+        };
+        let all: Vec<Told> = ledger.orders().map(told).collect();
+        let records = self.book.check(&all, self.may_lose, &mut self.figures);
         self.may_lose = false;
-        assert_eq!(ledger.stats().unwrap().orders, orders.len() as u64);
+        let stats = ledger.stats().unwrap();
+        assert_eq!((stats.orders, stats.records), (all.len() as u64, records));
+        let mut states = BTreeMap::new();
+        all.iter().for_each(|told| *states.entry(told.order.now.state).or_default() += 1);
+        assert_eq!(stats.states, states.into_iter().collect::<Vec<_>>());
         let full = self.random.chance(1, 4);
         for known in &self.book.known {
             if !full && !self.random.chance(1, 8) {
@@ -345,8 +364,7 @@ impl History<'_> {
                 self.settle(&ledger, Vec::new());
             }
             Step::Look(key) => {
-                let submission = &self.book.known[*key].submission;
-                let found = ledger.by_key(submission.client(), submission.key());
+                let found = beside::look(&ledger, &self.book.known[*key].submission);
                 self.listen();
                 self.looked(*key, found);
             }
@@ -357,10 +375,10 @@ impl History<'_> {
                 self.listen();
             }
             Step::Reader => {
-                let read = Reader::open_on(self.disk.as_disk(), &self.host)
-                    .and_then(|reader| reader.orders().collect());
+                let read = beside::read(&self.disk, &self.host);
                 self.read(read);
             }
+            Step::Move(..) | Step::MoveMany(_) | Step::Cancel(_) => self.moves(&ledger, step),
             Step::Close => self.close(ledger),
             _ => {}
         }
@@ -398,11 +416,7 @@ impl History<'_> {
             self.listen();
         }
         all.extend(answers);
-        let trouble = Trouble {
-            poisoned: ledger.poisoned().is_some(),
-            disk: self.disk.is_off() || self.disk.faults_hit() > self.hits_before,
-            full: self.full,
-        };
+        let trouble = self.trouble(ledger);
         // Two submitters: who was told `Fresh` may be answered after who was told `Replayed`.
         all.sort_by_key(|(_, answer)| {
             !answer.as_ref().is_ok_and(|outcome| outcome.how == How::Fresh)
@@ -423,6 +437,10 @@ impl History<'_> {
             self.book.answered(key, answer, trouble);
         }
         self.book.nothing_on_the_way();
+    }
+
+    fn trouble(&self, ledger: &Ledger) -> Trouble {
+        Trouble { poisoned: ledger.poisoned().is_some(), disk: self.is_troubled(), full: self.full }
     }
 
     /// At the end of a life: tickets that have their answer are not in doubt.
@@ -481,14 +499,15 @@ impl History<'_> {
     }
 
     /// What a reader saw while something was going on.
-    fn read(&mut self, read: Result<Vec<Order>>) {
+    fn read(&mut self, read: Result<Vec<Told>>) {
         match read {
             Ok(orders) => {
-                for (order, seq) in orders.iter().zip(1..) {
-                    assert_eq!(order.id().seq().0, seq, "seqs are not dense");
-                    self.book.shown(order);
+                self.book.dense(&orders);
+                let may_lose = self.may_lose || self.plan.setup.relaxed;
+                for told in &orders {
+                    self.book.shown(told, false, may_lose);
                 }
-                if self.may_lose || self.plan.setup.relaxed {
+                if may_lose {
                     return;
                 }
                 let is_owed =
@@ -503,9 +522,9 @@ impl History<'_> {
         }
     }
 
-    fn looked(&mut self, key: Key, found: Result<Option<Order>>) {
+    fn looked(&mut self, key: Key, found: Result<Option<Told>>) {
         match found {
-            Ok(Some(order)) => self.book.shown(&order),
+            Ok(Some(told)) => self.book.shown(&told, true, false),
             Ok(None) => self.book.not_there(key),
             Err(error) => {
                 assert_eq!(error.certainty(), Certainty::Unknown, "{error}");
@@ -601,13 +620,15 @@ impl History<'_> {
         self.disk.crash(Crash::new(CrashMode::DropAll, 0));
         let reader = Reader::open_on(self.disk.as_disk(), &self.host);
         if let Ok(reader) = &reader {
-            self.compare(reader.orders(), |client, key| reader.by_key(client, key));
+            let by_key = |client: &[u8], key: &[u8]| reader.by_key(client, key);
+            self.compare(reader.orders(), by_key, |order| reader.history(order));
         }
         let before = (self.disk.digest("wal"), self.disk.digest("LEDGER"));
         let opened = self.options.open_simulated(self.disk.as_disk(), self.host.as_host());
         match opened {
             Ok(ledger) => {
-                let whole = self.compare(ledger.orders(), |client, key| ledger.by_key(client, key));
+                let by_key = |client: &[u8], key: &[u8]| ledger.by_key(client, key);
+                let whole = self.compare(ledger.orders(), by_key, |order| ledger.history(order));
                 self.figures.rotten_harmless += u64::from(whole);
                 self.figures.rotten_partly += u64::from(!whole);
                 self.figures.runs_rebuilt += ledger.recovery_report().tables_rebuilt;
@@ -627,6 +648,7 @@ impl History<'_> {
         &self,
         orders: impl Iterator<Item = Result<Order>>,
         by_key: impl Fn(&[u8], &[u8]) -> Result<Option<Order>>,
+        history: impl Fn(OrderId) -> Result<Vec<Event>>,
     ) -> bool {
         let mut whole = true;
         let mut seen = 0;
@@ -643,6 +665,15 @@ impl History<'_> {
             };
             assert_eq!(order.receipt, *receipt);
             assert!(order.payload == known.submission.payload(), "other bytes");
+            match history(order.id()) {
+                Ok(history) => known.track.clone().shown(
+                    &Told { order, history }.steps(),
+                    false,
+                    false,
+                    Vec::new(),
+                ),
+                Err(_) => whole = false,
+            }
         }
         let is_owed = |fate: &Fate| matches!(fate, Fate::Acknowledged(_) | Fate::Refused(..));
         let owed = self.book.known.iter().filter(|known| is_owed(&known.fate)).count();

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use order_ledger::{
-    Certainty, Committed, Error, ErrorKind, How, Order, Outcome, Receipt, Refusal, Submission,
-    Validator, Verdict,
+    Certainty, Committed, Error, ErrorKind, How, Lifecycle, Order, Outcome, Receipt, Refusal,
+    State, StateRule, Submission, Transitioned, Validator, Verdict,
 };
 
 use super::figures::Figures;
-use super::plan::{Content, Key, Plan, Word};
+use super::plan::{Content, Key, LOADED, PACKED, Plan, Word};
+use super::steps::{Came, Taken, Told, Track, Wish, dense};
 use crate::rig::Random;
 
 /// What is known of one key.
@@ -27,6 +28,7 @@ pub(super) struct Known {
     pub(super) submission: Submission,
     pub(super) word: Word,
     pub(super) fate: Fate,
+    pub(super) track: Track,
 }
 
 /// Refuses for good what begins with `no`, and for now what begins with `later`.
@@ -65,7 +67,31 @@ pub(super) struct Book {
     seen_early: BTreeSet<Key>,
     /// What this life of the ledger has called in doubt.
     doubted: BTreeSet<Key>,
+    /// The steps that a call of now asks for.
+    moving: Vec<(Key, Wish)>,
+    pub(super) lifecycle: Lifecycle,
+    own_table: bool,
 }
+
+/// A table in which an order can go round, and needs evidence to be done.
+pub(super) fn own_table() -> Lifecycle {
+    let table = Lifecycle::builder()
+        .state(StateRule::new(PACKED, "packed"))
+        .state(StateRule::new(LOADED, "loaded"))
+        .edge(State::Accepted, PACKED)
+        .edge(PACKED, LOADED)
+        .edge(LOADED, PACKED)
+        .edge_with(LOADED, State::Completed, [EVIDENCE])
+        .edge(State::Accepted, State::Cancelled)
+        .edge(PACKED, State::Cancelling)
+        .edge(State::Cancelling, PACKED)
+        .edge(State::Cancelling, State::Cancelled)
+        .edge(State::Accepted, State::Failed);
+    table.build().unwrap()
+}
+
+/// The name of the evidence that is brought.
+pub(super) const EVIDENCE: &str = "signed_by";
 
 fn submission(key: Key, content: &Content) -> Submission {
     let mut payload = match content.word {
@@ -84,6 +110,7 @@ impl Book {
             submission: submission(key, content),
             word: content.word,
             fate: Fate::Free,
+            track: Track::default(),
         });
         Book {
             known: known.collect(),
@@ -91,6 +118,9 @@ impl Book {
             on_the_way: BTreeSet::new(),
             seen_early: BTreeSet::new(),
             doubted: BTreeSet::new(),
+            moving: Vec::new(),
+            lifecycle: if plan.setup.own_table { own_table() } else { Lifecycle::default() },
+            own_table: plan.setup.own_table,
         }
     }
 
@@ -103,9 +133,13 @@ impl Book {
         key
     }
 
-    /// Somebody saw this order: it is owed from now on.
-    pub(super) fn shown(&mut self, order: &Order) {
+    /// Somebody saw this order and its steps: they are owed from now on. `own`: by the ledger itself.
+    pub(super) fn shown(&mut self, told: &Told, own: bool, may_lose: bool) {
+        let order = &told.order;
         let key = self.key_of(order);
+        let moving = self.moving.iter().filter(|(other, _)| *other == key);
+        let moving = moving.map(|(_, wish)| wish.clone()).collect();
+        self.known[key].track.shown(&told.steps(), own, may_lose, moving);
         let on_the_way = self.on_the_way.contains(&key);
         let known = &mut self.known[key];
         assert_eq!(order.payload, known.submission.payload());
@@ -146,6 +180,7 @@ impl Book {
     pub(super) fn life_has_ended(&mut self) {
         self.nothing_on_the_way();
         self.doubted.clear();
+        self.known.iter_mut().for_each(|known| known.track.life_has_ended());
     }
 
     /// Takes in what a caller was told, and holds it against what is known.
@@ -158,7 +193,11 @@ impl Book {
         let error = match answer {
             Ok(outcome) => {
                 match &known.fate {
-                    Fate::Acknowledged(receipt) => assert_eq!(*receipt, outcome.receipt),
+                    Fate::Acknowledged(receipt) => {
+                        assert_eq!(*receipt, outcome.receipt);
+                        let stood = known.track.stood(receipt.first_state, outcome.now);
+                        assert!(stood, "it never stood there: {outcome:?}");
+                    }
                     Fate::Free => {
                         assert!(!refused && !later);
                         assert_ne!(outcome.how, How::Replayed, "a replay of what was never taken");
@@ -202,25 +241,85 @@ impl Book {
         }
     }
 
+    /// The order of a key, when it is there.
+    pub(super) fn receipt(&self, key: Key) -> Option<Receipt> {
+        match &self.known[key].fate {
+            Fate::Acknowledged(receipt) | Fate::Refused(receipt, _) => Some(*receipt),
+            Fate::Free | Fate::InDoubt => None,
+        }
+    }
+
+    /// Where the order of a key stands.
+    pub(super) fn now(&self, key: Key) -> Option<(State, u64)> {
+        let receipt = self.receipt(key)?;
+        Some(self.known[key].track.now(receipt.first_state))
+    }
+
+    /// Orders are asked to take these steps.
+    pub(super) fn asks(&mut self, moves: &[(Key, Wish)]) {
+        self.moving = moves.to_vec();
+    }
+
+    /// Takes in the answers of those who asked for steps, and answers which are in doubt now.
+    pub(super) fn moved(
+        &mut self,
+        answers: Vec<Result<Transitioned, Error>>,
+        trouble: Trouble,
+        figures: &mut Figures,
+    ) -> Vec<(Key, Wish)> {
+        let moving = std::mem::take(&mut self.moving);
+        assert_eq!(answers.len(), moving.len());
+        let mut ahead: Vec<_> =
+            self.known.iter_mut().map(|known| known.track.take_ahead()).collect();
+        let early: usize = ahead.iter().map(|steps| steps.len()).sum();
+        figures.moves_seen_early += early as u64;
+        let mut doubts = Vec::new();
+        for ((key, wish), answer) in moving.into_iter().zip(answers) {
+            let receipt = self.receipt(key).expect("only orders that are there are asked");
+            let invisible = trouble.poisoned && self.doubted.contains(&key);
+            let track = &mut self.known[key].track;
+            let about = (trouble, invisible);
+            let came =
+                track.answered(&receipt, &wish, answer, &self.lifecycle, &mut ahead[key], about);
+            figures.longest_life = figures.longest_life.max(track.steps() as u64);
+            match came {
+                Came::Taken => figures.moved += 1,
+                Came::Replayed => figures.moves_replayed += 1,
+                Came::Refused => figures.moves_refused += 1,
+                Came::Mismatched => figures.versions_missed += 1,
+                Came::Conflicted => figures.moves_in_conflict += 1,
+                Came::Failed => {}
+                Came::InDoubt => doubts.push((key, wish)),
+            }
+        }
+        assert!(ahead.iter().all(|left| left.is_empty()), "seen, and nobody was told: {ahead:?}");
+        doubts
+    }
+
     /// Holds all orders of a ledger that was opened after a crash against what is known, and settles the
     /// doubts.
-    pub(super) fn check(&mut self, orders: &[Order], may_lose: bool, figures: &mut Figures) {
+    ///
+    /// Answers how many records there are.
+    pub(super) fn check(&mut self, all: &[Told], may_lose: bool, figures: &mut Figures) -> u64 {
+        let records = self.dense(all);
         let mut there: Vec<Option<&Order>> = vec![None; self.known.len()];
-        let mut last_at = None;
-        for (seq, order) in (1..).zip(orders) {
-            assert_eq!(order.id().seq().0, seq, "seqs are not dense");
-            assert!(last_at < Some(order.receipt.accepted_at), "time does not rise");
-            last_at = Some(order.receipt.accepted_at);
-            let twice = there[self.key_of(order)].replace(order);
-            assert!(twice.is_none(), "{} is there twice", order.id());
+        let mut steps = vec![Vec::new(); self.known.len()];
+        for told in all {
+            let key = self.key_of(&told.order);
+            let twice = there[key].replace(&told.order);
+            assert!(twice.is_none(), "{} is there twice", told.order.id());
+            steps[key] = told.steps();
         }
         let in_doubt = |known: &&Known| known.fate == Fate::InDoubt;
         let doubts = self.known.iter().filter(in_doubt).count();
         let found = |(known, order): &(&Known, &Option<&Order>)| in_doubt(known) && order.is_some();
         let doubts_there = self.known.iter().zip(&there).filter(found).count();
+        let of_steps = self.settle_steps(&steps, may_lose, figures);
+        let doubts = doubts + of_steps.len();
+        let doubts_there = doubts_there + of_steps.iter().filter(|there| **there).count();
         assert!(
             doubts_there == 0 || doubts_there == doubts,
-            "{doubts_there} of the {doubts} orders of one group are there"
+            "{doubts_there} of the {doubts} records of one group are there"
         );
         for (known, found) in self.known.iter_mut().zip(there) {
             match (&known.fate, found) {
@@ -257,5 +356,29 @@ impl Book {
                 assert!(order.payload == known.submission.payload(), "other bytes");
             }
         }
+        records
+    }
+
+    /// The same for steps. Answers of each that was in doubt whether it is there.
+    fn settle_steps(
+        &mut self,
+        steps: &[Vec<Taken>],
+        may_lose: bool,
+        figures: &mut Figures,
+    ) -> Vec<bool> {
+        let mut doubts = Vec::new();
+        for (known, steps) in self.known.iter_mut().zip(steps) {
+            let (lost, doubt) = known.track.settle(steps, may_lose);
+            figures.relaxed_moves_lost += lost;
+            figures.moves_in_doubt_there += u64::from(doubt == Some(true));
+            figures.moves_in_doubt_gone += u64::from(doubt == Some(false));
+            doubts.extend(doubt);
+        }
+        doubts
+    }
+
+    /// Orders and steps account for every seq; answers how many records there are.
+    pub(super) fn dense(&self, all: &[Told]) -> u64 {
+        dense(all, self.own_table)
     }
 }

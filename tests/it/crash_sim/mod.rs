@@ -10,7 +10,11 @@
 //!   anybody was shown;
 //! - one that was told `NotRecorded` is not there;
 //! - orders in doubt of one group are all there or all not, and a retry of each gives one order;
-//! - `orders`, `get`, `by_key`, `stats` and a reader beside them say the same; seqs are dense, times rise;
+//! - the steps of an order are those that were acknowledged, and at most the one in doubt, which is settled
+//!   from then on; its command, repeated word for word, is carried out once and has its first answer for ever;
+//!   of two that expect the same version one wins;
+//! - `orders`, `get`, `by_key`, `history`, `stats` and a reader beside them say the same; the seqs of orders
+//!   and steps are dense, times rise;
 //! - opening never refuses, and opening once more changes no byte of the log; no handle is left.
 //!
 //! One history in ten ends with rot or with a disk that lied: there the answer is an error, or it is the
@@ -28,6 +32,7 @@ mod known;
 mod plan;
 mod planted;
 mod shrink;
+mod steps;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,7 @@
 //! A history as a value: everything that will be done and will go wrong, so that it can be printed, run
 //! again, and made smaller.
 
+use order_ledger::State;
 use order_ledger::disk::sim::{Crash, CrashMode, Fault};
 
 use crate::rig::Random;
@@ -26,6 +27,8 @@ pub(super) struct Setup {
     pub(super) relaxed: bool,
     /// Refuses for good what begins with `no`, and for now what begins with `later`.
     pub(super) validator: bool,
+    /// Opened with a table of states of its own.
+    pub(super) own_table: bool,
     pub(super) segment_kib: u64,
     pub(super) seal_after_ms: u64,
     /// Groups are written past the page cache, in one call.
@@ -46,6 +49,25 @@ pub(super) enum Word {
     Later,
 }
 
+/// A step that an order is to take.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Move {
+    pub(super) to: State,
+    /// The number of a command, whose key is made of it: a small one, so that it comes again.
+    pub(super) command: Option<u8>,
+    pub(super) expect: Expected,
+    /// Evidence with a value of this length.
+    pub(super) evidence_bytes: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Expected {
+    Anything,
+    /// The version that the caller knows, or one so far from it.
+    Version(i8),
+    State(State),
+}
+
 /// One step.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Step {
@@ -59,6 +81,10 @@ pub(super) enum Step {
     /// Other content under the key.
     Conflict(Key),
     Look(Key),
+    /// The order of the key is to take a step.
+    Move(Key, Move),
+    MoveMany(Vec<(Key, Move)>),
+    Cancel(Key),
     /// A reader beside the ledger, or before it is opened.
     Reader,
     SetClock(u64),
@@ -138,12 +164,14 @@ impl Plan {
             padded: random.chance(1, 2),
             relaxed: !rots && random.chance(1, 12),
             validator: random.chance(1, 4),
+            own_table: random.chance(1, 5),
             segment_kib: random.pick(&[16, 16, 20, 24, 40, 64]),
             seal_after_ms: random.pick(&[1, 500, 10_000]),
             // Without a draw: the histories are those that there were before this was a choice.
             past_cache: seed.count_ones().is_multiple_of(2),
         };
         let mut maker = Maker {
+            own_table: setup.own_table,
             garbage: setup.padded && random.chance(1, 2),
             stale: random.chance(1, 4),
             errors: !rots && random.chance(1, 4),
@@ -166,9 +194,14 @@ impl Plan {
     }
 }
 
+/// States of the table that some ledgers are opened with.
+pub(super) const PACKED: State = State::own(100).unwrap();
+pub(super) const LOADED: State = State::own(101).unwrap();
+
 /// Makes the steps of a plan up.
 struct Maker {
     random: Random,
+    own_table: bool,
     garbage: bool,
     stale: bool,
     errors: bool,
@@ -316,7 +349,17 @@ impl Maker {
             let ms = self.random.pick(&[1, 20, 600, 12_000]);
             self.steps.push(Step::Slow(call, ms));
         }
-        let step = match self.random.below(20) {
+        let step = match self.random.below(30) {
+            20..=24 => {
+                let key = self.key_to_move();
+                Step::Move(key, self.step())
+            }
+            25..=27 => {
+                let count = 1 + self.random.below(9);
+                let each = |_| (self.key_to_move(), self.step());
+                Step::MoveMany((0..count).map(each).collect())
+            }
+            28 => Step::Cancel(self.key_to_move()),
             0..=5 => Step::Submit(self.key()),
             6..=8 => {
                 let count = 1 + self.random.below(9);
@@ -336,6 +379,54 @@ impl Maker {
             _ => Step::Tick(self.random.below(3000)),
         };
         self.steps.push(step);
+    }
+
+    /// Most steps are of few orders, so that some have a long life.
+    fn key_to_move(&mut self) -> Key {
+        match self.orders.len() {
+            0 => self.key(),
+            orders if self.random.chance(1, 2) => self.random.index(orders.min(3)),
+            orders => self.random.index(orders),
+        }
+    }
+
+    fn step(&mut self) -> Move {
+        // Some in which an order goes round, and some that no table has.
+        let own = [LOADED, PACKED, LOADED, PACKED, State::Cancelling, State::Completed];
+        let known = [
+            State::InProgress,
+            State::Cancelling,
+            State::InProgress,
+            State::Cancelling,
+            State::Confirmed,
+            State::PartlyDone,
+        ];
+        let common = if self.own_table { own } else { known };
+        let to = match self.random.below(16) {
+            0 => State::Completed,
+            1 => self.random.pick(&State::ALL),
+            2 => PACKED,
+            _ => self.random.pick(&common),
+        };
+        let command = self.random.chance(1, 2).then(|| self.random.below(12));
+        let to = match command {
+            // A command that comes again mostly asks for the same.
+            Some(command) if self.random.chance(7, 8) => common[command as usize % common.len()],
+            _ => to,
+        };
+        let expect = match self.random.below(8) {
+            0..=2 => Expected::Version(0),
+            3 => Expected::Version(self.random.pick(&[-1, 1])),
+            4 => Expected::State(self.random.pick(&common)),
+            _ => Expected::Anything,
+        };
+        let bytes = self.random.pick(&[1, 1, 40, 900, 4000]);
+        Move {
+            to,
+            command: command.and_then(|command| u8::try_from(command).ok()),
+            expect,
+            evidence_bytes: self.random.chance(1, 2).then_some(bytes),
+        }
     }
 
     /// A last life that nothing disturbs but one lie of the disk, a clean end, and rot.
@@ -363,10 +454,15 @@ impl Maker {
                 self.steps.extend(damage.iter().cloned());
             }
             let key = self.key();
-            self.steps.push(match self.random.below(3) {
+            let step = match self.random.below(5) {
                 0 => Step::Tick(self.random.below(3000)),
+                1..=2 => {
+                    let key = self.key_to_move();
+                    Step::Move(key, self.step())
+                }
                 _ => Step::Submit(key),
-            });
+            };
+            self.steps.push(step);
         }
         self.steps.push(Step::Close);
         if !lies {

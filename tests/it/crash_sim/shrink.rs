@@ -3,7 +3,7 @@
 
 use order_ledger::disk::sim::{Crash, CrashMode};
 
-use super::plan::{Aside, Content, Key, Plan, Setup, Step, Word};
+use super::plan::{Aside, Content, Expected, Key, Move, Plan, Setup, Step, Word};
 
 /// A smaller plan that `fails` as well.
 pub(super) fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
@@ -60,11 +60,13 @@ fn simplify(plan: &mut Plan, fails: &impl Fn(&Plan) -> bool) {
         padded: false,
         relaxed: false,
         validator: false,
+        own_table: false,
         segment_kib: 16,
         seal_after_ms: 500,
         past_cache: false,
     };
     attempt(&|plan| plan.setup.validator = plain.validator);
+    attempt(&|plan| plan.setup.own_table = plain.own_table);
     attempt(&|plan| plan.setup.relaxed = plain.relaxed);
     attempt(&|plan| plan.setup.padded = plain.padded);
     attempt(&|plan| plan.setup.past_cache = plain.past_cache);
@@ -98,6 +100,8 @@ fn keys(step: &mut Step) -> Vec<&mut Key> {
         Step::Submit(key) | Step::Defer(key) | Step::Conflict(key) | Step::Look(key) => vec![key],
         Step::During(_, Aside::Defer(key) | Aside::Look(key)) => vec![key],
         Step::SubmitMany(keys) => keys.iter_mut().collect(),
+        Step::Move(key, _) | Step::Cancel(key) => vec![key],
+        Step::MoveMany(moves) => moves.iter_mut().map(|(key, _)| key).collect(),
         _ => Vec::new(),
     }
 }
@@ -117,6 +121,25 @@ fn simpler(step: &Step) -> Vec<Step> {
             fewer
         }
         Step::Defer(key) => vec![Step::Submit(*key)],
+        Step::MoveMany(moves) => {
+            let mut fewer: Vec<Step> = (0..moves.len())
+                .map(|left_out| {
+                    let mut moves = moves.clone();
+                    moves.remove(left_out);
+                    Step::MoveMany(moves)
+                })
+                .collect();
+            fewer.extend(moves.first().map(|(key, step)| Step::Move(*key, step.clone())));
+            fewer
+        }
+        Step::Move(key, step) => {
+            let plain = Move { evidence_bytes: None, ..step.clone() };
+            let without_key = Move { command: None, ..plain.clone() };
+            let anyhow = Move { expect: Expected::Anything, ..plain.clone() };
+            let simplest = Move { command: None, ..anyhow.clone() };
+            let moves = [plain, without_key, anyhow, simplest];
+            moves.map(|step| Step::Move(*key, step)).into()
+        }
         Step::Close => vec![Step::Kill],
         Step::Cut(crash) => {
             let plain = |mode| Step::Cut(Crash::new(mode, 0));

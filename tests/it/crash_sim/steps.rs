@@ -1,0 +1,397 @@
+//! The oracle for the steps of one order: which were taken, what the next command must come to, and the one
+//! step that may be in doubt.
+//!
+//! Always true: at most one step of an order is in doubt; what was taken never changes and never goes.
+
+use std::collections::VecDeque;
+
+use order_ledger::{
+    Certainty, Error, ErrorKind, Event, EventBody, Evidence, Field, How, Lifecycle, Order, OrderId,
+    Present, Receipt, Seq, State, Timestamp, Transition, Transitioned,
+};
+
+use super::known::Trouble;
+
+/// What an order is asked to do, with every number filled in: to be asked for again word for word.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wish {
+    pub(super) to: State,
+    /// Empty: none.
+    pub(super) command: Vec<u8>,
+    pub(super) expect: Hope,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Hope {
+    Anything,
+    Version(u64),
+    State(State),
+}
+
+impl Wish {
+    /// What `cancel` asks for.
+    pub(super) fn cancel(now: State, reason: &str, lifecycle: &Lifecycle) -> Wish {
+        let asks = now == State::Cancelling
+            || lifecycle.allows(now, State::Cancelling) && !lifecycle.allows(now, State::Cancelled);
+        Wish {
+            to: if asks { State::Cancelling } else { State::Cancelled },
+            command: Vec::new(),
+            expect: Hope::Anything,
+            evidence: Vec::new(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    pub(super) fn transition(&self, order: OrderId) -> Transition {
+        let mut step =
+            Transition::new(order, self.to).command_key(self.command.clone()).reason(&*self.reason);
+        for Evidence { name, value } in &self.evidence {
+            step = step.evidence(name.clone(), value.clone());
+        }
+        match self.expect {
+            Hope::Anything => step,
+            Hope::Version(version) => step.expect_version(version),
+            Hope::State(state) => step.expect_state(state),
+        }
+    }
+
+    fn differs(&self, taken: &Taken) -> Vec<Field> {
+        let same = [
+            (Field::State, self.to == taken.to),
+            (Field::Evidence, self.evidence == taken.evidence),
+            (Field::Reason, self.reason == taken.reason),
+        ];
+        same.into_iter().filter_map(|(field, same)| (!same).then_some(field)).collect()
+    }
+}
+
+/// A step that is on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Taken {
+    pub(super) seq: Seq,
+    pub(super) at: Timestamp,
+    pub(super) version: u64,
+    pub(super) from: State,
+    pub(super) to: State,
+    pub(super) command: Vec<u8>,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) reason: String,
+}
+
+impl Taken {
+    fn is(&self, wish: &Wish) -> bool {
+        self.command == wish.command && wish.differs(self).is_empty()
+    }
+}
+
+/// An order and all that happened to it, as somebody was told.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) order: Order,
+    pub(super) history: Vec<Event>,
+}
+
+impl Told {
+    /// The steps, when the two halves agree with each other.
+    pub(super) fn steps(&self) -> Vec<Taken> {
+        let (order, receipt) = (&self.order, &self.order.receipt);
+        let (began, moved) = self.history.split_first().expect("an order without a beginning");
+        assert_eq!((began.seq, began.at), (receipt.order.seq(), receipt.accepted_at));
+        assert_eq!(began.body.state(), receipt.first_state);
+        let (mut state, mut last_at) = (receipt.first_state, began.at);
+        let mut steps = Vec::with_capacity(moved.len());
+        for (event, next) in moved.iter().zip(2..) {
+            assert_eq!(event.order, receipt.order, "a step of another order");
+            let EventBody::Moved { from, to, version, command_key, evidence, reason } = &event.body
+            else {
+                panic!("it began twice: {event:?}")
+            };
+            assert_eq!((*from, *version), (state, next), "a step that does not follow: {event:?}");
+            assert!(last_at < event.at, "time does not rise");
+            (state, last_at) = (*to, event.at);
+            steps.push(Taken {
+                seq: event.seq,
+                at: event.at,
+                version: next,
+                from: *from,
+                to: *to,
+                command: command_key.clone(),
+                evidence: evidence.clone(),
+                reason: reason.clone(),
+            });
+        }
+        let now = (order.now.state, order.now.version);
+        assert_eq!(now, (state, self.history.len() as u64), "the order and its history disagree");
+        steps
+    }
+}
+
+/// What a command must come to.
+#[derive(Debug)]
+enum Due {
+    /// It was carried out before, or its state is reached: that step, or none where the order began.
+    Known(Option<usize>),
+    Take,
+    Conflict(Seq, Vec<Field>),
+    Terminal,
+    Mismatch,
+    NoStep,
+    Missing(Vec<String>),
+}
+
+/// What came of one answer, for the figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Came {
+    Taken,
+    Replayed,
+    Refused,
+    Mismatched,
+    Conflicted,
+    /// Nothing was written.
+    Failed,
+    InDoubt,
+}
+
+/// All that is known of the steps of one order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Track {
+    taken: Vec<Taken>,
+    /// How many at the end others have seen, while the ledger has not answered for them: it may not show
+    /// them in this life.
+    early: usize,
+    /// In the group that this life of the ledger ended with.
+    pub(super) doubt: Option<Wish>,
+    /// This life of the ledger has called a step of the order in doubt.
+    doubted: bool,
+}
+
+impl Track {
+    /// Where the order stands.
+    pub(super) fn now(&self, first: State) -> (State, u64) {
+        self.taken.last().map_or((first, 1), |last| (last.to, last.version))
+    }
+
+    pub(super) fn steps(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Whether the order ever stood there.
+    pub(super) fn stood(&self, first: State, now: Present) -> bool {
+        let is_now = |step: &Taken| (step.to, step.version) == (now.state, now.version);
+        (now.state, now.version) == (first, 1) || self.taken.iter().any(is_now)
+    }
+
+    pub(super) fn life_has_ended(&mut self) {
+        (self.early, self.doubted) = (0, false);
+    }
+
+    fn due(&self, first: State, wish: &Wish, lifecycle: &Lifecycle) -> Due {
+        let (state, version) = self.now(first);
+        if !wish.command.is_empty() {
+            if let Some(place) = self.taken.iter().position(|it| it.command == wish.command) {
+                let taken = &self.taken[place];
+                return match &wish.differs(taken)[..] {
+                    [] => Due::Known(Some(place)),
+                    differs => Due::Conflict(taken.seq, differs.to_vec()),
+                };
+            }
+        } else if state == wish.to && !matches!(wish.expect, Hope::Version(_)) {
+            return Due::Known(self.taken.len().checked_sub(1));
+        }
+        let as_expected = match wish.expect {
+            Hope::Anything => true,
+            Hope::Version(expected) => expected == version,
+            Hope::State(expected) => expected == state,
+        };
+        if lifecycle.is_terminal(state) {
+            return Due::Terminal;
+        } else if !as_expected {
+            return Due::Mismatch;
+        }
+        let Some(demanded) = lifecycle.demanded(state, wish.to) else { return Due::NoStep };
+        let brought = |name: &&String| wish.evidence.iter().any(|it| it.name == **name);
+        let missing: Vec<_> = demanded.iter().filter(|name| !brought(name)).cloned().collect();
+        if missing.is_empty() { Due::Take } else { Due::Missing(missing) }
+    }
+
+    /// Somebody was told these steps. Missing may be what only others have seen, when `own` is the ledger
+    /// itself, or anything when `may_lose`; more may be what is in doubt, or on its way.
+    pub(super) fn shown(&mut self, steps: &[Taken], own: bool, may_lose: bool, moving: Vec<Wish>) {
+        let both = self.taken.len().min(steps.len());
+        assert_eq!(self.taken[..both], steps[..both], "a step has changed");
+        let missing = self.taken.len() - both;
+        let lag = if own { self.early } else { 0 };
+        assert!(missing <= lag || may_lose, "{missing} steps are gone of {:?}", self.taken);
+        let mut expected = VecDeque::from(moving);
+        for step in &steps[both..] {
+            let doubted = self.doubt.take_if(|wish| step.is(wish)).is_some();
+            // In the order in which they were asked for; some may come to nothing.
+            let found = doubted || expected.iter().any(|wish| step.is(wish));
+            while !doubted && found && expected.pop_front().is_some_and(|wish| !step.is(&wish)) {}
+            assert!(found, "a step that nobody asked for: {step:?}");
+            self.taken.push(step.clone());
+            self.early += 1;
+        }
+    }
+
+    /// The steps of an order after opening: what was acknowledged and at most the doubt, which is settled.
+    /// Answers how many are lost, and whether the doubt is there.
+    pub(super) fn settle(&mut self, steps: &[Taken], may_lose: bool) -> (u64, Option<bool>) {
+        self.life_has_ended();
+        let lost = self.taken.len().saturating_sub(steps.len()) as u64;
+        let known = self.taken.len();
+        let doubted = self.doubt.is_some();
+        self.shown(steps, false, may_lose, Vec::new());
+        assert!(steps.len() <= known + 1, "more than one step was in doubt");
+        self.taken.truncate(steps.len());
+        self.early = 0;
+        self.doubt = None;
+        (lost, doubted.then_some(steps.len() > known))
+    }
+
+    /// Steps that others have seen before the ledger answers for them.
+    pub(super) fn take_ahead(&mut self) -> VecDeque<Taken> {
+        let answered = self.taken.len() - if self.doubted { 0 } else { self.early };
+        if !self.doubted {
+            self.early = 0;
+        }
+        self.taken.split_off(answered).into()
+    }
+
+    /// Takes in what the caller of a command was told, and holds it against what is known.
+    pub(super) fn answered(
+        &mut self,
+        receipt: &Receipt,
+        wish: &Wish,
+        answer: Result<Transitioned, Error>,
+        lifecycle: &Lifecycle,
+        ahead: &mut VecDeque<Taken>,
+        (trouble, invisible): (Trouble, bool),
+    ) -> Came {
+        let first = receipt.first_state;
+        let due = self.due(first, wish, lifecycle);
+        let before = self.now(first);
+        let error = match answer {
+            Ok(done) => {
+                assert!(!self.doubted, "an answer after a doubt: {done:?}");
+                return self.succeeded(receipt, wish, &due, done, ahead);
+            }
+            Err(error) => error,
+        };
+        let stands = |now: &Present| (now.state, now.version) == before;
+        let takes = matches!(due, Due::Take);
+        let certainty = error.certainty();
+        if let ErrorKind::InDoubt { .. } = error.kind() {
+            assert_eq!(certainty, Certainty::Unknown);
+            assert!(trouble.poisoned, "{error}");
+            if self.doubted {
+                return Came::Failed;
+            }
+            assert!(takes, "in doubt about what is {due:?}");
+            self.doubted = true;
+            match ahead.pop_front() {
+                // Others have seen it: it stays.
+                Some(step) => {
+                    assert!(step.is(wish), "{step:?} is not {wish:?}");
+                    self.taken.push(step);
+                    self.early += 1;
+                }
+                None => self.doubt = Some(wish.clone()),
+            }
+            return Came::InDoubt;
+        }
+        let (expected, came) = match error.kind() {
+            // Where the order stands could not be read.
+            ErrorKind::Io { .. } | ErrorKind::Corrupt(_) => (trouble.disk, Came::Failed),
+            ErrorKind::Poisoned { .. } => (takes && trouble.poisoned, Came::Failed),
+            ErrorKind::DiskLow { .. } => (takes && (trouble.full || trouble.disk), Came::Failed),
+            // Only others have seen that the order began.
+            ErrorKind::NoSuchOrder { .. } => (invisible, Came::Failed),
+            ErrorKind::CommandConflict { seq, differs } => (
+                matches!(&due, Due::Conflict(of, fields) if (of, fields) == (seq, differs)),
+                Came::Conflicted,
+            ),
+            ErrorKind::AlreadyTerminal { now } => {
+                (matches!(due, Due::Terminal) && stands(now), Came::Refused)
+            }
+            ErrorKind::VersionMismatch { now } => {
+                (matches!(due, Due::Mismatch) && stands(now), Came::Mismatched)
+            }
+            ErrorKind::NoSuchStep { now, to } => {
+                (matches!(due, Due::NoStep) && stands(now) && *to == wish.to, Came::Refused)
+            }
+            ErrorKind::MissingEvidence { now, to, missing } => (
+                matches!(&due, Due::Missing(names) if names == missing)
+                    && stands(now)
+                    && *to == wish.to,
+                Came::Refused,
+            ),
+            _ => (false, Came::Failed),
+        };
+        assert!(expected, "{error}, and it is {due:?} from {before:?}: {wish:?}");
+        let unread = matches!(error.kind(), ErrorKind::Io { .. } | ErrorKind::Corrupt(_));
+        assert!(certainty == Certainty::NotRecorded || unread, "{error}");
+        came
+    }
+
+    fn succeeded(
+        &mut self,
+        receipt: &Receipt,
+        wish: &Wish,
+        due: &Due,
+        done: Transitioned,
+        ahead: &mut VecDeque<Taken>,
+    ) -> Came {
+        let first = receipt.first_state;
+        assert_eq!(done.order, receipt.order);
+        let of_record = (done.seq, done.at, done.version, done.from, done.to);
+        let came = match due {
+            Due::Take => {
+                let (state, version) = self.now(first);
+                assert_eq!((done.from, done.to), (state, wish.to));
+                assert_eq!((done.version, done.how), (version + 1, How::Fresh));
+                let step = Taken {
+                    seq: done.seq,
+                    at: done.at,
+                    version: done.version,
+                    from: done.from,
+                    to: done.to,
+                    command: wish.command.clone(),
+                    evidence: wish.evidence.clone(),
+                    reason: wish.reason.clone(),
+                };
+                if let Some(seen) = ahead.pop_front() {
+                    assert_eq!(seen, step, "others have seen it otherwise");
+                }
+                self.taken.push(step);
+                Came::Taken
+            }
+            Due::Known(place) => {
+                assert_eq!(done.how, How::Replayed);
+                let began = (receipt.order.seq(), receipt.accepted_at, 1, first, first);
+                let step = place.map(|place| &self.taken[place]);
+                let known = step.map(|it| (it.seq, it.at, it.version, it.from, it.to));
+                assert_eq!(of_record, known.unwrap_or(began), "a repeat has another answer");
+                Came::Replayed
+            }
+            due => panic!("{done:?}, and it is {due:?}: {wish:?}"),
+        };
+        assert_eq!((done.now.state, done.now.version), self.now(first));
+        came
+    }
+}
+
+/// Holds the seqs of all records of a log against each other: orders and steps have all of them, but that
+/// of a table of the ledger's own, which is the first. Answers how many records there are.
+pub(super) fn dense(told: &[Told], own_table: bool) -> u64 {
+    let mut events: Vec<&Event> = told.iter().flat_map(|told| &told.history).collect();
+    events.sort_by_key(|event| event.seq);
+    let first = if own_table { 2 } else { 1 };
+    for (event, seq) in events.iter().zip(first..) {
+        assert_eq!(event.seq.0, seq, "seqs are not dense");
+    }
+    assert!(events.is_sorted_by(|one, next| one.at < next.at), "time does not rise");
+    events.len() as u64 + first - 1
+}
