@@ -3,14 +3,16 @@
 //! Always true: a bad group is called damage only if something proves that it had been durable (a later
 //! group, the footer, the next segment) and if it is still bad after several looks at it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use super::lives::{self, Life, What};
 use super::opened::Opened;
 use super::report::{Finding, Severity, at};
 use crate::bytes::to_usize;
 use crate::disk::{DiskFile, Host, read_up_to};
-use crate::order::{Durability, Seq, Timestamp};
+use crate::order::{Durability, Seq, State, Timestamp};
 use crate::tables::hash::KeyHasher;
 use crate::tables::hot::Hot;
 use crate::wal::format::{
@@ -51,6 +53,10 @@ pub(crate) struct Groups {
     pub(crate) orders: u64,
     pub(crate) index: OpenIndex,
     pub(crate) keys: Hot,
+    /// What each record says about the life of an order.
+    pub(crate) lives: Vec<Life>,
+    /// States of the caller's own that a table among the records calls terminal.
+    pub(crate) terminal: BTreeSet<State>,
 }
 
 /// Walks all groups of a segment.
@@ -80,6 +86,8 @@ pub(crate) fn walk(
         orders: 0,
         index: OpenIndex::default(),
         keys: Hot::default(),
+        lives: Vec::new(),
+        terminal: BTreeSet::new(),
     };
     let (mut looks, mut looked_at) = (0, 0);
     loop {
@@ -168,6 +176,8 @@ fn take_in(
         match body_of(&frame) {
             Ok(body) => {
                 walked.orders += u64::from(body.submitted().is_some());
+                walked.lives.push(Life { seq: frame.seq, offset, what: What::of(&body) });
+                walked.terminal.extend(lives::own_terminal(&body));
                 let keys = hasher.map(|hasher| hasher.keys_of(&body)).unwrap_or_default();
                 for hash in keys.iter() {
                     walked.keys.insert(hash, frame.seq);

@@ -7,4 +7,5 @@ mod files;
 pub(crate) mod forge;
 mod format;
 mod recovery;
+mod steps;
 mod torn_or_rot;

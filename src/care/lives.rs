@@ -1,0 +1,289 @@
+//! The lives of orders: each step follows from the one before it.
+//!
+//! Always true: memory is bounded. What is remembered of a seq takes two bytes, in pages that are let go
+//! from the oldest on, so that there are never more than [`PAGES_MAX`]. Of an order that began before them,
+//! or before a gap in the log, nothing is known any more, and a step of it is judged by itself. A version is
+//! remembered by its last eight bits: one that is off by a multiple of 256 is not noticed.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::report::{Finding, Severity, at};
+use crate::bytes::to_usize;
+use crate::order::{Seq, State};
+use crate::wal::record::Body;
+
+/// Seqs of one page.
+const PAGE_SEQS: u64 = 64 * 1024;
+/// Pages that are remembered: 64 MiB, for the last 32 million records.
+const PAGES_MAX: usize = 512;
+/// In place of a state: the record at this seq began no order.
+const NO_ORDER: u8 = 0;
+
+/// States of the caller's own in which an order stays for ever, when the record is a table of states.
+pub(crate) fn own_terminal(body: &Body<'_>) -> Vec<State> {
+    let Body::Lifecycle(table) = body else { return Vec::new() };
+    let Ok(table) = table.lifecycle() else { return Vec::new() };
+    let is_end = |state: &State| matches!(state, State::Own(_)) && table.is_terminal(*state);
+    table.states().filter(is_end).collect()
+}
+
+/// What one record says about the life of an order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Life {
+    pub(crate) seq: Seq,
+    /// Of the frame in the segment.
+    pub(crate) offset: u64,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum What {
+    Began(State),
+    Moved { order: Seq, version: u64, from: State, to: State },
+    Other,
+}
+
+impl What {
+    pub(crate) fn of(body: &Body<'_>) -> What {
+        match body {
+            Body::Accepted(_) | Body::Refused(_) => What::Began(body.first_state()),
+            Body::Moved(moved) => What::Moved {
+                order: moved.order(),
+                version: moved.version,
+                from: moved.from(),
+                to: moved.to(),
+            },
+            Body::Lifecycle(_) | Body::Skippable => What::Other,
+        }
+    }
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stand {
+    /// Or [`NO_ORDER`].
+    state: u8,
+    /// The last eight bits.
+    version: u8,
+}
+
+const NOTHING: Stand = Stand { state: NO_ORDER, version: 0 };
+
+/// What is remembered of the orders of the log so far.
+#[derive(Debug)]
+pub(crate) struct Lives {
+    /// The pages behind each other; the first one begins at `first_page`.
+    pages: VecDeque<Vec<Stand>>,
+    first_page: u64,
+    /// From here on every record is known.
+    known_from: Seq,
+    /// Behind the last record.
+    next: Seq,
+    /// States of the caller's own in which an order stays for ever, by every table of the log so far. They
+    /// never stop being it.
+    terminal: BTreeSet<State>,
+    pages_max: usize,
+}
+
+impl Lives {
+    pub(crate) fn new() -> Lives {
+        Lives {
+            pages: VecDeque::new(),
+            first_page: 0,
+            known_from: Seq::FIRST,
+            next: Seq::FIRST,
+            terminal: BTreeSet::new(),
+            pages_max: PAGES_MAX,
+        }
+    }
+
+    /// Takes in the records of the file at `path`, in order, and reports the steps that can't be. `terminal`:
+    /// what the tables among them say. A state is never in use before the first table that has it.
+    pub(crate) fn take_in(
+        &mut self,
+        path: &str,
+        lives: &[Life],
+        terminal: &BTreeSet<State>,
+        found: &mut dyn FnMut(Finding),
+    ) {
+        self.terminal.extend(terminal);
+        for life in lives {
+            if life.seq != self.next {
+                self.forget(life.seq);
+            }
+            let (stand, wrong) = match life.what {
+                What::Began(state) => (Stand { state: state.number(), version: 1 }, None),
+                What::Moved { order, version, from, to } => {
+                    (NOTHING, self.step(life.seq, order, version, (from, to)))
+                }
+                What::Other => (NOTHING, None),
+            };
+            self.push(stand);
+            if let Some(what) = wrong {
+                let place = at(path).offset(life.offset).seqs(life.seq, Some(life.seq.next()));
+                found(place.found(Severity::Log, what));
+            }
+        }
+    }
+
+    /// Judges a step, and remembers where it leads; what is wrong with it, in words.
+    fn step(
+        &mut self,
+        seq: Seq,
+        order: Seq,
+        version: u64,
+        (from, to): (State, State),
+    ) -> Option<String> {
+        let is_end = from.is_terminal() || self.terminal.contains(&from);
+        let after_the_end =
+            || is_end.then(|| format!("a step of order {order} after {from}, which is terminal"));
+        if order >= seq {
+            return Some(format!("a step of order {order}, which has not begun yet"));
+        }
+        let Some(stand) = self.stand(order) else { return after_the_end() };
+        let before = *stand;
+        if before.state == NO_ORDER {
+            return Some(format!("a step of order {order}, and no order began there"));
+        }
+        // Whatever is wrong with it: the next one follows from what this one says.
+        *stand = Stand { state: to.number(), version: last_bits(version) };
+        if before.version != last_bits(version.wrapping_sub(1)) {
+            let stood = before.version;
+            return Some(format!(
+                "a step of order {order} to version {version}, which does not follow from the one \
+                 before it (its version ends in {stood})"
+            ));
+        }
+        if before.state != from.number() {
+            let stood = State::from_number(before.state).unwrap_or(State::Accepted);
+            return Some(format!("a step of order {order} from {from}, and it stands at {stood}"));
+        }
+        after_the_end()
+    }
+
+    /// Where an order stands, if that is remembered.
+    fn stand(&mut self, order: Seq) -> Option<&mut Stand> {
+        if order < self.known_from {
+            return None;
+        }
+        let page = to_usize((order.0 / PAGE_SEQS).checked_sub(self.first_page)?);
+        self.pages.get_mut(page)?.get_mut(to_usize(order.0 % PAGE_SEQS))
+    }
+
+    fn push(&mut self, stand: Stand) {
+        let (page, place) = (self.next.0 / PAGE_SEQS, to_usize(self.next.0 % PAGE_SEQS));
+        if self.pages.is_empty() {
+            self.first_page = page;
+        }
+        if self.first_page + self.pages.len() as u64 <= page {
+            let bytes = to_usize(PAGE_SEQS);
+            let mut fresh = Vec::with_capacity(bytes);
+            // Behind a gap a page begins in the middle.
+            fresh.resize(place, NOTHING);
+            self.pages.push_back(fresh);
+        }
+        if let Some(last) = self.pages.back_mut() {
+            last.push(stand);
+        }
+        if self.pages.len() > self.pages_max && self.pages.pop_front().is_some() {
+            self.first_page += 1;
+            self.known_from = self.known_from.max(Seq(self.first_page * PAGE_SEQS));
+        }
+        self.next = self.next.next();
+    }
+
+    /// Records are missing in front of `next`, or it is not known which: what they said about any order
+    /// before is not known either.
+    fn forget(&mut self, next: Seq) {
+        self.pages.clear();
+        self.known_from = next;
+        self.next = next;
+    }
+}
+
+fn last_bits(version: u64) -> u8 {
+    let [last, ..] = version.to_le_bytes();
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn began(seq: u64) -> Life {
+        Life { seq: Seq(seq), offset: 0, what: What::Began(State::Accepted) }
+    }
+
+    fn moved(seq: u64, order: u64, version: u64, from: State, to: State) -> Life {
+        let what = What::Moved { order: Seq(order), version, from, to };
+        Life { seq: Seq(seq), offset: 0, what }
+    }
+
+    fn wrong(lives: &mut Lives, records: &[Life]) -> Vec<String> {
+        let (mut found, none) = (Vec::new(), BTreeSet::new());
+        lives.take_in("file", records, &none, &mut |finding| found.push(finding.place.what));
+        found
+    }
+
+    #[test]
+    fn steps_that_follow_from_each_other_are_not_remarked_on() {
+        use State::{Accepted, Completed, Confirmed};
+        let mut lives = Lives::new();
+        let records = [
+            began(1),
+            began(2),
+            moved(3, 1, 2, Accepted, Confirmed),
+            moved(4, 2, 2, Accepted, Completed),
+            moved(5, 1, 3, Confirmed, Completed),
+        ];
+        assert!(wrong(&mut lives, &records).is_empty());
+    }
+
+    #[test]
+    fn after_a_gap_only_what_began_behind_it_is_judged() {
+        use State::{Accepted, Completed, Confirmed, InProgress};
+        let mut lives = Lives::new();
+        assert!(wrong(&mut lives, &[began(1), began(2)]).is_empty());
+        let behind = [
+            moved(9, 1, 7, InProgress, Confirmed),
+            began(10),
+            moved(11, 5, 2, Accepted, Confirmed),
+            moved(12, 2, 3, Completed, Confirmed),
+            moved(13, 10, 3, Accepted, Confirmed),
+        ];
+        let found = wrong(&mut lives, &behind);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("terminal") && found[1].contains("does not follow"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_newest() {
+        use State::{Accepted, Confirmed};
+        let mut lives = Lives { pages_max: 2, ..Lives::new() };
+        let many: Vec<_> = (1..=4 * PAGE_SEQS).map(began).collect();
+        assert!(wrong(&mut lives, &many).is_empty());
+        assert_eq!(lives.pages.len(), 2);
+        let next = 4 * PAGE_SEQS + 1;
+        let late = [
+            // Too old to be judged.
+            moved(next, 5, 9, Confirmed, Accepted),
+            moved(next + 1, 4 * PAGE_SEQS - 1, 9, Confirmed, Accepted),
+            moved(next + 2, 4 * PAGE_SEQS, 2, Accepted, Confirmed),
+        ];
+        assert_eq!(wrong(&mut lives, &late).len(), 1);
+    }
+
+    #[test]
+    fn terminal_states_of_a_table_of_the_callers_are_terminal() {
+        let packed = State::own(100).unwrap();
+        let step = [
+            began(1),
+            moved(2, 1, 2, State::Accepted, packed),
+            moved(3, 1, 3, packed, State::Failed),
+        ];
+        assert!(wrong(&mut Lives::new(), &step).is_empty(), "it is not known to be one");
+        let mut lives = Lives::new();
+        lives.terminal.insert(packed);
+        assert_eq!(wrong(&mut lives, &step).len(), 1);
+    }
+}
