@@ -2,10 +2,11 @@
 //!
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
+//! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
 //! - [`bench`]: what the disk takes and what an order costs
-//! - [`northwind`]: 830 real orders
+//! - [`northwind`]: 830 real orders, submitted and led through their life
 
 mod bench;
 mod broken;
@@ -14,6 +15,8 @@ mod drill;
 mod failing;
 mod kills;
 mod northwind;
+mod own_lifecycle;
 mod read;
 mod run;
+mod steps;
 mod submit;

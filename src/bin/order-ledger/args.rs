@@ -1,27 +1,34 @@
 //! What can be said on the command line: every command, its options, their help and their limits.
 //!
+//! - [`steps`]: the commands about the life of an order
+//! - [`values`]: what several commands take
+//!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+mod steps;
+mod values;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use order_ledger::limits::{ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, KEY_BYTES_MAX};
-use order_ledger::{OrderId, PageToken, Receipt, State, Timestamp};
+use order_ledger::{PageToken, Timestamp};
+
+pub(crate) use steps::{Cancel, Lifecycle, Transition};
+pub(crate) use values::{Bytes, Dir, Opening, Wanted};
+use values::{account, client, key, seconds, state_name, time};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    done, and the answer is no: no such order, damage found, orders lost
   2    wrong usage, nothing was done; of `verify`: can't tell
-  3    `submit`: some lines were conflict, refused or invalid, all others are done
+  3    some lines (orders, steps) were conflict, refused or invalid, all others are done
   4    the ledger (or the input) can't be used; the message says what is on disk
   141  the reader of the output has closed it";
 
-/// Submits orders so that none is lost and none is taken twice, and looks at them.
+/// Submits orders so that none is lost and none is taken twice, leads them through their life, and looks at them.
 ///
 /// An order is taken under a key; submitting the same key again gives the same receipt.
 #[derive(clap::Parser, Debug)]
@@ -37,10 +44,13 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Command {
     Submit(Submit),
+    Transition(Transition),
+    Cancel(Cancel),
     Get(Get),
     Find(Find),
     History(History),
     List(List),
+    Lifecycle(Lifecycle),
     Dump(Dump),
     Verify(Verify),
     Stats(Stats),
@@ -103,10 +113,8 @@ pub(crate) struct Submit {
     /// The file to read; `-` is standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) from: PathBuf,
-    /// Size of a file of the log, in MiB: 1 to 4095
-    #[arg(long, value_name = "MIB", default_value_t = 64,
-          value_parser = clap::value_parser!(u64).range(1..=4095))]
-    pub(crate) segment_mib: u64,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
 }
 
 /// Shows an order, by its number or its receipt
@@ -179,6 +187,7 @@ Examples:
 
 Exit codes:
   0  done, also when no order fits
+  2  wrong usage, such as a state that this ledger does not know
   4  the ledger can't be used")]
 pub(crate) struct List {
     #[command(flatten)]
@@ -186,9 +195,9 @@ pub(crate) struct List {
     /// Only orders of this account
     #[arg(long, value_parser = OsStringValueParser::new().try_map(account))]
     pub(crate) account: Option<Bytes>,
-    /// Only orders in this state: accepted, confirmed, in_progress, partly_done, completed, ...
-    #[arg(long, value_parser = State::from_str)]
-    pub(crate) state: Option<State>,
+    /// Only orders that are in this state now; `lifecycle` names them all
+    #[arg(long, value_parser = state_name)]
+    pub(crate) state: Option<String>,
     /// Only orders taken at this time (RFC 3339, or a date in UTC) or later
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
@@ -384,75 +393,4 @@ pub(crate) struct Completions {
 pub(crate) struct Man {
     /// The command it is about; without one, the program
     pub(crate) command: Option<String>,
-}
-
-/// The directory of a ledger.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Dir {
-    /// The directory of the ledger
-    #[arg(long = "dir", value_name = "DIR")]
-    pub(crate) path: PathBuf,
-}
-
-/// Opaque bytes, as they were given.
-#[derive(Clone, Debug)]
-pub(crate) struct Bytes(pub(crate) Vec<u8>);
-
-fn client(text: OsString) -> Result<Bytes, String> {
-    bounded(text, 1, CLIENT_BYTES_MAX)
-}
-
-fn key(text: OsString) -> Result<Bytes, String> {
-    bounded(text, 1, KEY_BYTES_MAX)
-}
-
-fn account(text: OsString) -> Result<Bytes, String> {
-    bounded(text, 0, ACCOUNT_BYTES_MAX)
-}
-
-fn bounded(text: OsString, min: usize, max: usize) -> Result<Bytes, String> {
-    let bytes = text.into_vec();
-    if (min..=max).contains(&bytes.len()) {
-        return Ok(Bytes(bytes));
-    }
-    Err(format!("it has {} bytes; allowed are {min} to {max}", bytes.len()))
-}
-
-/// An order as it is asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Wanted {
-    Id(OrderId),
-    Receipt(Receipt),
-}
-
-impl FromStr for Wanted {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Wanted, String> {
-        if let Ok(order) = text.parse() {
-            return Ok(Wanted::Id(order));
-        }
-        match text.parse() {
-            Ok(receipt) => Ok(Wanted::Receipt(receipt)),
-            Err(error) => Err(format!("not an order's number, and {error}")),
-        }
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    match (0.01..=3600.0).contains(&seconds) {
-        true => Ok(Duration::from_secs_f64(seconds)),
-        false => Err("allowed are 0.01 to 3600".into()),
-    }
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    let date = || text.parse::<jiff::civil::Date>()?.to_zoned(jiff::tz::TimeZone::UTC);
-    let instant = match text.parse::<jiff::Timestamp>() {
-        Ok(instant) => instant,
-        Err(error) => date().map_err(|_| error.to_string())?.timestamp(),
-    };
-    // Ledger time begins in 1970; every order is later than what is before it.
-    Ok(Timestamp::from_unix_ns(u64::try_from(instant.as_nanosecond()).unwrap_or(0)))
 }

@@ -9,6 +9,7 @@ use crate::progress::{Progress, Unit};
 
 pub(crate) fn run(args: &Dump, out: &mut Out) -> Result<Exit, Failure> {
     let reader = Reader::open(&args.dir.path)?;
+    let lifecycle = reader.lifecycle()?;
     let progress = Progress::new(reader.stats()?.orders, Unit::Things, true);
     for (done, order) in (1..).zip(reader.orders()) {
         let order = match order {
@@ -19,7 +20,7 @@ pub(crate) fn run(args: &Dump, out: &mut Out) -> Result<Exit, Failure> {
                 return Err(error.into());
             }
         };
-        out.json_line(&OrderView { order: &order, detail: Detail::Dump })?;
+        out.json_line(&OrderView { order: &order, lifecycle: &lifecycle, detail: Detail::Dump })?;
         progress.set(done);
     }
     Ok(Exit::Done)

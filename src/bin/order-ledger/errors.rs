@@ -176,7 +176,7 @@ fn certainty_words(certainty: Certainty) -> &'static str {
     }
 }
 
-/// Whether an order failed because the ledger as a whole does not take orders any more.
+/// Whether an order or a step failed because the ledger as a whole takes no more.
 pub(crate) fn is_unusable(error: &Error) -> bool {
     !matches!(
         error.kind(),
@@ -186,5 +186,11 @@ pub(crate) fn is_unusable(error: &Error) -> bool {
             | ErrorKind::RefusedForNow { .. }
             | ErrorKind::Overloaded { .. }
             | ErrorKind::DiskLow { .. }
+            | ErrorKind::NoSuchOrder { .. }
+            | ErrorKind::VersionMismatch { .. }
+            | ErrorKind::AlreadyTerminal { .. }
+            | ErrorKind::NoSuchStep { .. }
+            | ErrorKind::MissingEvidence { .. }
+            | ErrorKind::CommandConflict { .. }
     )
 }

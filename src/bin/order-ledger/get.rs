@@ -1,6 +1,6 @@
 //! `get`: one order, by its number or its receipt.
 
-use order_ledger::{Order, Reader};
+use order_ledger::{Lifecycle, Order, Reader};
 use serde_json::json;
 
 use crate::args::{Get, Wanted};
@@ -10,7 +10,7 @@ use crate::output::{Detail, OrderView, Out, order_table};
 pub(crate) fn run(args: &Get, out: &mut Out) -> Result<Exit, Failure> {
     let reader = Reader::open(&args.dir.path)?;
     match wanted(&reader, &args.order)? {
-        Ok(order) => show(&order, out),
+        Ok(order) => show(&order, &reader.lifecycle()?, out),
         Err(why) => not_found(&why, out),
     }
 }
@@ -37,10 +37,10 @@ pub(crate) fn wanted(reader: &Reader, wanted: &Wanted) -> Result<Result<Order, S
     })
 }
 
-pub(crate) fn show(order: &Order, out: &mut Out) -> Result<Exit, Failure> {
+pub(crate) fn show(order: &Order, lifecycle: &Lifecycle, out: &mut Out) -> Result<Exit, Failure> {
     match out.json {
-        true => out.json_line(&OrderView { order, detail: Detail::Full })?,
-        false => out.line(order_table(order))?,
+        true => out.json_line(&OrderView { order, lifecycle, detail: Detail::Full })?,
+        false => out.line(order_table(order, lifecycle))?,
     }
     Ok(Exit::Done)
 }

@@ -1,12 +1,13 @@
 //! `history`: everything that happened to an order, first to last.
 
-use order_ledger::{EventBody, Reader};
-use serde_json::json;
+use order_ledger::{Event, EventBody, Evidence, Lifecycle, Reader};
+use serde_json::{Map, Value, json};
 
 use crate::args::History;
 use crate::errors::{Exit, Failure};
 use crate::get::{not_found, wanted};
-use crate::output::{Out, shown, table, time};
+use crate::names::name_of;
+use crate::output::{Out, hex, shown, table, time};
 
 pub(crate) fn run(args: &History, out: &mut Out) -> Result<Exit, Failure> {
     let reader = Reader::open(&args.dir.path)?;
@@ -14,44 +15,98 @@ pub(crate) fn run(args: &History, out: &mut Out) -> Result<Exit, Failure> {
         Ok(order) => order,
         Err(why) => return not_found(&why, out),
     };
-    let mut rows = table(&["seq", "at", "state", "what"]);
-    for event in reader.history(order.id())? {
-        let state = event.body.state();
-        let (fingerprint, refusal) = match &event.body {
-            EventBody::Accepted { fingerprint } => (Some(fingerprint), None),
-            EventBody::Refused { fingerprint, refusal } => (Some(fingerprint), Some(refusal)),
-            // A kind of event that this program does not know yet: its state says enough.
-            _ => (None, None),
-        };
-        if out.json {
-            let mut line = json!({
-                "seq": event.seq.0,
-                "at": time(event.at),
-                "order_id": event.order.as_u64(),
-                "state": state.name(),
-            });
-            if let Some(fields) = line.as_object_mut() {
-                if let Some(fingerprint) = fingerprint {
-                    fields.insert("fingerprint".into(), fingerprint.to_string().into());
-                }
-                if let Some(refusal) = refusal {
-                    let refusal = json!({"code": refusal.code, "reason": refusal.reason});
-                    fields.insert("refusal".into(), refusal);
-                }
-            }
-            out.json_line(&line)?;
-        } else {
-            let what = match refusal {
-                Some(refusal) => {
-                    format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code)
-                }
-                None => fingerprint.map(|it| format!("fingerprint {it}")).unwrap_or_default(),
-            };
-            rows.add_row([event.seq.to_string(), time(event.at), state.to_string(), what]);
+    let lifecycle = reader.lifecycle()?;
+    let events = reader.history(order.id())?;
+    if out.json {
+        for event in &events {
+            out.json_line(&line(event, &lifecycle))?;
         }
+        return Ok(Exit::Done);
     }
-    if !out.json {
-        out.line(rows)?;
+    let mut rows = table(&["seq", "at", "from", "state", "version", "what"]);
+    for event in &events {
+        let name = |state| name_of(&lifecycle, state).into_owned();
+        let (from, version) = match &event.body {
+            EventBody::Moved { from, version, .. } => (name(*from), *version),
+            _ => (String::new(), 1),
+        };
+        let state = name(event.body.state());
+        let (seq, version) = (event.seq.to_string(), version.to_string());
+        rows.add_row([seq, time(event.at), from, state, version, what(&event.body)]);
     }
+    out.line(rows)?;
     Ok(Exit::Done)
+}
+
+/// An event as JSON.
+fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
+    let name = |state| Value::from(name_of(lifecycle, state));
+    let mut fields = Map::new();
+    let mut put = |field: &str, value: Value| fields.insert(field.to_owned(), value);
+    put("seq", event.seq.0.into());
+    put("at", time(event.at).into());
+    put("order_id", event.order.as_u64().into());
+    put("state", name(event.body.state()));
+    match &event.body {
+        EventBody::Accepted { fingerprint } => {
+            put("version", 1.into());
+            put("fingerprint", fingerprint.to_string().into());
+        }
+        EventBody::Refused { fingerprint, refusal } => {
+            put("version", 1.into());
+            put("fingerprint", fingerprint.to_string().into());
+            put("refusal", json!({"code": refusal.code, "reason": refusal.reason}));
+        }
+        EventBody::Moved { from, to, version, command_key, evidence, reason } => {
+            put("version", (*version).into());
+            put("from", name(*from));
+            put("to", name(*to));
+            match std::str::from_utf8(command_key) {
+                Ok("") => None,
+                Ok(text) => put("command_key", text.into()),
+                Err(_) => put("command_key_hex", hex(command_key).into()),
+            };
+            if !evidence.is_empty() {
+                put("evidence", evidence.iter().map(piece).collect::<Map<_, _>>().into());
+            }
+            if !reason.is_empty() {
+                put("reason", reason.as_str().into());
+            }
+        }
+        // A kind of event that this program does not know yet: its state says enough.
+        _ => {}
+    }
+    fields
+}
+
+/// A piece of evidence as `transition` takes it: text, or an object with the bytes as hex digits, which no
+/// text can be taken for.
+fn piece(evidence: &Evidence) -> (String, Value) {
+    let value = match std::str::from_utf8(&evidence.value) {
+        Ok(text) => text.into(),
+        Err(_) => json!({"hex": hex(&evidence.value)}),
+    };
+    (evidence.name.clone(), value)
+}
+
+/// What an event says beside its states, for people.
+fn what(body: &EventBody) -> String {
+    match body {
+        EventBody::Accepted { fingerprint } => format!("fingerprint {fingerprint}"),
+        EventBody::Refused { refusal, .. } => {
+            format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code)
+        }
+        EventBody::Moved { command_key, evidence, reason, .. } => {
+            let mut parts = Vec::new();
+            if !command_key.is_empty() {
+                parts.push(format!("command {}", shown(command_key)));
+            }
+            parts.extend(evidence.iter().map(|it| format!("{}={}", it.name, shown(&it.value))));
+            if !reason.is_empty() {
+                parts.push(shown(reason.as_bytes()));
+            }
+            parts.join("; ")
+        }
+        _ => String::new(),
+    }
 }

@@ -1,10 +1,11 @@
 //! `list`: orders by account, state and time, page by page.
 
-use order_ledger::{Page, Query, Reader};
+use order_ledger::{Page, Query, Reader, State};
 use serde::Serialize;
 
 use crate::args::List;
 use crate::errors::{Exit, Failure};
+use crate::names::{self, name_of};
 use crate::output::{Detail, OrderView, Out, shown, table, time};
 
 #[derive(Serialize)]
@@ -15,14 +16,19 @@ struct PageView<'a> {
 
 pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
     let reader = Reader::open(&args.dir.path)?;
-    let Page { orders, next, .. } = reader.page(&query(args))?;
+    let lifecycle = reader.lifecycle()?;
+    let state =
+        args.state.as_deref().map(|state| names::argument(&lifecycle, state)).transpose()?;
+    let Page { orders, next, .. } = reader.page(&query(args, state))?;
     let next = next.map(|next| next.to_string());
     if out.json {
-        let orders = orders.iter().map(|order| OrderView { order, detail: Detail::Line }).collect();
+        let detail = Detail::Line;
+        let view = |order| OrderView { order, lifecycle: &lifecycle, detail };
+        let orders = orders.iter().map(view).collect();
         out.json_line(&PageView { orders, next })?;
         return Ok(Exit::Done);
     }
-    let mut rows = table(&["order", "accepted at", "client", "key", "account", "state"]);
+    let mut rows = table(&["order", "accepted at", "client", "key", "account", "state", "version"]);
     for order in &orders {
         rows.add_row([
             order.id().to_string(),
@@ -30,7 +36,8 @@ pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
             shown(&order.client),
             shown(&order.key),
             shown(&order.account),
-            order.now.state.to_string(),
+            name_of(&lifecycle, order.now.state).into_owned(),
+            order.now.version.to_string(),
         ]);
     }
     out.line(rows)?;
@@ -40,12 +47,12 @@ pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn query(args: &List) -> Query {
+fn query(args: &List, state: Option<State>) -> Query {
     let mut query = Query::all().limit(usize::from(args.limit));
     if let Some(account) = &args.account {
         query = query.account(account.0.as_slice());
     }
-    if let Some(state) = args.state {
+    if let Some(state) = state {
         query = query.state(state);
     }
     if let Some(since) = args.since {

@@ -1,26 +1,37 @@
 //! The command line of order-ledger: reads the arguments, runs one command, and ends with its exit code.
 //!
 //! Built on the public API of the library only. A file per command; what they share is in [`args`] (what
-//! can be said), [`output`] (how it is answered) and [`errors`] (how it fails, and the exit codes).
+//! can be said), [`ahead`], [`lines`] and [`json`] (lines of input), [`opening`] (ledgers that are written),
+//! [`names`] (of states), [`output`] and [`outcome`] (how it is answered) and [`errors`] (how it fails, and
+//! the exit codes).
 //!
 //! Always true: standard output carries answers only, standard error everything else.
 
+mod ahead;
 mod args;
 mod bench;
+mod cancel;
 mod drill;
 mod dump;
 mod errors;
 mod find;
 mod get;
 mod history;
+mod json;
+mod lifecycle;
+mod lines;
 mod list;
 mod machine;
 mod manual;
+mod names;
+mod opening;
+mod outcome;
 mod output;
 mod own;
 mod progress;
 mod stats;
 mod submit;
+mod transition;
 mod verify;
 
 use std::process::ExitCode;
@@ -43,10 +54,13 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     let mut out = Out::new(args.json);
     let exit = match &args.command {
         Command::Submit(submit) => submit::run(submit, &mut out),
+        Command::Transition(transition) => transition::run(transition, &mut out),
+        Command::Cancel(cancel) => cancel::run(cancel, &mut out),
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),
         Command::List(list) => list::run(list, &mut out),
+        Command::Lifecycle(lifecycle) => lifecycle::run(lifecycle, &mut out),
         Command::Dump(dump) => dump::run(dump, &mut out),
         Command::Verify(verify) => verify::run(verify, &mut out),
         Command::Stats(stats) => stats::run(stats, &mut out),

@@ -9,12 +9,13 @@ use std::io::{self, BufWriter, Write};
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table, TableComponent};
-use order_ledger::{Order, Receipt, Timestamp};
+use order_ledger::{Lifecycle, Order, Receipt, Timestamp};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::errors::Failure;
+use crate::names::name_of;
 
 pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const GREEN: Style = AnsiColor::Green.on_default().bold();
@@ -141,12 +142,14 @@ pub(crate) enum Detail {
 /// An order as JSON.
 pub(crate) struct OrderView<'a> {
     pub(crate) order: &'a Order,
+    /// Knows the names of the states.
+    pub(crate) lifecycle: &'a Lifecycle,
     pub(crate) detail: Detail,
 }
 
 impl Serialize for OrderView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let OrderView { order, detail } = *self;
+        let OrderView { order, lifecycle, detail } = *self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("order_id", &order.id().as_u64())?;
         bytes_entry(&mut map, "client", &order.client)?;
@@ -161,7 +164,7 @@ impl Serialize for OrderView<'_> {
         if order.schema != 0 {
             map.serialize_entry("schema", &order.schema)?;
         }
-        map.serialize_entry("state", order.now.state.name())?;
+        map.serialize_entry("state", &name_of(lifecycle, order.now.state))?;
         map.serialize_entry("version", &order.now.version)?;
         map.serialize_entry("accepted_at", &time(order.receipt.accepted_at))?;
         if let Some(refusal) = &order.refusal {
@@ -169,7 +172,7 @@ impl Serialize for OrderView<'_> {
             map.serialize_entry("refusal", &refusal)?;
         }
         if detail == Detail::Full {
-            map.serialize_entry("first_state", order.receipt.first_state.name())?;
+            map.serialize_entry("first_state", &name_of(lifecycle, order.receipt.first_state))?;
             map.serialize_entry("fingerprint", &order.receipt.fingerprint.to_string())?;
             map.serialize_entry("ledger", &order.receipt.ledger.to_string())?;
             map.serialize_entry("durability", &order.receipt.durability.to_string())?;
@@ -209,10 +212,11 @@ fn payload_entry<M: SerializeMap>(map: &mut M, payload: &[u8]) -> Result<(), M::
 }
 
 /// An order as a table for people.
-pub(crate) fn order_table(order: &Order) -> Table {
+pub(crate) fn order_table(order: &Order, lifecycle: &Lifecycle) -> Table {
+    let state = name_of(lifecycle, order.now.state);
     let mut rows = vec![
         ("order", order.id().to_string()),
-        ("state", format!("{} (version {})", order.now.state, order.now.version)),
+        ("state", format!("{state} (version {})", order.now.version)),
         ("client", shown(&order.client)),
         ("key", shown(&order.key)),
         ("account", shown(&order.account)),

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use crate::errors::Failure;
-use crate::submit::lines::{LINE_BYTES_MAX, Lines, RawLine};
+use crate::lines::{LINE_BYTES_MAX, Lines, RawLine};
 
 /// How much of a file is taken: the first orders.
 const ORDERS_MAX: usize = 10_000;

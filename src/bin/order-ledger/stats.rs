@@ -5,13 +5,16 @@ use serde_json::json;
 
 use crate::args::Stats;
 use crate::errors::{Exit, Failure};
+use crate::names::name_of;
 use crate::output::{Out, facts};
 
 pub(crate) fn run(args: &Stats, out: &mut Out) -> Result<Exit, Failure> {
-    let stats = Reader::open(&args.dir.path)?.stats()?;
+    let reader = Reader::open(&args.dir.path)?;
+    let (stats, lifecycle) = (reader.stats()?, reader.lifecycle()?);
+    let states = stats.states.iter().map(|(state, count)| (name_of(&lifecycle, *state), *count));
     if out.json {
         let states: serde_json::Map<_, _> =
-            stats.states.iter().map(|(state, count)| (state.to_string(), json!(count))).collect();
+            states.map(|(state, count)| (state.into_owned(), json!(count))).collect();
         out.json_line(&json!({
             "ledger": stats.ledger.to_string(),
             "orders": stats.orders,
@@ -26,8 +29,7 @@ pub(crate) fn run(args: &Stats, out: &mut Out) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let mut rows = vec![("ledger", stats.ledger.to_string()), ("orders", stats.orders.to_string())];
-    let states: Vec<_> =
-        stats.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let states: Vec<_> = states.map(|(state, count)| format!("{count} {state}")).collect();
     rows.extend([
         ("by state", states.join(", ")),
         ("records", stats.records.to_string()),

@@ -1,7 +1,6 @@
 //! `submit`: JSON lines in, durable receipts out, in the order of the input.
 //!
-//! - [`lines`]: the bytes of the input as lines of bounded length
-//! - [`input`]: what a line says; a thread that reads ahead, within a budget of memory
+//! - [`input`]: what a line says
 //! - [`answer`]: the line that goes out
 //!
 //! Always true: a line is printed when its order is durable, or has failed, and not before; the lines go
@@ -11,40 +10,44 @@
 
 mod answer;
 pub(crate) mod input;
-pub(crate) mod lines;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::task::{Context, Poll, Waker};
 
-use order_ledger::{ErrorKind, Ledger, Options, Outcome, Submission, Ticket};
+use order_ledger::{ErrorKind, Ledger, Outcome, Submission, Ticket};
 
+use crate::ahead::{self, Budget, Item};
 use crate::args::Submit;
 use crate::errors::{Exit, Failure};
+use crate::lines::LINE_BYTES_MAX;
+use crate::opening;
+use crate::outcome::Tally;
 use crate::output::Out;
 use crate::progress::{Progress, Unit};
-use answer::{Answer, Tally};
-use input::{Budget, Item, Said};
+use answer::Answer;
+use input::{Heard, Said};
 
 /// Orders, and bytes of them, that may be on their way. Below the ledger's own limits for one client
 /// (half of 65,536 orders and of 64 MiB), so that the queue is never filled by this program alone.
 const IN_FLIGHT_ORDERS_MAX: usize = 8192;
 const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+const STOPPED: &str = "the ledger stopped taking orders: run the command again, which is safe";
+
 pub(crate) fn run(args: &Submit, out: &mut Out) -> Result<Exit, Failure> {
     // The input first: a mistyped name must not make a ledger.
-    let (input, total) = open_input(&args.from)?;
-    let ledger =
-        Options::new().segment_bytes(segment_bytes(args.segment_mib)).open(&args.dir.path)?;
+    let (input, total) = ahead::open(&args.from)?;
+    let ledger = opening::settings(&args.opening)?.options().open(&args.dir.path)?;
     let budget = Arc::new(Budget::default());
-    let items = input::read_ahead(input, args.client.0.clone(), Arc::clone(&budget))
-        .map_err(|error| Failure::io("starting a thread", error))?;
+    let client = args.client.0.clone();
+    let hear = move |line: Result<&[u8], String>| input::hear(&client, line);
+    let items = ahead::read(input, LINE_BYTES_MAX, Arc::clone(&budget), hear)?;
     let mut pipeline =
         Pipeline::new(&ledger, &budget, Progress::new(total, Unit::Bytes, true), out);
     let ended = pipeline.run(&items);
@@ -61,31 +64,6 @@ pub(crate) fn run(args: &Submit, out: &mut Out) -> Result<Exit, Failure> {
     match closed {
         Err(error) if tally.exit() != Exit::Unusable => Err(error.into()),
         _ => Ok(tally.exit()),
-    }
-}
-
-/// The largest is 64 KiB less than 4 GiB: what the option allows.
-fn segment_bytes(mib: u64) -> u64 {
-    mib.saturating_mul(1024 * 1024)
-}
-
-fn open_input(path: &Path) -> Result<(Box<dyn io::Read + Send>, u64), Failure> {
-    if path == Path::new("-") {
-        return Ok((Box::new(io::stdin()), 0));
-    }
-    let opened = File::open(path).and_then(|file| {
-        let about = file.metadata()?;
-        match about.is_dir() {
-            true => Err(io::ErrorKind::IsADirectory.into()),
-            false => Ok((file, about.len())),
-        }
-    });
-    match opened {
-        Ok((file, bytes)) => Ok((Box::new(file), bytes)),
-        Err(error) => Err(Failure::Usage {
-            what: format!("{}: {error}", path.display()),
-            advice: "check the path of the input; no ledger was opened".into(),
-        }),
     }
 }
 
@@ -125,12 +103,12 @@ impl<'a> Pipeline<'a> {
         progress: Progress,
         out: &'a mut Out,
     ) -> Pipeline<'a> {
-        let (in_flight, tally) = (VecDeque::new(), Tally::default());
+        let (in_flight, tally) = (VecDeque::new(), Tally::new(STOPPED));
         Pipeline { ledger, budget, in_flight, in_flight_bytes: 0, tally, progress, out }
     }
 
     /// Works until the input ends; answers the error that it ended with, if it did.
-    fn run(&mut self, items: &Receiver<Item>) -> Result<Option<io::Error>, Failure> {
+    fn run(&mut self, items: &Receiver<Item<Heard>>) -> Result<Option<io::Error>, Failure> {
         let mut input_error = None;
         let mut ended = false;
         loop {
@@ -167,8 +145,8 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Hands a line to the ledger.
-    fn take_in(&mut self, line: input::Line) -> Result<(), Failure> {
-        let input::Line { number, key, bytes, end, said } = line;
+    fn take_in(&mut self, line: ahead::Line<Heard>) -> Result<(), Failure> {
+        let ahead::Line { number, bytes, end, said: Heard { key, said } } = line;
         let stand = match said {
             Said::Invalid(why) => Stand::Invalid(why),
             Said::Order(submission) => self.submit(&submission)?,
@@ -201,10 +179,12 @@ impl<'a> Pipeline<'a> {
         let Slot { line, key, end, stand, .. } = slot;
         let answer = match stand {
             Stand::Invalid(why) => Answer::invalid(line, key, why),
-            Stand::OnItsWay(mut ticket) => Answer::of(line, key, &ticket.wait(None)),
-            Stand::Answered(result) => Answer::of(line, key, &result),
+            Stand::OnItsWay(mut ticket) => {
+                Answer::of(line, key, &ticket.wait(None), self.ledger.lifecycle())
+            }
+            Stand::Answered(result) => Answer::of(line, key, &result, self.ledger.lifecycle()),
         };
-        self.tally.count(&answer);
+        self.tally.count(answer.outcome, answer.unusable);
         self.out.json_line(&answer)?;
         self.progress.set(end);
         Ok(())
@@ -230,20 +210,10 @@ impl Stand {
     }
 }
 
-impl Tally {
-    /// A sentence on standard error when some lines were not taken, or when somebody watches.
-    fn summary(&self, from_pipe: bool) {
-        use std::io::IsTerminal;
-        let watched = io::stderr().is_terminal() && !from_pipe;
-        if self.exit() != Exit::Done || watched {
-            // Standard error may be closed; the exit code says the same.
-            drop(writeln!(anstream::stderr().lock(), "{self}"));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use order_ledger::Options;
+
     use super::*;
 
     /// A queue of eight orders, and a thousand lines: a full queue is waited for and never shown.
@@ -256,7 +226,8 @@ mod tests {
             (0..1000).map(|n| format!("{{\"key\":\"k{n}\",\"order\":{n}}}\n")).collect();
         let budget = Arc::new(Budget::default());
         let input = Box::new(io::Cursor::new(input));
-        let items = input::read_ahead(input, b"web".to_vec(), Arc::clone(&budget)).unwrap();
+        let hear = |line: Result<&[u8], String>| input::hear(b"web", line);
+        let items = ahead::read(input, LINE_BYTES_MAX, Arc::clone(&budget), hear).unwrap();
         let mut out = Out::to(true, Box::new(io::sink()));
         let progress = Progress::new(0, Unit::Bytes, true);
         let mut pipeline = Pipeline::new(&ledger, &budget, progress, &mut out);

@@ -79,7 +79,7 @@ fn wrong_usage_ends_with_2_and_makes_no_ledger() {
         &["get", "tea"],
         &["find", "--client", "web"],
         &["find", "--client", "web", "--key", &"k".repeat(256)],
-        &["list", "--state", "shipped"],
+        &["list", "--state", "Shipped!"],
         &["list", "--since", "yesterday"],
         &["list", "--limit", "0"],
         &["list", "--after", "42"],

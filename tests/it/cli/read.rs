@@ -163,6 +163,7 @@ fn rule_37_looking_changes_no_byte() {
         ("list", &["--account", "ALFKI"]),
         ("dump", &[]),
         ("stats", &[]),
+        ("lifecycle", &[]),
         ("verify", &[]),
     ] {
         assert_eq!(place.run(command, args).code, 0, "{command}");

@@ -1,45 +1,18 @@
-//! What a line of the input says, and the thread that reads ahead.
-//!
-//! Always true: what was read and not yet handed to the ledger stays within [`BUDGET_BYTES`] (one line
-//! may exceed it alone); a line that is not an order never keeps the next one from being read.
+//! What a line of the input says: an order, or why it is none.
 
 use std::borrow::Cow;
-use std::io::{self, BufReader, Read};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use order_ledger::Submission;
 use order_ledger::limits::KEY_BYTES_MAX;
-use parking_lot::{Condvar, Mutex};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::lines::{LINE_BYTES_MAX, Lines, RawLine};
+use crate::json;
 
-/// Bytes of lines that may wait.
-const BUDGET_BYTES: usize = 32 * 1024 * 1024;
-/// Lines that may wait.
-const LINES_AHEAD: usize = 4096;
-/// What a line costs beside its bytes.
-const LINE_OVERHEAD_BYTES: usize = 64;
-
-/// What the reading thread hands over.
-pub(crate) enum Item {
-    Line(Line),
-    /// The input ended with an error.
-    Failed(io::Error),
-}
-
-/// One line that is not empty.
-pub(crate) struct Line {
-    /// From 1; empty lines count.
-    pub(crate) number: u64,
+/// What was heard of a line.
+pub(crate) struct Heard {
     /// The key, when it can be told and is not too long to be one.
     pub(crate) key: Option<String>,
-    /// Bytes that it counts for.
-    pub(crate) bytes: usize,
-    /// Where it ended in the input.
-    pub(crate) end: u64,
     pub(crate) said: Said,
 }
 
@@ -49,81 +22,13 @@ pub(crate) enum Said {
     Invalid(String),
 }
 
-/// How much memory the lines may take that wait.
-#[derive(Default)]
-pub(crate) struct Budget {
-    taken: Mutex<usize>,
-    given_back: Condvar,
-}
-
-impl Budget {
-    /// Waits until there is room. One line alone always has.
-    fn take(&self, bytes: usize) {
-        let mut taken = self.taken.lock();
-        while *taken > 0 && *taken + bytes > BUDGET_BYTES {
-            self.given_back.wait(&mut taken);
-        }
-        *taken += bytes;
-    }
-
-    pub(crate) fn give_back(&self, bytes: usize) {
-        let mut taken = self.taken.lock();
-        *taken = taken.saturating_sub(bytes);
-        self.given_back.notify_one();
-    }
-}
-
-/// Starts the thread that reads `input` to its end.
-pub(crate) fn read_ahead(
-    input: Box<dyn Read + Send>,
-    client: Vec<u8>,
-    budget: Arc<Budget>,
-) -> io::Result<Receiver<Item>> {
-    let (sender, receiver) = sync_channel(LINES_AHEAD);
-    // Not joined: when the output is closed it may wait for input that never comes.
-    std::thread::Builder::new().name("input".into()).spawn(move || {
-        read(input, &client, &budget, &sender);
-    })?;
-    Ok(receiver)
-}
-
-fn read(input: Box<dyn Read + Send>, client: &[u8], budget: &Budget, sender: &SyncSender<Item>) {
-    let mut lines = Lines::new(BufReader::with_capacity(256 * 1024, input), LINE_BYTES_MAX);
-    for number in 1.. {
-        let line = match lines.next() {
-            Ok(None) => return,
-            Ok(Some(line)) => line,
-            Err(error) => {
-                // Nobody listens any more only when the program is about to end.
-                drop(sender.send(Item::Failed(error)));
-                return;
-            }
-        };
-        let (key, said, bytes) = match &line {
-            RawLine::TooLong(bytes) => {
-                let why = format!("the line has {bytes} bytes; allowed are {LINE_BYTES_MAX}");
-                (None, Said::Invalid(why), 0)
-            }
-            RawLine::Text(text) => {
-                let text = match (number, text.strip_prefix(b"\xef\xbb\xbf")) {
-                    // Some editors put a byte order mark in front of a file.
-                    (1, Some(behind)) => behind,
-                    _ => text,
-                };
-                if text.iter().all(u8::is_ascii_whitespace) {
-                    continue;
-                }
-                let (key, said) = parse(client, text);
-                (key, said, text.len())
-            }
-        };
-        let bytes = bytes + LINE_OVERHEAD_BYTES;
-        budget.take(bytes);
-        let line = Line { number, key, bytes, end: lines.position, said };
-        if sender.send(Item::Line(line)).is_err() {
-            return;
-        }
-    }
+/// What a line says, if it is not too long to be looked at.
+pub(crate) fn hear(client: &[u8], line: Result<&[u8], String>) -> Heard {
+    let (key, said) = match line {
+        Ok(text) => parse(client, text),
+        Err(why) => (None, Said::Invalid(why)),
+    };
+    Heard { key, said }
 }
 
 #[derive(Deserialize)]
@@ -160,15 +65,9 @@ pub(crate) fn parse_under(client: &[u8], key: &[u8], text: &[u8]) -> Result<Subm
 }
 
 fn fields(text: &[u8]) -> Result<Fields<'_>, (Option<String>, String)> {
-    let utf8 = std::str::from_utf8(text).map_err(|error| {
-        (None, format!("not UTF-8 at byte {} of the line", error.valid_up_to() + 1))
-    })?;
-    // The parser would take an array of the values as well.
-    if !utf8.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(utf8).is_ok() {
-        return Err((None, "not an object with key and order".into()));
-    }
+    let utf8 = json::utf8(text).map_err(|why| (None, why))?;
     let fields: Fields<'_> =
-        serde_json::from_str(utf8).map_err(|error| (key_of(utf8), explain(&error)))?;
+        json::object(utf8, "key and order").map_err(|why| (key_of(utf8), why))?;
     match fields.order.get() {
         "null" => Err((printable(&fields.key), "order is null".into())),
         _ => Ok(fields),
@@ -205,16 +104,6 @@ fn key_of(text: &str) -> Option<String> {
 /// A key that is far too long is not repeated in the answer.
 fn printable(key: &str) -> Option<String> {
     (key.len() <= KEY_BYTES_MAX).then(|| key.to_owned())
-}
-
-/// The parser's words. A line is one line, so only the column says something.
-fn explain(error: &serde_json::Error) -> String {
-    let (text, column) = (error.to_string(), error.column());
-    let words = text.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&text);
-    match error.classify() {
-        serde_json::error::Category::Data => format!("{words} (column {column})"),
-        _ => format!("not JSON: {words} (column {column})"),
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The bytes of an input as lines of bounded length.
 //!
-//! Always true: never more than [`LINE_BYTES_MAX`] bytes of a line are in memory; a longer one is read
-//! to its end and only counted.
+//! Always true: never more than a bound of bytes of a line are in memory; a longer one is read to its end
+//! and only counted.
 
 use std::io::{self, BufRead};
 
 use order_ledger::limits::PAYLOAD_BYTES_MAX;
 
-/// Longest line: the largest payload and generous room for the other fields.
+/// Longest line that is an order: the largest payload and generous room for the other fields.
 pub(crate) const LINE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 64 * 1024;
 
 /// One line, without its end.
@@ -21,14 +21,14 @@ pub(crate) enum RawLine {
 /// Reads lines.
 pub(crate) struct Lines<R> {
     input: R,
-    bytes_max: usize,
+    pub(crate) line_bytes_max: usize,
     /// Bytes read so far.
     pub(crate) position: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(crate) fn new(input: R, bytes_max: usize) -> Lines<R> {
-        Lines { input, bytes_max, position: 0 }
+    pub(crate) fn new(input: R, line_bytes_max: usize) -> Lines<R> {
+        Lines { input, line_bytes_max, position: 0 }
     }
 
     /// The next line; `None` at the end. A last line without an end counts.
@@ -46,7 +46,7 @@ impl<R: BufRead> Lines<R> {
             any = true;
             let end = chunk.iter().position(|byte| *byte == b'\n');
             let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default();
-            let room = self.bytes_max.saturating_sub(text.len());
+            let room = self.line_bytes_max.saturating_sub(text.len());
             text.extend_from_slice(part.get(..part.len().min(room)).unwrap_or_default());
             bytes += part.len() as u64;
             let used = part.len() + usize::from(end.is_some());
@@ -59,7 +59,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     fn finish(&self, text: Vec<u8>, bytes: u64) -> RawLine {
-        match bytes > self.bytes_max as u64 {
+        match bytes > self.line_bytes_max as u64 {
             true => RawLine::TooLong(bytes),
             false => RawLine::Text(text),
         }

@@ -1,0 +1,29 @@
+//! JSON that others wrote: an object of known fields from a line or a file, or what is wrong with it in words.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The text of a line.
+pub(crate) fn utf8(line: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(line)
+        .map_err(|error| format!("not UTF-8 at byte {} of the line", error.valid_up_to() + 1))
+}
+
+/// The object that a line is; `fields` says what should be in it.
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str, fields: &str) -> Result<T, String> {
+    // The parser would take an array of the values as well.
+    if !text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok() {
+        return Err(format!("not an object with {fields}"));
+    }
+    serde_json::from_str(text).map_err(|error| explain(&error))
+}
+
+/// The parser's words. A line is one line, so only the column says something.
+fn explain(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let words = text.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&text);
+    match error.classify() {
+        serde_json::error::Category::Data => format!("{words} (column {column})"),
+        _ => format!("not JSON: {words} (column {column})"),
+    }
+}
