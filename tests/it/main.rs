@@ -53,6 +53,8 @@ mod submit;
 mod support;
 mod tidy;
 mod time;
+#[cfg(not(order_ledger_shuttle))]
+mod tpch;
 mod typed;
 mod validator;
 mod watched;

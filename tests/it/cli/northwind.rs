@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
 use super::kills::kill_in_the_middle;
 use super::run::{Place, column};
 
@@ -60,4 +62,48 @@ fn northwind_killed_in_the_middle_is_completed_by_the_same_command() {
     let answers = kill_in_the_middle(&place, &lines, &kills);
     let receipts: BTreeSet<_> = column(&answers, "receipt").into_iter().collect();
     assert_eq!(receipts.len(), 830);
+}
+
+/// The life of real orders: accepted as they stand, completed where the file says when they were shipped.
+/// Whoever asks what was never shipped gets exactly those, before the ledger is opened again and after.
+#[test]
+fn northwind_the_21_orders_that_never_shipped_are_found_by_their_state() {
+    let Some(lines) = northwind() else { return };
+    let place = Place::new();
+    let taken = place.submit(lines.concat());
+    assert_eq!(taken.code, 0);
+    let (mut steps, mut open) = (String::new(), Vec::new());
+    for (line, answer) in lines.iter().zip(taken.lines()) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        match line["order"]["shipped_on"].as_str() {
+            None => open.push(line["key"].as_str().unwrap().to_owned()),
+            Some(date) => {
+                let key = format!("shipped-{}", line["key"].as_str().unwrap());
+                let step = json!({"order_id": answer["order_id"], "to": "completed",
+                    "command_key": key, "expect_version": 1, "evidence": {"shipped_on": date}});
+                steps += &format!("{step}\n");
+            }
+        }
+    }
+    assert_eq!((open.len(), steps.lines().count()), (21, 809));
+    let found = || {
+        let page = place.run("list", &["--state", "accepted", "--json"]).json();
+        assert_eq!(page["next"], Value::Null);
+        assert_eq!(column(page["orders"].as_array().unwrap(), "key"), open);
+        let counts = place.run("stats", &["--json"]).json();
+        assert_eq!(counts["states"], json!({"accepted": 21, "completed": 809}));
+        assert_eq!(counts["records"], 830 + 809);
+    };
+    let transition =
+        || place.finish(place.command("transition", &["--segment-mib", "1"]), steps.as_bytes());
+    let first = transition();
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert!(first.lines().iter().all(|answer| answer["outcome"] == "fresh"));
+    found();
+    // The same command opens it again, and takes no step twice.
+    let again = transition();
+    assert_eq!(again.out, first.out.replace(r#""outcome":"fresh""#, r#""outcome":"replayed""#));
+    found();
+    let shipped = place.run("history", &["1", "--json"]).lines().remove(1);
+    assert_eq!(shipped["evidence"], json!({"shipped_on": "1996-07-16"}));
 }
