@@ -119,10 +119,7 @@ fn a_terminal_state_of_the_callers_own_is_one() {
     assert_eq!(verify(&machine).findings, []);
     append(&machine.disk, last.at.as_unix_ns(), &[step(2, 3, gone, Failed)]);
     let findings = verify(&machine).findings;
-    assert!(
-        matches!(&findings[..], [one] if one.place.what.contains("terminal")),
-        "{findings:?}"
-    );
+    assert!(matches!(&findings[..], [one] if one.place.what.contains("terminal")), "{findings:?}");
 }
 
 /// What damage has taken can't be held against what is left.
