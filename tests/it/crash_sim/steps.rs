@@ -332,6 +332,8 @@ impl Track {
         };
         assert!(expected, "{error}, and it is {due:?} from {before:?}: {wish:?}");
         let unread = matches!(error.kind(), ErrorKind::Io { .. } | ErrorKind::Corrupt(_));
+        // What is in doubt decides: nothing else can be said until opening tells.
+        assert!(!self.doubted || unread || invisible, "{error} while a step is in doubt: {wish:?}");
         assert!(certainty == Certainty::NotRecorded || unread, "{error}");
         came
     }
