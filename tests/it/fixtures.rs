@@ -2,14 +2,20 @@
 //!
 //! `ORDER_LEDGER_REGENERATE=1` makes them anew, on a simulated disk, as long as version 1 is not released.
 //! They hold 9 orders of two clients in three segments; `orders.txt` says what was acknowledged.
+//!
+//! A third one, `steps`, has a table of states of its own and orders that took steps, closed cleanly;
+//! `steps.txt` says what was answered.
 
 use std::path::{Path, PathBuf};
 
 use order_ledger::disk::sim::{SimDisk, SimHost};
-use order_ledger::{How, Ledger, Receipt, Submission};
+use order_ledger::{
+    EventBody, How, Ledger, Lifecycle, OrderId, Reader, Receipt, Seq, State, StateRule, Submission,
+    Transition, Transitioned,
+};
 
 use crate::log_rules::forge;
-use crate::rig::{Random, all_orders, durable, open, read, settle, sim, tear};
+use crate::rig::{Random, all_orders, durable, open, read, settle, sim, small, tear};
 
 fn dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
@@ -144,4 +150,115 @@ fn rule_50_what_is_written_today_has_the_layout_of_the_fixtures() {
         };
         assert_eq!(layout(&today), layout(&then), "{path}");
     }
+}
+
+const PACKED: State = State::own(100).unwrap();
+
+fn table() -> Lifecycle {
+    Lifecycle::builder()
+        .state(StateRule::new(PACKED, "packed"))
+        .edge(State::Accepted, PACKED)
+        .edge_with(PACKED, State::Completed, ["tracking_number"])
+        .edge(State::Accepted, State::Failed)
+        .build()
+        .unwrap()
+}
+
+/// The steps of the fixture: three orders, of which the third takes none. The table is at seq 1.
+fn steps() -> Vec<Transition> {
+    let id = |seq| OrderId::new(0, Seq(seq));
+    vec![
+        Transition::new(id(2), PACKED).command_key("pack 2").reason("first of the day"),
+        Transition::new(id(3), State::Failed),
+        Transition::new(id(2), State::Completed)
+            .command_key("ship 2")
+            .evidence("tracking_number", "1Z999")
+            .evidence("label", vec![7; 4000])
+            .expect_version(2),
+    ]
+}
+
+fn with_steps() -> (SimDisk, Vec<Transitioned>) {
+    let (disk, host) = sim(2027);
+    let options = small().lifecycle(table());
+    let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+    for order in &orders()[..3] {
+        ledger.submit(order).unwrap();
+        ledger.tick();
+    }
+    let mut answers = Vec::new();
+    for step in &steps() {
+        answers.push(ledger.transition(step).unwrap());
+        ledger.tick();
+    }
+    ledger.close().unwrap();
+    settle(&disk);
+    (disk, answers)
+}
+
+/// An answer on one line.
+fn line(step: &Transitioned) -> String {
+    let Transitioned { order, seq, at, from, to, version, .. } = step;
+    format!("{order} {seq} {} {from} {to} {version}\n", at.as_unix_ns())
+}
+
+#[test]
+fn rule_50_steps_of_version_1_are_found_for_ever() {
+    let dir = dir();
+    if std::env::var_os("ORDER_LEDGER_REGENERATE").is_some() {
+        let (disk, answers) = with_steps();
+        write(&dir.join("steps"), &disk);
+        #[expect(clippy::disallowed_methods, reason = "a fixture is not a file of a ledger")]
+        std::fs::write(dir.join("steps.txt"), answers.iter().map(line).collect::<String>())
+            .unwrap();
+    }
+    let told = std::fs::read_to_string(dir.join("steps.txt")).unwrap();
+    let (disk, host) = load(&dir.join("steps"));
+    let reader = Reader::open_on(disk.as_disk(), &host).unwrap();
+    assert_eq!(reader.lifecycle().unwrap(), table());
+    // Without a table in the options it is the stored one.
+    let ledger = open(&disk, &host).unwrap();
+    assert_eq!(ledger.lifecycle(), &table());
+    let report = ledger.recovery_report();
+    assert_eq!((report.torn_bytes, report.tables_rebuilt), (0, 0), "{report}");
+    assert!(report.segments > 1, "a step is in a sealed segment, and one in the last: {report}");
+    let mut again = String::new();
+    for step in steps().iter().filter(|step| **step != Transition::new(step.order(), State::Failed))
+    {
+        let answer = ledger.transition(step).unwrap();
+        assert_eq!(answer.how, How::Replayed);
+        again.push_str(&line(&answer));
+    }
+    let by_key: String =
+        told.split_inclusive('\n').filter(|line| !line.contains("failed")).collect();
+    assert_eq!(again, by_key);
+    let history = ledger.history(OrderId::new(0, Seq(2))).unwrap();
+    let states: Vec<_> = history.iter().map(|event| event.body.state()).collect();
+    assert_eq!(states, [State::Accepted, PACKED, State::Completed]);
+    let EventBody::Moved { evidence, reason, .. } = &history[2].body else { panic!() };
+    assert_eq!((evidence.len(), evidence[1].value.len(), reason.as_str()), (2, 4000, ""));
+    let stood: Vec<_> = all_orders(&ledger)
+        .unwrap()
+        .iter()
+        .map(|order| (order.now.state, order.now.version))
+        .collect();
+    assert_eq!(stood, [(State::Completed, 3), (State::Failed, 2), (State::Accepted, 1)]);
+    assert_eq!(ledger.stats().unwrap().records, 7, "asking again wrote nothing");
+}
+
+#[test]
+fn rule_50_steps_are_laid_out_today_as_in_the_fixture() {
+    let (today, _) = with_steps();
+    let (then, _) = load(&dir().join("steps"));
+    let layout = |disk: &SimDisk| {
+        let segments = durable(disk, "wal/").into_iter().filter(|(path, _)| path.ends_with(".seg"));
+        let groups = segments.map(|(path, segment)| {
+            let groups = forge::groups(&segment).into_iter();
+            let groups: Vec<_> =
+                groups.map(|it| (it.offset, it.first_seq, it.body_bytes)).collect();
+            (path, segment.len(), groups)
+        });
+        groups.collect::<Vec<_>>()
+    };
+    assert_eq!(layout(&today), layout(&then));
 }

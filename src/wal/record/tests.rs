@@ -13,6 +13,8 @@ use wincode::len::UseIntLen;
 
 use super::*;
 
+mod moved;
+
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)
 }
