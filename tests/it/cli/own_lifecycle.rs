@@ -105,7 +105,7 @@ fn a_file_that_is_no_lifecycle_is_wrong_usage_and_makes_no_ledger() {
     for (text, words) in [
         ("tea", "at line 1"),
         (r#"{"states":[]}"#, "missing field `edges`"),
-        (r#"{"states":[{"name":"packed","number":100}],"edges":[]}"#, "no order can get into"),
+        (r#"{"states":[],"edges":[]}"#, "the state accepted has no edge out"),
         (
             r#"{"states":[{"name":"packed","number":100}],"edges":[{"from":"accepted","to":"packed"}]}"#,
             r#"the state own_100 has no edge out, and is not terminal: add one, or make it so (own_100 is "packed")"#,

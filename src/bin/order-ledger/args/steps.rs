@@ -11,22 +11,24 @@ use super::values::{Bytes, Dir, Opening, Proof, Wanted, command_key, proof, stat
 ///
 /// A line in:  {"order_id": 17, "to": "completed", "command_key": "parcel-9"}
 ///
-/// `order_id` and `to` (the name of a state, see `lifecycle`) must be there. `command_key` (1 to 255 bytes)
-/// names the command: made before the first attempt, so that a repeat is taken once and has the first answer.
-/// `expect_version` (a number) or `expect_state`: the step is taken only if the order stands there.
-/// `evidence` is an object: {"tracking_number": "1Z"}, or {"signature": {"hex": "00ff"}} for bytes. `reason` is
-/// for people. Any other field is refused. Empty lines are passed over.
+/// `order_id` and `to` (the name of a state, see `lifecycle`) must be there. `command_key` (1 to 255
+/// bytes) names the command: made before the first attempt, so that a repeat is taken once and has
+/// the first answer. With `expect_version` (a number) or `expect_state` the step is taken only if the
+/// order stands there. `evidence` is an object: {"tracking_number": "1Z"}, or for bytes
+/// {"signature": {"hex": "00ff"}}. `reason` is for people. Any other field is refused, so that a
+/// misspelt one is not lost. Empty lines are passed over.
 ///
 /// A line out, in the order of the input, printed when the step is durable and not before:
 /// {"line": 1, "order_id": 17, "command_key": "parcel-9", "outcome": "fresh", "seq": 42, "at": "...",
 /// "from": "accepted", "to": "completed", "to_version": 2, "state": "completed", "version": 2}
 ///
-/// `state` and `version` are where the order stands now. `outcome` is fresh (taken now), replayed (taken before,
-/// or the order is there already), conflict (the command key belongs to another command), refused (the order
-/// does not take this step), invalid (correct the line), or in_doubt (a write failed under it). Each line that
-/// was not taken has `certainty` (not_recorded, unknown), `error`, `why` and `advice`; `error` is for programs:
-/// version_mismatch, already_terminal, no_such_step, missing_evidence (see `missing`), no_such_order,
-/// command_conflict (see `differs`), invalid, in_doubt, poisoned, ...
+/// `state` and `version` are where the order stands now. `outcome` is fresh (taken now), replayed
+/// (taken before, or the order is there already), conflict (the command key belongs to another
+/// command), refused (the order does not take this step) or invalid (correct the line). If a write
+/// fails it is in_doubt. Each line that was not taken has `certainty` (not_recorded, unknown),
+/// `error`, `why` and `advice`. `error` is for programs: version_mismatch, already_terminal,
+/// no_such_step, missing_evidence (see `missing`), no_such_order, command_conflict (see `differs`),
+/// invalid, in_doubt, poisoned, ...
 ///
 /// With command keys, running the same command again is always safe, also after a crash in the middle.
 #[derive(clap::Args, Debug)]
