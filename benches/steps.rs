@@ -124,7 +124,7 @@ fn waits(ledger: &Ledger) {
         for id in &ids {
             done(ask.send(*id));
             // Until it waits.
-            std::thread::sleep(Duration::from_micros(300));
+            std::thread::park_timeout(Duration::from_micros(300));
             let step = Transition::new(*id, State::Completed);
             done(ledger.transition(&step));
             let synced = Instant::now();

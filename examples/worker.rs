@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     .command_key(format!("packing-{}", event.seq))
                     .evidence("packed_by", "line 4");
                 match ledger.transition(&packed) {
-                    Ok(done) => println!("order {}: {}", done.order, done.how),
+                    Ok(done) => report(&format!("order {}: {}", done.order, done.how)),
                     // Cancelled meanwhile: nothing to do.
                     Err(error) if matches!(error.kind(), ErrorKind::AlreadyTerminal { .. }) => {}
                     Err(error) => return Err(error.into()),
@@ -45,10 +45,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     for parked in ledger.parked("packing")? {
-        println!("order {} was set aside: {}", parked.event.order, parked.why);
+        report(&format!("order {} was set aside: {}", parked.event.order, parked.why));
     }
     assert_eq!(ledger.parked("packing")?.len(), 1);
     assert_eq!(ledger.stats()?.states, [(State::Accepted, 1), (State::Completed, 2)]);
     ledger.close()?;
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "an example talks to its reader")]
+fn report(line: &str) {
+    println!("{line}");
 }

@@ -411,7 +411,9 @@ impl Maker {
         let command = self.random.chance(1, 2).then(|| self.random.below(12));
         let to = match command {
             // A command that comes again mostly asks for the same.
-            Some(command) if self.random.chance(7, 8) => common[command as usize % common.len()],
+            Some(command) if self.random.chance(7, 8) => {
+                common[usize::try_from(command).unwrap() % common.len()]
+            }
             _ => to,
         };
         let expect = match self.random.below(8) {
