@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost, Snapshot};
-use order_ledger::{GroupPadding, How, Options, Order, Submission};
+use order_ledger::{
+    Event, GroupPadding, How, Options, Order, OrderId, State, Submission, Transition, Transitioned,
+};
 
 use crate::model::{Content, Key, Small};
 use crate::{SEGMENT_BYTES, small};
@@ -32,6 +34,10 @@ pub struct Built {
     pub disk: Snapshot,
     pub orders: Vec<Order>,
     pub submissions: Vec<Submission>,
+    /// Of the orders, in their order.
+    pub histories: Vec<Vec<Event>>,
+    /// Steps with a command key, and what was answered.
+    pub steps: Vec<(Transition, Transitioned)>,
     /// Its end is witnessed; the process was killed otherwise.
     pub closed: bool,
 }
@@ -41,9 +47,12 @@ thread_local! {
 }
 
 impl Built {
-    /// The ledger of this shape (there are 64 of them), on a disk of its own.
+    /// Of a shape: orders take steps, so that there are more records than orders.
+    pub const WITH_STEPS: u8 = 64;
+
+    /// The ledger of this shape (there are 128 of them), on a disk of its own.
     pub fn of(shape: u8) -> (Rc<Built>, SimDisk) {
-        let shape = shape & 63;
+        let shape = shape & 127;
         let built = BUILT.with(|cache| {
             let mut cache = cache.borrow_mut();
             Rc::clone(cache.entry(shape).or_insert_with(|| Rc::new(Built::make(shape))))
@@ -53,7 +62,7 @@ impl Built {
         (built, disk)
     }
 
-    /// 2 ways to end, 2 paddings, 4 numbers of orders, 4 sizes of groups.
+    /// 2 ways to end, 2 paddings, 4 numbers of orders, 4 sizes of groups; with steps and without.
     fn make(shape: u8) -> Built {
         let closed = shape & 1 == 0;
         let padding = match shape & 2 {
@@ -73,13 +82,36 @@ impl Built {
                 Small { account: key % 3, payload }.submission(Key::from(key))
             })
             .collect();
+        let mut steps = Vec::new();
         for group in submissions.chunks(group) {
+            let mut taken: Vec<OrderId> = Vec::new();
             for answer in ledger.submit_many(group) {
-                assert_eq!(answer.expect("a sound disk").how, How::Fresh);
+                let outcome = answer.expect("a sound disk");
+                assert_eq!(outcome.how, How::Fresh);
+                taken.push(outcome.receipt.order);
+            }
+            ledger.tick();
+            if shape & Built::WITH_STEPS == 0 {
+                continue;
+            }
+            // Two of three go on, every fourth of them to its end, some without a command key.
+            let first = taken.iter().filter(|order| order.seq().0 % 3 != 0);
+            let mut batch: Vec<_> =
+                first.clone().map(|order| step(*order, State::InProgress, "begin")).collect();
+            batch.extend(
+                first
+                    .filter(|order| order.seq().0 % 4 == 0)
+                    .map(|order| step(*order, State::Completed, "end")),
+            );
+            for (step, answer) in batch.iter().zip(ledger.transition_many(&batch)) {
+                steps.push((step.clone(), answer.expect("a sound disk")));
             }
             ledger.tick();
         }
+        steps.retain(|(step, _)| has_key(step.order()));
         let orders: Vec<Order> = ledger.orders().collect::<Result<_, _>>().expect("a sound disk");
+        let history = |order: &Order| ledger.history(order.id()).expect("a sound disk");
+        let histories = orders.iter().map(history).collect();
         assert_eq!(orders.len(), submissions.len());
         if closed {
             ledger.close().expect("a sound disk");
@@ -89,6 +121,15 @@ impl Built {
         assert!(!closed || disk.files().iter().any(|(path, _)| path == MANIFEST));
         // Everything was synced: a power cut that drops the rest leaves the ledger that is damaged here.
         disk.crash(Crash::new(CrashMode::DropAll, 1));
-        Built { options, disk: disk.snapshot(), orders, submissions, closed }
+        Built { options, disk: disk.snapshot(), orders, submissions, histories, steps, closed }
     }
+}
+
+fn has_key(order: OrderId) -> bool {
+    order.seq().0 % 5 != 0
+}
+
+fn step(order: OrderId, to: State, command: &str) -> Transition {
+    let step = Transition::new(order, to).reason("built so");
+    if has_key(order) { step.command_key(command) } else { step }
 }

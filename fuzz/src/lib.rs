@@ -1,6 +1,7 @@
 //! What the fuzz targets share, and what each of them does. The files in `fuzz_targets/` are only doors.
 //!
 //! - [`model`]: what a ledger owes its callers, kept outside the ledger; the oracle of all targets
+//! - [`lives`]: the same about the steps of an order
 //! - [`format`]: the checksums of the log a second time, to get damaged bytes past them
 //! - [`watch`]: a disk that holds what the log does to its files against the rules
 //! - [`program`]: a ledger that lives through operations, errors and crashes
@@ -17,6 +18,7 @@ pub mod derived_divergence;
 pub mod format;
 pub mod ledgers;
 pub mod limits;
+pub mod lives;
 pub mod model;
 pub mod open_dir;
 pub mod ops_crash;

@@ -16,6 +16,7 @@ use order_ledger::{
     limits,
 };
 
+use crate::lives::Told;
 use crate::model::{Content, Key, Model, Scope};
 use crate::{SEGMENT_BYTES, small};
 
@@ -520,7 +521,9 @@ impl Run {
             Call::Read(name) => {
                 let Scope { client, key } = Sizes::scope(name.key());
                 let found = self.ledger().by_key(client, key).expect("a sound disk");
-                self.model.read(name.key(), found.as_ref());
+                let history = |id| self.ledger().history(id);
+                let told = found.map(|order| Told::of(order, history).expect("a sound disk"));
+                self.model.read(name.key(), told.as_ref(), false);
             }
             Call::Reopen => self.reopen(),
         }
@@ -591,8 +594,8 @@ impl Run {
     }
 
     fn read_all(&mut self) {
-        let orders: Vec<Order> =
-            self.ledger().orders().collect::<Result<_, _>>().expect("a sound disk");
-        self.model.read_all(&orders, true);
+        let ledger = self.ledger();
+        let all = Told::all(ledger.orders(), |id| ledger.history(id)).expect("a sound disk");
+        self.model.read_all(&all, false, true);
     }
 }

@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use order_ledger::{
-    Certainty, Error, ErrorKind, Field, How, Order, OrderId, Outcome, Receipt, Result, State,
-    Submission,
+    Certainty, Error, ErrorKind, Field, How, Lifecycle, Order, OrderId, Outcome, Receipt, Result,
+    State, Submission, Transitioned,
 };
+
+use crate::lives::{Life, Move, Told, Wish};
 
 /// A key as a small number.
 pub type Key = u16;
@@ -124,11 +126,12 @@ struct Maybe {
 struct Known<C> {
     recorded: Option<(C, Receipt)>,
     maybe: BTreeMap<C, Maybe>,
+    life: Life,
 }
 
 impl<C> Default for Known<C> {
     fn default() -> Known<C> {
-        Known { recorded: None, maybe: BTreeMap::new() }
+        Known { recorded: None, maybe: BTreeMap::new(), life: Life::default() }
     }
 }
 
@@ -140,11 +143,13 @@ pub struct Model<C = Small> {
     numbers: BTreeMap<Scope, Key>,
     /// Orders for which `Fresh` was answered: at most once each.
     fresh: BTreeSet<OrderId>,
+    lifecycle: Lifecycle,
 }
 
 impl<C> Default for Model<C> {
     fn default() -> Model<C> {
-        Model { keys: BTreeMap::new(), numbers: BTreeMap::new(), fresh: BTreeSet::new() }
+        let lifecycle = Lifecycle::default();
+        Model { keys: BTreeMap::new(), numbers: BTreeMap::new(), fresh: BTreeSet::new(), lifecycle }
     }
 }
 
@@ -196,9 +201,9 @@ impl<C: Content> Model<C> {
 
     fn end_ok(&mut self, key: Key, content: C, outcome: &Outcome, poisoned: bool) {
         let Outcome { receipt, how, now, .. } = *outcome;
-        assert_eq!(now.state, State::Accepted);
         assert_eq!(receipt.first_state, State::Accepted);
         let known = self.keys.get(&key).expect("the call was begun");
+        assert!(known.life.stood(State::Accepted, now), "key {key} never stood at {now:?}");
         assert!(content.is_valid(key), "key {key} was taken, and breaks a limit: {content:?}");
         if known.recorded.is_none() && how != How::Fresh {
             // Another call with the same content; the caller's own fingerprint may hide what differs.
@@ -312,16 +317,17 @@ impl<C: Content> Model<C> {
         }
     }
 
-    /// A read of `key` has answered.
-    pub fn read(&mut self, key: Key, order: Option<&Order>) {
+    /// A read of `key` has answered. `lags`: the ledger was poisoned, and others may have seen more.
+    pub fn read(&mut self, key: Key, told: Option<&Told>, lags: bool) {
         let known = self.keys.entry(key).or_default();
-        let Some(order) = order else {
+        let Some(told) = told else {
             assert!(known.recorded.is_none(), "the order of key {key} is not found");
             return;
         };
+        let order = &told.order;
+        known.life.shown(told, lags, false);
         let scope = C::scope(key);
         assert_eq!((&order.client, &order.key), (&scope.client, &scope.key));
-        assert_eq!(order.now.state, State::Accepted);
         assert_eq!(order.refusal, None);
         let recorded = known.recorded.map(|(content, _)| content);
         let content = recorded
@@ -340,19 +346,52 @@ impl<C: Content> Model<C> {
         assert!(!known.maybe.is_empty(), "key {key} is in doubt, and nobody submitted it");
     }
 
+    /// What a step of the order of `key` is asked for as; none, when it is not known.
+    pub fn wish(&self, key: Key, asked: Move) -> Option<(OrderId, Wish)> {
+        let known = self.keys.get(&key)?;
+        let (_, receipt) = known.recorded.as_ref()?;
+        Some((receipt.order, known.life.wish(receipt.first_state, asked)))
+    }
+
+    /// The same for a cancellation.
+    pub fn cancel(&self, key: Key) -> Option<(OrderId, Wish)> {
+        let known = self.keys.get(&key)?;
+        let (_, receipt) = known.recorded.as_ref()?;
+        Some((receipt.order, known.life.cancel(receipt.first_state, &self.lifecycle)))
+    }
+
+    /// A call for a step ends.
+    pub fn end_move(
+        &mut self,
+        key: Key,
+        wish: &Wish,
+        answer: &Result<Transitioned>,
+        poisoned: bool,
+    ) {
+        let known = self.keys.get_mut(&key).expect("only what is recorded is asked");
+        let (_, receipt) = known.recorded.expect("only what is recorded is asked");
+        known.life.end(&receipt, wish, answer, &self.lifecycle, poisoned);
+    }
+
     /// Every order of the ledger was read. `ended`: no call that was begun can still be written, so
     /// what is not there now will never be.
-    pub fn read_all(&mut self, orders: &[Order], ended: bool) {
+    pub fn read_all(&mut self, all: &[Told], lags: bool, ended: bool) {
         let mut seen = BTreeSet::new();
-        let mut last = None;
-        for (order, seq) in orders.iter().zip(1..) {
-            assert_eq!(order.id().seq().0, seq, "seqs are dense");
-            assert!(last < Some(order.receipt.accepted_at), "time moves forward");
-            last = Some(order.receipt.accepted_at);
+        let mut events: Vec<_> = all.iter().flat_map(|told| &told.history).collect();
+        events.sort_by_key(|event| event.seq);
+        for (event, seq) in events.iter().zip(1..) {
+            assert_eq!(event.seq.0, seq, "seqs are dense");
+        }
+        assert!(events.is_sorted_by(|one, next| one.at < next.at), "time moves forward");
+        for told in all {
+            let order = &told.order;
             let scope = Scope { client: order.client.clone(), key: order.key.clone() };
             let key = *self.numbers.get(&scope).expect("a key that was submitted");
             assert!(seen.insert(key), "key {key} has two orders");
-            self.read(key, Some(order));
+            self.read(key, Some(told), lags);
+            if ended {
+                self.keys.entry(key).or_default().life.shown(told, lags, true);
+            }
         }
         for (key, known) in &mut self.keys {
             assert!(

@@ -23,7 +23,7 @@ pub struct Input {
 }
 
 pub fn run(input: &Input) {
-    let (built, disk) = Built::of(input.shape);
+    let (built, disk) = Built::of(input.shape & !Built::WITH_STEPS);
     let before = segments(&disk).pop().expect("a ledger has a segment");
     let damage = damage(&disk, &input.edits);
     let proven = proven(&before, &segments(&disk).pop().unwrap_or_default());

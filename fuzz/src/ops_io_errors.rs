@@ -6,9 +6,11 @@
 //! after opening again the answers are those of the disk and not those of the page cache, which shows what
 //! a failed sync has lost.
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 
-use crate::program::{Cut, Error, OPS_MAX, Op, Run, Setting, Submit};
+use crate::program::{
+    Basic, Cut, Error, OPS_MAX, Op, Run, Setting, Stepping, Submit, is_about_steps,
+};
 
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {
@@ -27,8 +29,23 @@ pub struct Life {
 }
 
 /// What a caller does; nothing here harms the disk.
-#[derive(Arbitrary, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub enum Call {
+    Simple(Simple),
+    Step(Stepping),
+}
+
+impl<'a> Arbitrary<'a> for Call {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Call> {
+        Ok(match is_about_steps(u) {
+            true => Call::Step(Stepping::arbitrary(u)?),
+            false => Call::Simple(Simple::arbitrary(u)?),
+        })
+    }
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Simple {
     Submit(Submit),
     SubmitMany(Vec<Submit>),
     Defer(Submit),
@@ -43,17 +60,22 @@ pub enum Call {
 
 impl Call {
     fn ops(&self) -> Vec<Op> {
-        match self {
-            Call::Submit(submit) => vec![Op::Submit(*submit)],
-            Call::SubmitMany(submits) => vec![Op::SubmitMany(submits.clone())],
-            Call::Defer(submit) => vec![Op::Defer(*submit)],
-            Call::Wait(index) => vec![Op::Wait(*index)],
-            Call::Pump => vec![Op::Pump],
-            Call::Tick => vec![Op::Tick],
-            Call::Read(key) => vec![Op::Read(*key)],
-            Call::ReadAll => vec![Op::ReadAll],
-            Call::Idle => vec![Op::Advance(600), Op::Tick],
-        }
+        let simple = match self {
+            Call::Simple(simple) => simple,
+            Call::Step(step) => return vec![Op::Step(step.clone())],
+        };
+        let basics = match simple {
+            Simple::Submit(submit) => vec![Basic::Submit(*submit)],
+            Simple::SubmitMany(submits) => vec![Basic::SubmitMany(submits.clone())],
+            Simple::Defer(submit) => vec![Basic::Defer(*submit)],
+            Simple::Wait(index) => vec![Basic::Wait(*index)],
+            Simple::Pump => vec![Basic::Pump],
+            Simple::Tick => vec![Basic::Tick],
+            Simple::Read(key) => vec![Basic::Read(*key)],
+            Simple::ReadAll => vec![Basic::ReadAll],
+            Simple::Idle => vec![Basic::Advance(600), Basic::Tick],
+        };
+        basics.into_iter().map(Op::Basic).collect()
     }
 }
 
@@ -90,9 +112,9 @@ pub fn run(input: &Input) {
             left -= 1;
         }
         match life.end {
-            End::CloseAndOpen => run.step(&Op::CloseAndOpen),
-            End::Kill => run.step(&Op::Kill),
-            End::Cut(cut) => run.step(&Op::Cut(cut)),
+            End::CloseAndOpen => run.step(&Op::Basic(Basic::CloseAndOpen)),
+            End::Kill => run.step(&Op::Basic(Basic::Kill)),
+            End::Cut(cut) => run.step(&Op::Basic(Basic::Cut(cut))),
         }
         run.compare_with_disk();
     }

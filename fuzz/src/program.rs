@@ -10,12 +10,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
-use order_ledger::{ErrorKind, GroupPadding, Ledger, Options, Order, Reader, Ticket};
+use order_ledger::{
+    ErrorKind, GroupPadding, Ledger, Options, OrderId, Reader, Ticket, Transitioned,
+};
 
 use crate::format;
 use crate::ledgers::segments;
+use crate::lives::{Move, Told, Wish};
 use crate::model::{Content, Key, Model, Scope, Small};
 use crate::watch::Watch;
 use crate::{SEGMENT_BYTES, small};
@@ -50,8 +53,42 @@ fn key(byte: u8) -> Key {
     Key::from(byte % 24)
 }
 
-#[derive(Arbitrary, Clone, Debug)]
+/// One operation.
+#[derive(Clone, Debug)]
 pub enum Op {
+    Basic(Basic),
+    Step(Stepping),
+}
+
+/// Orders are to take steps.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Stepping {
+    Move(Move),
+    MoveMany(Vec<Move>),
+    Cancel(u8),
+}
+
+/// Whether what comes next is about steps: in the bytes of older inputs it hardly ever is, so that those go on
+/// meaning what they meant.
+pub fn is_about_steps(u: &mut Unstructured<'_>) -> bool {
+    let is = u.peek_bytes(1).is_some_and(|byte| STEPS.contains(&byte[0]));
+    is && u.bytes(1).is_ok()
+}
+
+const STEPS: std::ops::Range<u8> = 0xa0..0xc0;
+
+impl<'a> Arbitrary<'a> for Op {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Op> {
+        Ok(match is_about_steps(u) {
+            true => Op::Step(Stepping::arbitrary(u)?),
+            false => Op::Basic(Basic::arbitrary(u)?),
+        })
+    }
+}
+
+/// What has no steps in it.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Basic {
     Submit(Submit),
     SubmitMany(Vec<Submit>),
     Defer(Submit),
@@ -131,6 +168,9 @@ pub const OPS_MAX: usize = 80;
 
 /// Within how many calls of the disk another power cut hits the recovery: a later one would mostly miss it.
 const RECOVERY_CALLS: u8 = 64;
+
+/// A step that an order is asked to take.
+type Step = (Key, Wish, OrderId);
 
 /// One program as it runs.
 pub struct Run {
@@ -242,14 +282,21 @@ impl Run {
     fn operate(&mut self, op: &Op) {
         let Some(ledger) = self.ledger.clone() else { return self.open() };
         match op {
-            Op::Submit(submit) => {
+            Op::Basic(basic) => self.basic(ledger, basic),
+            Op::Step(step) => self.take_steps(&ledger, step),
+        }
+    }
+
+    fn basic(&mut self, ledger: Ledger, op: &Basic) {
+        match op {
+            Basic::Submit(submit) => {
                 let (key, content) = (submit.key(), submit.content());
                 let poisoned = ledger.poisoned().is_some();
                 self.model.begin(key, content);
                 let answer = ledger.submit(&content.submission(key));
                 self.model.end(key, content, &answer, poisoned);
             }
-            Op::SubmitMany(submits) => {
+            Basic::SubmitMany(submits) => {
                 let batch: Vec<_> = submits.iter().take(32).collect();
                 let orders: Vec<_> =
                     batch.iter().map(|submit| submit.content().submission(submit.key())).collect();
@@ -263,30 +310,36 @@ impl Run {
                     self.model.end(submit.key(), submit.content(), answer, poisoned);
                 }
             }
-            Op::Defer(submit) => {
+            Basic::Defer(submit) => {
                 let (key, content) = (submit.key(), submit.content());
                 self.model.begin(key, content);
                 let ticket = ledger.submit_deferred(&content.submission(key));
                 self.tickets.push((key, content, ticket));
             }
-            Op::Wait(index) => {
+            Basic::Wait(index) => {
                 if let Some((key, content, mut ticket)) = self.take_ticket(*index) {
                     let answer = ticket.wait(None);
                     self.model.end_deferred(key, content, &answer);
                 }
             }
-            Op::Forget(index) => {
+            Basic::Forget(index) => {
                 if let Some((key, content, _)) = self.take_ticket(*index) {
                     self.model.abandon(key, content);
                 }
             }
-            Op::Pump => ledger.pump(),
-            Op::Tick => ledger.tick(),
-            Op::Read(byte) => {
+            Basic::Pump => ledger.pump(),
+            Basic::Tick => ledger.tick(),
+            Basic::Read(byte) => {
                 let key = key(*byte);
                 let Scope { client, key: name } = Small::scope(key);
-                match ledger.by_key(client, name) {
-                    Ok(order) => self.model.read(key, order.as_ref()),
+                let found = ledger.by_key(client, name).and_then(|order| {
+                    order.map(|order| Told::of(order, |id| ledger.history(id))).transpose()
+                });
+                match found {
+                    Ok(told) => {
+                        let lags = ledger.poisoned().is_some();
+                        self.model.read(key, told.as_ref(), lags);
+                    }
                     // A key in doubt is neither there nor free before the ledger is opened again.
                     Err(error) if matches!(error.kind(), ErrorKind::InDoubt { .. }) => {
                         assert!(ledger.poisoned().is_some(), "{error}");
@@ -297,48 +350,95 @@ impl Run {
                     }
                 }
             }
-            Op::ReadAll => {
-                if let Ok(orders) = ledger.orders().collect::<Result<Vec<_>, _>>() {
-                    self.model.read_all(&orders, false);
+            Basic::ReadAll => {
+                if let Ok(all) = Told::all(ledger.orders(), |id| ledger.history(id)) {
+                    self.model.read_all(&all, ledger.poisoned().is_some(), false);
                     self.compare_with_disk();
                 } else {
                     assert!(self.armed || self.disk.is_off(), "reading all failed");
                 }
             }
-            Op::Reader => self.look(),
-            Op::Advance(ms) => self.host.advance(Duration::from_millis(u64::from(*ms))),
-            Op::SetClock(hours) => {
+            Basic::Reader => self.look(),
+            Basic::Advance(ms) => self.host.advance(Duration::from_millis(u64::from(*ms))),
+            Basic::SetClock(hours) => {
                 let start: i128 = 1_767_225_600_000_000_000;
                 let wall = start + i128::from(*hours) * 3_600_000_000_000;
                 self.host.set_wall_ns(wall as u64);
             }
-            Op::CloseAndOpen => {
+            Basic::CloseAndOpen => {
                 drop(ledger);
                 self.reopen();
             }
-            Op::Kill => self.kill(),
-            Op::Cut(cut) => {
+            Basic::Kill => self.kill(),
+            Basic::Cut(cut) => {
                 drop(ledger);
                 self.cut(*cut);
             }
-            Op::PowerOffAfter(calls, cut) => {
+            Basic::PowerOffAfter(calls, cut) => {
                 self.next_cut = *cut;
                 self.disk.power_off_after(u64::from(*calls));
             }
-            Op::Fail(calls, error) => self.fail(*calls, *error),
-            Op::FailFrom(calls, error) => self.fail_from(*calls, *error),
-            Op::Fill(sectors) => {
+            Basic::Fail(calls, error) => self.fail(*calls, *error),
+            Basic::FailFrom(calls, error) => self.fail_from(*calls, *error),
+            Basic::Fill(sectors) => {
                 self.full = true;
                 let held: u64 = self.disk.files().iter().map(|(_, bytes)| bytes).sum();
                 self.disk.set_capacity(held + u64::from(*sectors) * 512);
             }
-            Op::MakeRoom => self.make_room(),
-            Op::OpenTwice => {
+            Basic::MakeRoom => self.make_room(),
+            Basic::OpenTwice => {
                 let again = self.options.open_simulated(self.disk.as_disk(), self.host.as_host());
                 let error = again.expect_err("a ledger has one writer");
                 let locked = matches!(error.kind(), ErrorKind::Locked { .. });
                 assert!(locked || self.armed || self.disk.is_off(), "{error}");
             }
+        }
+    }
+
+    fn take_steps(&mut self, ledger: &Ledger, step: &Stepping) {
+        match step {
+            Stepping::Move(asked) => {
+                if let Some(step) = self.wish(*asked) {
+                    let answer = |step: &Step| vec![ledger.transition(&step.1.transition(step.2))];
+                    self.ask(ledger, &[step], |steps| steps.iter().flat_map(answer).collect());
+                }
+            }
+            Stepping::MoveMany(moves) => {
+                let steps: Vec<_> =
+                    moves.iter().take(32).filter_map(|asked| self.wish(*asked)).collect();
+                self.ask(ledger, &steps, |steps| {
+                    let batch: Vec<_> =
+                        steps.iter().map(|(_, wish, order)| wish.transition(*order)).collect();
+                    ledger.transition_many(&batch)
+                });
+            }
+            Stepping::Cancel(byte) => {
+                let key = key(*byte);
+                if let Some((order, wish)) = self.model.cancel(key) {
+                    let off = |_: &[Step]| vec![ledger.cancel(order, "off")];
+                    self.ask(ledger, &[(key, wish, order)], off);
+                }
+            }
+        }
+    }
+
+    fn wish(&self, asked: Move) -> Option<Step> {
+        let key = key(asked.key);
+        self.model.wish(key, asked).map(|(order, wish)| (key, wish, order))
+    }
+
+    /// Has orders take steps, and holds the answers against the model.
+    fn ask(
+        &mut self,
+        ledger: &Ledger,
+        steps: &[Step],
+        call: impl FnOnce(&[Step]) -> Vec<order_ledger::Result<Transitioned>>,
+    ) {
+        let poisoned = ledger.poisoned().is_some();
+        let answers = call(steps);
+        assert_eq!(answers.len(), steps.len());
+        for ((key, wish, _), answer) in steps.iter().zip(&answers) {
+            self.model.end_move(*key, wish, answer, poisoned);
         }
     }
 
@@ -355,8 +455,8 @@ impl Run {
         }
         let before = self.disk.files();
         match Reader::open_on(self.disk.as_disk(), &self.host) {
-            Ok(reader) => match reader.orders().collect::<Result<Vec<Order>, _>>() {
-                Ok(orders) => self.model.read_all(&orders, false),
+            Ok(reader) => match Told::all(reader.orders(), |id| reader.history(id)) {
+                Ok(all) => self.model.read_all(&all, false, false),
                 Err(_) if self.disk.is_off() => {}
                 Err(error) => panic!("a reader can't read what it found: {error}"),
             },
@@ -377,16 +477,18 @@ impl Run {
     /// drops what was not synced leaves the same orders, read by another process on a copy of the disk.
     pub fn compare_with_disk(&self) {
         let Some(ledger) = &self.ledger else { return };
-        let Ok(shown) = ledger.orders().collect::<Result<Vec<Order>, _>>() else { return };
+        let Ok(shown) = Told::all(ledger.orders(), |id| ledger.history(id)) else { return };
         let copy = SimDisk::new(0);
         copy.restore(&self.disk.snapshot());
         copy.crash(Crash::new(CrashMode::DropAll, 0));
         copy.clear_faults();
         let reader = Reader::open_on(copy.as_disk(), &self.host).expect("what was synced is sound");
-        let held: Vec<Order> = reader.orders().collect::<Result<_, _>>().expect("it is sound");
+        let held = Told::all(reader.orders(), |id| reader.history(id)).expect("it is sound");
         // What a failed call wrote may have become durable: that is what doubt is about.
         let same = shown == held;
-        let in_doubt = ledger.poisoned().is_some() && held.starts_with(&shown);
+        let more = held.len() >= shown.len()
+            && shown.iter().zip(&held).all(|(shown, held)| shown.goes_on_as(held));
+        let in_doubt = ledger.poisoned().is_some() && more;
         assert!(
             same || in_doubt,
             "{} orders are shown, the disk holds {}: {:?}",
@@ -476,9 +578,9 @@ impl Run {
         ledger.close().expect("nothing has failed");
         self.disk.crash(Crash::new(CrashMode::DropAll, 0));
         let opened = self.options.open_simulated(self.disk.as_disk(), self.host.as_host());
-        let read = opened.and_then(|ledger| ledger.orders().collect::<Result<Vec<_>, _>>());
+        let read = opened.and_then(|ledger| Told::all(ledger.orders(), |id| ledger.history(id)));
         match read {
-            Ok(orders) => self.model.read_all(&orders, true),
+            Ok(all) => self.model.read_all(&all, false, true),
             Err(error) => assert!(
                 matches!(error.kind(), ErrorKind::Corrupt(_) | ErrorKind::LogLostData { .. }),
                 "{error}"
@@ -493,14 +595,14 @@ impl Run {
 
     /// Opening has overwritten what was torn, durably: bytes of it that stayed could join with what is
     /// written next.
-    fn ends_at_zeros(&self, orders: u64) {
+    fn ends_at_zeros(&self, records: u64) {
         if self.armed || self.disk.is_off() {
             return;
         }
         let last = segments(&self.disk).pop().expect("a ledger has a segment");
         // A torn group may look like a whole one by its header.
         let shown =
-            format::groups(&last).take_while(|group| group.first_seq + group.count <= orders + 1);
+            format::groups(&last).take_while(|group| group.first_seq + group.count <= records + 1);
         let end = shown.last().map_or(4096, |group| group.end) as usize;
         let stayed = last[end..].iter().filter(|byte| **byte != 0).count();
         assert_eq!(stayed, 0, "bytes behind the last group, after opening");
@@ -514,10 +616,11 @@ impl Run {
             let disk = Arc::new(self.watch.clone());
             match self.options.open_simulated(disk, self.host.as_host()) {
                 Ok(ledger) => {
-                    match ledger.orders().collect::<Result<Vec<_>, _>>() {
-                        Ok(orders) => {
-                            self.model.read_all(&orders, true);
-                            self.ends_at_zeros(orders.len() as u64);
+                    match Told::all(ledger.orders(), |id| ledger.history(id)) {
+                        Ok(all) => {
+                            self.model.read_all(&all, false, true);
+                            let events = all.iter().map(|told| told.history.len() as u64);
+                            self.ends_at_zeros(events.sum());
                         }
                         Err(_) if self.armed || self.disk.is_off() => {}
                         Err(error) => panic!("reading after opening failed: {error}"),

@@ -23,7 +23,7 @@ pub struct Input {
 }
 
 pub fn run(input: &Input) {
-    let (built, disk) = Built::of(input.shape);
+    let (built, disk) = Built::of(input.shape & !Built::WITH_STEPS);
     let damage = damage(&disk, &input.edits);
     let before = files(&disk);
     let verified = verify(&disk);

@@ -1,0 +1,304 @@
+//! What a ledger owes its callers about the steps of one order, from its answers and from what it shows.
+//!
+//! Always true: what was taken stays as it is; at most one step is in doubt, and while it is, the ledger that
+//! said so says nothing else about the order.
+
+use arbitrary::Arbitrary;
+use order_ledger::{
+    Certainty, ErrorKind, Event, EventBody, Field, How, Lifecycle, Order, OrderId, Present,
+    Receipt, Result, Seq, State, Timestamp, Transition, Transitioned,
+};
+
+/// What is asked for, as small numbers: few commands and few contents, so that they come again.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Move {
+    pub key: u8,
+    pub to: u8,
+    pub command: u8,
+    pub expect: u8,
+    pub content: u8,
+}
+
+/// Some of which no order may go to, and one that no table has.
+const STATES: [State; 12] = [
+    State::InProgress,
+    State::Cancelling,
+    State::Confirmed,
+    State::InProgress,
+    State::Cancelling,
+    State::PartlyDone,
+    State::Completed,
+    State::Cancelled,
+    State::Failed,
+    State::Accepted,
+    State::Refused,
+    State::own(100).unwrap(),
+];
+
+/// The same with every number filled in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Wish {
+    to: State,
+    /// Empty: none.
+    command: Vec<u8>,
+    version: Option<u64>,
+    reason: String,
+    evidence: Vec<u8>,
+}
+
+const EVIDENCE: &str = "note";
+
+impl Wish {
+    pub fn transition(&self, order: OrderId) -> Transition {
+        let step = Transition::new(order, self.to)
+            .command_key(self.command.clone())
+            .reason(self.reason.clone());
+        let step = match &self.evidence[..] {
+            [] => step,
+            value => step.evidence(EVIDENCE, value),
+        };
+        match self.version {
+            Some(version) => step.expect_version(version),
+            None => step,
+        }
+    }
+
+    fn differs(&self, taken: &Taken) -> Vec<Field> {
+        let same = [
+            (Field::State, self.to == taken.to),
+            (Field::Evidence, self.evidence == taken.evidence),
+            (Field::Reason, self.reason == taken.reason),
+        ];
+        same.into_iter().filter_map(|(field, same)| (!same).then_some(field)).collect()
+    }
+}
+
+/// A step that is on disk.
+#[derive(Clone, PartialEq, Debug)]
+struct Taken {
+    seq: Seq,
+    at: Timestamp,
+    version: u64,
+    from: State,
+    to: State,
+    command: Vec<u8>,
+    reason: String,
+    evidence: Vec<u8>,
+}
+
+/// An order and everything that happened to it, as somebody was shown.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Told {
+    pub order: Order,
+    pub history: Vec<Event>,
+}
+
+impl Told {
+    pub fn of(order: Order, history: impl Fn(OrderId) -> Result<Vec<Event>>) -> Result<Told> {
+        let history = history(order.id())?;
+        Ok(Told { order, history })
+    }
+
+    /// All orders, with their histories.
+    pub fn all(
+        orders: impl Iterator<Item = Result<Order>>,
+        history: impl Fn(OrderId) -> Result<Vec<Event>>,
+    ) -> Result<Vec<Told>> {
+        orders.map(|order| Told::of(order?, &history)).collect()
+    }
+
+    /// Whether the other one says the same, and perhaps more steps.
+    pub fn goes_on_as(&self, other: &Told) -> bool {
+        let mut earlier = other.order.clone();
+        earlier.now = self.order.now;
+        earlier == self.order && other.history.starts_with(&self.history)
+    }
+
+    fn steps(&self) -> Vec<Taken> {
+        let (began, moved) = self.history.split_first().expect("an order that never began");
+        let receipt = &self.order.receipt;
+        assert_eq!((began.seq, began.at), (receipt.order.seq(), receipt.accepted_at));
+        let (mut state, mut last_at) = (receipt.first_state, began.at);
+        let mut steps = Vec::new();
+        for (event, next) in moved.iter().zip(2..) {
+            let EventBody::Moved { from, to, version, command_key, evidence, reason } = &event.body
+            else {
+                panic!("it began twice: {event:?}")
+            };
+            assert_eq!((event.order, *from, *version), (receipt.order, state, next), "{event:?}");
+            assert!(last_at < event.at, "time moves forward");
+            (state, last_at) = (*to, event.at);
+            assert!(evidence.iter().all(|it| it.name == EVIDENCE) && evidence.len() < 2);
+            steps.push(Taken {
+                seq: event.seq,
+                at: event.at,
+                version: next,
+                from: *from,
+                to: *to,
+                command: command_key.clone(),
+                reason: reason.clone(),
+                evidence: evidence.iter().flat_map(|it| it.value.clone()).collect(),
+            });
+        }
+        let now = (self.order.now.state, self.order.now.version);
+        assert_eq!(now, (state, self.history.len() as u64), "an order and its history");
+        steps
+    }
+}
+
+/// What is known of one order.
+#[derive(Clone, Default, Debug)]
+pub struct Life {
+    taken: Vec<Taken>,
+    doubt: Option<Wish>,
+    /// This ledger has said "in doubt".
+    blocked: bool,
+}
+
+impl Life {
+    fn now(&self, first: State) -> (State, u64) {
+        self.taken.last().map_or((first, 1), |last| (last.to, last.version))
+    }
+
+    /// Whether the order was ever seen there, or may have been.
+    pub fn stood(&self, first: State, now: Present) -> bool {
+        let is_now = |to: State, version: u64| (to, version) == (now.state, now.version);
+        let next = self.taken.len() as u64 + 2;
+        is_now(first, 1)
+            || self.taken.iter().any(|it| is_now(it.to, it.version))
+            || self.doubt.as_ref().is_some_and(|doubt| is_now(doubt.to, next))
+    }
+
+    pub fn wish(&self, first: State, asked: Move) -> Wish {
+        let (_, version) = self.now(first);
+        let command = match asked.command % 12 {
+            number @ 0..8 => format!("command {number}").into_bytes(),
+            _ => Vec::new(),
+        };
+        let content = asked.content % 4;
+        Wish {
+            to: STATES[usize::from(asked.to) % STATES.len()],
+            command,
+            version: match asked.expect % 6 {
+                0 | 1 => Some(version),
+                2 => Some(version - 1),
+                3 => Some(version + 1),
+                _ => None,
+            },
+            reason: "because ".repeat(usize::from(content / 2)),
+            evidence: vec![content; usize::from(content % 2) * 700],
+        }
+    }
+
+    /// What `cancel` asks for.
+    pub fn cancel(&self, first: State, lifecycle: &Lifecycle) -> Wish {
+        let (now, _) = self.now(first);
+        let asks = now == State::Cancelling
+            || lifecycle.allows(now, State::Cancelling) && !lifecycle.allows(now, State::Cancelled);
+        let to = if asks { State::Cancelling } else { State::Cancelled };
+        let (command, evidence) = (Vec::new(), Vec::new());
+        Wish { to, command, version: None, reason: "off".to_owned(), evidence }
+    }
+
+    /// Somebody was shown the order. `lags`: a ledger that was poisoned does not show what others see. `ended`:
+    /// nothing that was begun can still be written.
+    pub fn shown(&mut self, told: &Told, lags: bool, ended: bool) {
+        let steps = told.steps();
+        let both = self.taken.len().min(steps.len());
+        assert_eq!(self.taken[..both], steps[..both], "a step has changed");
+        assert!(lags || both == self.taken.len(), "steps are lost: {:?}", &self.taken[both..]);
+        for step in &steps[both..] {
+            let wish = self.doubt.take().unwrap_or_else(|| panic!("nobody asked for {step:?}"));
+            let same = wish.command == step.command && wish.differs(step).is_empty();
+            assert!(same, "{wish:?} became {step:?}");
+            self.taken.push(step.clone());
+        }
+        if ended {
+            (self.doubt, self.blocked) = (None, false);
+        }
+    }
+
+    /// A call for a step ends. `poisoned` is what held before it.
+    pub fn end(
+        &mut self,
+        receipt: &Receipt,
+        wish: &Wish,
+        answer: &Result<Transitioned>,
+        lifecycle: &Lifecycle,
+        poisoned: bool,
+    ) {
+        let (state, version) = self.now(receipt.first_state);
+        let known = self.taken.iter().find(|it| *it.command == wish.command);
+        let known = known.filter(|_| !wish.command.is_empty());
+        let stands = |now: &Present| (now.state, now.version) == (state, version);
+        let is_end = lifecycle.is_terminal(state);
+        let expected = wish.version.is_none_or(|wanted| wanted == version);
+        let error = match answer {
+            Ok(done) => {
+                assert!(!self.blocked, "answered while a step is in doubt: {done:?}");
+                assert_eq!(done.order, receipt.order);
+                if done.how == How::Fresh {
+                    assert!(!poisoned, "a poisoned ledger took a step");
+                    assert!(known.is_none(), "carried out twice: {done:?}");
+                    assert!(!is_end && expected && lifecycle.allows(state, wish.to), "{done:?}");
+                    assert_eq!((done.from, done.to, done.version), (state, wish.to, version + 1));
+                    self.taken.push(Taken {
+                        seq: done.seq,
+                        at: done.at,
+                        version: done.version,
+                        from: done.from,
+                        to: done.to,
+                        command: wish.command.clone(),
+                        reason: wish.reason.clone(),
+                        evidence: wish.evidence.clone(),
+                    });
+                } else {
+                    let reached = wish.command.is_empty() && wish.version.is_none();
+                    let record = known.or(self.taken.last().filter(|_| reached));
+                    let first = receipt.first_state;
+                    let began = (receipt.order.seq(), receipt.accepted_at, 1, first, first);
+                    let owed =
+                        record.map_or(began, |it| (it.seq, it.at, it.version, it.from, it.to));
+                    assert!(known.is_some() || reached && state == wish.to, "{done:?}: {wish:?}");
+                    assert_eq!((done.seq, done.at, done.version, done.from, done.to), owed);
+                    assert!(known.is_none_or(|it| wish.differs(it).is_empty()), "another command");
+                }
+                assert!((done.now.state, done.now.version) == self.now(receipt.first_state));
+                return;
+            }
+            Err(error) => error,
+        };
+        match (error.kind(), error.certainty()) {
+            (ErrorKind::InDoubt { .. }, Certainty::Unknown) => {
+                if !std::mem::replace(&mut self.blocked, true) {
+                    self.doubt = Some(wish.clone());
+                }
+                return;
+            }
+            // Where the order stands could not be read; nothing was written.
+            (ErrorKind::Io { .. }, _) => return,
+            (_, certainty) => assert_eq!(certainty, Certainty::NotRecorded, "{error}"),
+        }
+        // The order itself is in doubt for this ledger, and somebody else has seen it.
+        let unseen = poisoned && matches!(error.kind(), ErrorKind::NoSuchOrder { .. });
+        assert!(!self.blocked || unseen, "{error}, while a step is in doubt");
+        let may_be_taken = known.is_none() && !is_end && expected;
+        let right = match error.kind() {
+            ErrorKind::NoSuchOrder { .. } => unseen,
+            ErrorKind::CommandConflict { seq, differs } => {
+                known.is_some_and(|it| it.seq == *seq && wish.differs(it) == *differs)
+            }
+            ErrorKind::AlreadyTerminal { now } => known.is_none() && is_end && stands(now),
+            ErrorKind::VersionMismatch { now } => known.is_none() && !expected && stands(now),
+            ErrorKind::NoSuchStep { now, to } => {
+                may_be_taken && stands(now) && *to == wish.to && !lifecycle.allows(state, *to)
+            }
+            ErrorKind::Poisoned { .. }
+            | ErrorKind::DiskLow { .. }
+            | ErrorKind::Overloaded { .. }
+            | ErrorKind::Closed => may_be_taken && lifecycle.allows(state, wish.to),
+            _ => false,
+        };
+        assert!(right, "{error}, from {state} {version}: {wish:?}");
+    }
+}
