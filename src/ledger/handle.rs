@@ -17,8 +17,6 @@ use crate::commit::ticket::Ticket;
 use crate::disk::DiskLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::{Consumer, ParkedEvent};
-#[cfg(doc)]
-use crate::order::State;
 use crate::order::{
     Event, LedgerId, Lifecycle, Order, OrderId, Outcome, Present, Seq, State, Submission,
     Transition, Transitioned,
