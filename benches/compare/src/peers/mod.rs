@@ -42,7 +42,11 @@ pub(crate) const PEERS: &[Peer] = &[
     #[cfg(feature = "rocksdb")]
     Peer {
         who: peer("RocksDB"),
-        version: || machine::locked("librocksdb-sys"),
+        // Of the sources that the bindings bring with them.
+        version: || match machine::locked("librocksdb-sys").split_once('+') {
+            Some((bindings, bundled)) => format!("{bundled} of librocksdb-sys {bindings}"),
+            None => "of unknown version".to_owned(),
+        },
         settings: "TransactionDB, sync writes, recycled logs, bloom filters",
         open: |dir| Ok(Box::new(rocksdb::RocksDb::open(dir)?)),
     },
