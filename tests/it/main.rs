@@ -26,6 +26,8 @@ mod edges;
 mod error_loops;
 mod evidence;
 #[cfg(not(order_ledger_shuttle))]
+mod examples;
+#[cfg(not(order_ledger_shuttle))]
 mod exhaustive;
 #[cfg(not(order_ledger_shuttle))]
 mod false_alarms;
