@@ -15,7 +15,8 @@
 //! Who leads: a blocking submit that finds nobody writing writes the queue itself, without a hand-over
 //! to another thread; so does whoever waits for a ticket as long as it takes. What queued up behind it, and
 //! what is deferred, is written by the commit thread: at once when somebody waits for it, and else a little
-//! later, so that one thread with many tickets gets few large groups. At any time at most one thread holds `Queue::leading`.
+//! later, so that one thread with many tickets gets few large groups. At any time at most one thread holds
+//! `Queue::leading`.
 //!
 //! The order of things for one group: append and sync (the log), apply (the tables), publish (the
 //! border of what may be read), then leave the in-flight map, then the answers. Nothing is told before
