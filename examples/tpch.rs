@@ -1,6 +1,6 @@
 //! The orders of TPC-H through their life: `cargo run --release --example tpch [SCALE]`
 //!
-//! Scale 1 is 1.5 million orders, and about 0.7 GB of disk in a temporary directory. The generator says of each
+//! Scale 1 is 1.5 million orders, in a temporary directory. The generator says of each
 //! order what became of it (F: all shipped, O: open, P: a part shipped); the ledger must count the same, also after it was opened again.
 
 use std::collections::BTreeMap;

@@ -240,6 +240,7 @@ fn a_consumer_that_waits_is_woken_by_the_next_event() {
 #[test]
 fn rule_29_wait_for_wakes_when_the_order_gets_there() {
     let (_dir, ledger) = real();
+    let started = Instant::now();
     let id = taken(&ledger, 1);
     let wait = |states: &[State], ms| {
         ledger.wait_for(id, states, Duration::from_millis(ms)).unwrap().state
@@ -264,6 +265,8 @@ fn rule_29_wait_for_wakes_when_the_order_gets_there() {
         moved(&ledger, id, State::Failed);
         assert_eq!(waits.join().unwrap(), State::Failed, "it can't get there any more");
     });
+    // Nobody slept until his time was over.
+    assert!(started.elapsed() < Duration::from_secs(30));
     let no_such = OrderId::new(0, Seq(99));
     let error = ledger.wait_for(no_such, &[State::Failed], Duration::ZERO).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NoSuchOrder { .. }));
