@@ -429,9 +429,12 @@ impl History<'_> {
             all.iter().map(|(key, _)| *key).filter(|key| is_ok(*key)).collect();
         for (key, answer) in all {
             if let Err(error) = &answer
-                && matches!(error.kind(), ErrorKind::DiskLow { .. })
+                && (matches!(error.kind(), ErrorKind::DiskLow { .. })
+                    || (matches!(error.kind(), ErrorKind::Io { .. })
+                        && error.certainty() == Certainty::NotRecorded))
             {
-                self.figures.full_disks += 1;
+                let full = matches!(error.kind(), ErrorKind::DiskLow { .. });
+                self.figures.full_disks += u64::from(full);
                 if taken.contains(&key) {
                     // Refused while the other submitter's was not yet taken.
                     continue;
