@@ -156,8 +156,8 @@ pub enum ErrorKind {
         /// The event.
         seq: Seq,
     },
-    /// The lifecycle of the options lacks a state that orders of this ledger may be in. Nothing was
-    /// changed. Cure: add it, terminal as it was, or open without a lifecycle to use the stored one.
+    /// The lifecycle of the options lacks a state that orders of this ledger may be in. No record was
+    /// written. Cure: add it, terminal as it was, or open without a lifecycle to use the stored one.
     LifecycleMismatch {
         /// The state that is missing, or not terminal as it was.
         state: State,

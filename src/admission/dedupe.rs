@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{How, Order, Outcome, Seq, Submission};
+use crate::tables::Tables;
 use crate::tables::hash::KeyHash;
-use crate::tables::{Hint, Tables};
+use crate::tables::lookup::Hint;
 use crate::wal::frame::Frame;
 use crate::wal::log::{Log, body_of};
 use crate::wal::record::Body;

@@ -19,7 +19,8 @@
 //! `Queue::leading`.
 //!
 //! The order of things for one group: append and sync (the log), apply (the tables), publish (the
-//! border of what may be read), then leave the in-flight map, then the answers. Nothing is told before
+//! border of what may be read), announce (to those who wait for events), then leave the in-flight map, then
+//! the answers. Nothing is told before
 //! the sync (I3), and a key is always in the map or in the tables, never in neither (I2).
 //!
 //! The first failed write or sync poisons: the group's callers are told `InDoubt`, later ones

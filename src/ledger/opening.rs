@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Ledger;
@@ -146,11 +145,14 @@ impl Options {
         ));
         let views = self.start_views(views_disk, views_at, &committer);
         let reads = Reads { lookup, views: Some(views) };
-        let threads = start_threads(&committer)?;
+        // From here on an error closes what is open: a thread that was left behind would write into a
+        // ledger whose lock is free.
+        let inner = Inner::new(Arc::clone(&committer), reads, report, locks);
+        start_threads(&committer, &inner)?;
         if is_new {
             committer.record_lifecycle(&committer.settings.lifecycle)?;
         }
-        Ok(Ledger::from_inner(Inner::new(committer, reads, report, locks, threads)))
+        Ok(Ledger::from_inner(inner))
     }
 
     /// Starts the views behind the write path, before anything is written.
@@ -246,22 +248,25 @@ fn lock(disk: &dyn Disk, host: &dyn Host) -> Result<Vec<Box<dyn DiskLock>>> {
     }
 }
 
-fn start_threads(committer: &Arc<Committer>) -> Result<Vec<JoinHandle<()>>> {
+/// Starts the threads of the ledger, and gives each to `inner`, which ends it.
+fn start_threads(committer: &Arc<Committer>, inner: &Inner) -> Result<()> {
     if !committer.settings.threads || cfg!(any(order_ledger_shuttle, order_ledger_loom)) {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let spawn = |name: &str, run: fn(&Committer)| {
+    let threads: [(&str, fn(&Committer)); 3] = [
+        ("ledger-commit", Committer::run_commit_thread),
+        ("ledger-upkeep", Committer::run_upkeep_thread),
+        ("ledger-merge", Committer::run_merge_thread),
+    ];
+    for (name, run) in threads {
         let committer = Arc::clone(committer);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(&committer))
-            .map_err(|error| Error::io("starting a thread", error))
-    };
-    Ok(vec![
-        spawn("ledger-commit", Committer::run_commit_thread)?,
-        spawn("ledger-upkeep", Committer::run_upkeep_thread)?,
-        spawn("ledger-merge", Committer::run_merge_thread)?,
-    ])
+            .map_err(|error| Error::io("starting a thread", error))?;
+        inner.keep_thread(thread);
+    }
+    Ok(())
 }
 
 #[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
@@ -272,8 +277,8 @@ mod tests {
     use std::task::{Context, Wake};
 
     use super::*;
-    use crate::disk::sim::{SimDisk, SimHost};
-    use crate::order::Submission;
+    use crate::disk::sim::{Fault, SimDisk, SimHost};
+    use crate::order::{State, Submission};
     use crate::wal::format::{GROUP_MAGIC, segment_path};
 
     /// The upkeep looks at the directory when it is woken and once a second, and sleeps in between.
@@ -288,6 +293,34 @@ mod tests {
         let calls = disk.io_calls() - calls;
         assert!(calls < 100, "{calls} calls in half a second");
         ledger.close().unwrap();
+    }
+
+    /// Effect to prevent: opening fails, and the threads that it had started go on writing into a ledger
+    /// that the next opener has.
+    #[test]
+    fn an_opening_that_fails_leaves_no_thread_behind() {
+        let table = Lifecycle::builder().edge(State::Accepted, State::Failed).build().unwrap();
+        let (mut failed, mut calls) = (0, 0);
+        loop {
+            let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+            let options = Options { views: Views::Off, ..Options::default() };
+            options.open_parts(disk.as_disk(), host.as_host(), None).unwrap().close().unwrap();
+            calls += 1;
+            // For ever: neither the table nor anything behind it can be written.
+            disk.fail_from(calls, Fault::Eio);
+            let options = options.lifecycle(table.clone());
+            match options.open_parts(disk.as_disk(), host.as_host(), None) {
+                Ok(ledger) => {
+                    drop(ledger);
+                    break;
+                }
+                Err(_) => {
+                    failed += 1;
+                    assert_eq!(disk.open_handles(), 0, "call {calls}");
+                }
+            }
+        }
+        assert!(failed > 5, "{failed}");
     }
 
     #[test]
@@ -306,6 +339,27 @@ mod tests {
             assert!(is_written, "{key}");
             drop(ticket);
         }
+    }
+
+    /// The idle seal leads without an order; what is deferred meanwhile is nobody's to wait for.
+    #[test]
+    fn what_is_deferred_while_a_seal_is_written_is_written_behind_it() {
+        let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+        let options = Options { views: Views::Off, ..Options::default() };
+        let ledger = options.open_parts(disk.as_disk(), host.as_host(), None).unwrap();
+        let (_open, closed) = mpsc::channel::<()>();
+        let committer = &ledger.inner.committer;
+        committer.queue.lock().leading = true;
+        let ticket = ledger.submit_deferred(&Submission::new("web", "k1", "x"));
+        // Time for the commit thread to go back to sleep.
+        closed.recv_timeout(Duration::from_millis(20)).unwrap_err();
+        committer.lead();
+        let is_written = (0..1000).any(|_| {
+            closed.recv_timeout(Duration::from_millis(10)).unwrap_err();
+            ledger.by_key("web", "k1").unwrap().is_some()
+        });
+        assert!(is_written);
+        drop(ticket);
     }
 
     /// Blocks whoever wakes it, which is the thread that leads, until it is let go.

@@ -243,7 +243,7 @@ impl Options {
     ///
     /// Another one than is stored is recorded in the log when the ledger is opened, and followed from then
     /// on. It must have every state of the stored one, terminal where that is: else opening answers
-    /// [`ErrorKind::LifecycleMismatch`](crate::ErrorKind::LifecycleMismatch) and changes nothing.
+    /// [`ErrorKind::LifecycleMismatch`](crate::ErrorKind::LifecycleMismatch) and writes no record.
     pub fn lifecycle(mut self, lifecycle: Lifecycle) -> Options {
         self.lifecycle = Some(lifecycle);
         self
