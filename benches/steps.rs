@@ -24,11 +24,7 @@ const WAITS: usize = 2_000;
 fn main() {
     let dir = done(Dir::new("steps"));
     let ledger = done(Ledger::open(dir.join("orders.ledger")));
-    let mut criterion = Criterion::default()
-        .measurement_time(Duration::from_secs(3))
-        .warm_up_time(Duration::from_secs(1))
-        .sample_size(20)
-        .configure_from_args();
+    let mut criterion = support::criterion();
     batches(&mut criterion, &ledger);
     threads(&mut criterion, &ledger);
     criterion.final_summary();

@@ -17,11 +17,7 @@ const IN_FLIGHT: usize = 64;
 fn main() {
     let dir = done(Dir::new("submit"));
     let ledger = done(Ledger::open(dir.join("orders.ledger")));
-    let mut criterion = Criterion::default()
-        .measurement_time(Duration::from_secs(3))
-        .warm_up_time(Duration::from_secs(1))
-        .sample_size(20)
-        .configure_from_args();
+    let mut criterion = support::criterion();
     submit(&mut criterion, &ledger);
     submit_many(&mut criterion, &ledger);
     deferred(&mut criterion, &ledger);

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use criterion::Criterion;
 use order_ledger::{Ledger, Options, Submission};
 
 /// Bytes of the payload of every order.
@@ -222,4 +223,13 @@ pub(crate) fn from_threads<T: Sync>(
 /// Prints a line beside what criterion prints.
 pub(crate) fn say(line: &str) {
     done(writeln!(io::stdout(), "{line}"));
+}
+
+/// Criterion as the benches that write to a disk want it.
+pub(crate) fn criterion() -> Criterion {
+    Criterion::default()
+        .measurement_time(Duration::from_secs(3))
+        .warm_up_time(Duration::from_secs(1))
+        .sample_size(20)
+        .configure_from_args()
 }
