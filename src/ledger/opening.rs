@@ -253,20 +253,18 @@ fn start_threads(committer: &Arc<Committer>, inner: &Inner) -> Result<()> {
     if !committer.settings.threads || cfg!(any(order_ledger_shuttle, order_ledger_loom)) {
         return Ok(());
     }
-    let threads: [(&str, fn(&Committer)); 3] = [
-        ("ledger-commit", Committer::run_commit_thread),
-        ("ledger-upkeep", Committer::run_upkeep_thread),
-        ("ledger-merge", Committer::run_merge_thread),
-    ];
-    for (name, run) in threads {
+    let start = |name: &str, run: fn(&Committer)| {
         let committer = Arc::clone(committer);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(&committer))
             .map_err(|error| Error::io("starting a thread", error))?;
         inner.keep_thread(thread);
-    }
-    Ok(())
+        Ok(())
+    };
+    start("ledger-commit", Committer::run_commit_thread)?;
+    start("ledger-upkeep", Committer::run_upkeep_thread)?;
+    start("ledger-merge", Committer::run_merge_thread)
 }
 
 #[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
