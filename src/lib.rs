@@ -47,9 +47,9 @@ pub use ledger::{
 };
 pub use order::limits;
 pub use order::{
-    Durability, Event, EventBody, Evidence, Expect, Field, Fingerprint, How, LedgerId, Lifecycle,
-    LifecycleBuilder, LifecycleError, Order, OrderId, Outcome, OwnState, Present, Receipt,
-    ReceiptError, Refusal, Seq, State, StateRule, Submission, Timestamp, Transition, Transitioned,
-    UnknownState,
+    Batch, Durability, Event, EventBody, Evidence, Expect, Field, Fingerprint, How, LedgerId,
+    Lifecycle, LifecycleBuilder, LifecycleError, Linked, LinkedBatch, LinkedResult, Order, OrderId,
+    Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Seq, State, StateRule, Submission,
+    Timestamp, Transition, Transitioned, UnknownState,
 };
 pub use recovery::report::RecoveryReport;

@@ -103,7 +103,7 @@ pub(crate) fn cancel_step(lookup: &Lookup, lifecycle: &Lifecycle, id: OrderId) -
 }
 
 /// The record that began an order, and where the order stands.
-fn find(lookup: &Lookup, id: OrderId) -> Result<(Record, Standing)> {
+pub(crate) fn find(lookup: &Lookup, id: OrderId) -> Result<(Record, Standing)> {
     let no_such = || Error::new(ErrorKind::NoSuchOrder { order: id });
     if id.partition() != lookup.log.issuer.partition {
         return Err(no_such());
@@ -136,7 +136,7 @@ fn repeat(
     if !differs.is_empty() {
         return Err(Error::new(ErrorKind::CommandConflict { seq: record.seq, differs }));
     }
-    Ok(answer(lookup, record, moved, now))
+    Ok(answer(lookup, record, moved, now, How::Replayed))
 }
 
 /// The answer for a state that the order is in already.
@@ -145,7 +145,7 @@ fn reached(lookup: &Lookup, order: OrderId, standing: Standing) -> Result<Transi
     let record =
         lookup.log.read(last)?.ok_or_else(|| Error::new(ErrorKind::NoSuchOrder { order }))?;
     Ok(match record.body()?.moved() {
-        Some(moved) => answer(lookup, &record, moved, now),
+        Some(moved) => answer(lookup, &record, moved, now, How::Replayed),
         None => Transitioned {
             order,
             seq: record.seq,
@@ -159,7 +159,14 @@ fn reached(lookup: &Lookup, order: OrderId, standing: Standing) -> Result<Transi
     })
 }
 
-fn answer(lookup: &Lookup, record: &Record, moved: &Moved<'_>, now: Present) -> Transitioned {
+/// The answer for a step that was taken, as `record` says.
+pub(crate) fn answer(
+    lookup: &Lookup,
+    record: &Record,
+    moved: &Moved<'_>,
+    now: Present,
+    how: How,
+) -> Transitioned {
     Transitioned {
         order: OrderId::new(lookup.log.issuer.partition, moved.order()),
         seq: record.seq,
@@ -167,7 +174,7 @@ fn answer(lookup: &Lookup, record: &Record, moved: &Moved<'_>, now: Present) -> 
         from: moved.from(),
         to: moved.to(),
         version: moved.version,
-        how: How::Replayed,
+        how,
         now,
     }
 }

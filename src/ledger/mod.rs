@@ -1,12 +1,13 @@
 //! The front door: handles, options, opening and closing, queries, the typed front.
 //!
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
-//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`reader`]: [`Reader`], open for reading only
+//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`linked`]: its batches; [`reader`]: [`Reader`], open for reading only
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type
 
 pub(crate) mod handle;
 pub(crate) mod life;
+pub(crate) mod linked;
 pub(crate) mod opening;
 pub(crate) mod options;
 pub(crate) mod query;

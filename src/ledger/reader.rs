@@ -22,7 +22,7 @@ use crate::recovery;
 #[derive(Clone, Debug)]
 pub struct Reader {
     disk: Arc<dyn Disk>,
-    reads: Reads,
+    pub(super) reads: Reads,
 }
 
 impl Reader {

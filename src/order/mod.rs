@@ -7,6 +7,7 @@
 //! - [`state`]: the states of an order; [`lifecycle`]: which may follow which
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
+//! - [`linked`]: several things that are done together, or not at all
 //! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
 //!
 //! Every other module may use these; these use nobody.
@@ -17,6 +18,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod id;
 pub(crate) mod lifecycle;
 pub mod limits;
+pub(crate) mod linked;
 pub(crate) mod receipt;
 pub(crate) mod state;
 pub(crate) mod submission;
@@ -26,6 +28,7 @@ pub use event::{Event, EventBody, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use id::{LedgerId, OrderId, Seq, Timestamp};
 pub use lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, StateRule};
+pub use linked::{Batch, Linked, LinkedBatch, LinkedResult};
 pub use receipt::{Durability, How, Outcome, Present, Receipt, ReceiptError};
 pub use state::{OwnState, State, UnknownState};
 pub use submission::Submission;

@@ -23,6 +23,7 @@ const COMMAND: u64 = u64::MAX - 1;
 const LIFECYCLE: u64 = u64::MAX - 2;
 const CONSUMER: u64 = u64::MAX - 3;
 const PARKED: u64 = u64::MAX - 4;
+const LINKED: u64 = u64::MAX - 5;
 
 const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
 
@@ -94,6 +95,11 @@ impl KeyHasher {
         self.hash_row(PARKED, consumer.as_bytes(), &[])
     }
 
+    /// By which the head of a linked batch is found.
+    pub(crate) fn linked(&self, key: &[u8]) -> KeyHash {
+        self.hash_row(LINKED, &[], key)
+    }
+
     /// The keys of a cursor of this consumer.
     pub(crate) fn keys_of_cursor(&self, consumer: &str, parks: bool) -> RecordKeys {
         let second = parks.then(|| self.parked(consumer));
@@ -113,6 +119,7 @@ impl KeyHasher {
             Body::Moved(moved) => self.keys_of_step(moved.order(), moved.command_key),
             Body::Cursor(cursor) => self.keys_of_cursor(cursor.consumer, cursor.parked.is_some()),
             Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
+            Body::Linked(head) => RecordKeys::one(self.linked(head.key)),
             Body::Skippable => RecordKeys::default(),
         }
     }

@@ -38,6 +38,7 @@ mod keys;
 mod layers;
 mod lifecycle;
 mod linearizability;
+mod linked;
 #[cfg(not(order_ledger_shuttle))]
 mod log_rules;
 #[cfg(not(order_ledger_shuttle))]

@@ -13,6 +13,7 @@ use wincode::len::UseIntLen;
 
 use super::*;
 
+mod linked;
 mod moved;
 
 fn fixture(name: &str) -> PathBuf {
