@@ -3,7 +3,7 @@
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
 //! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`linked`]: its batches; [`reader`]: [`Reader`], open for reading only
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
-//! - [`typed`]: [`Orders`], payloads as values of a Rust type
+//! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
 pub(crate) mod handle;
 pub(crate) mod life;
@@ -15,6 +15,7 @@ pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod stats;
 pub(crate) mod typed;
+pub(crate) mod typed_life;
 
 pub use handle::Ledger;
 pub use options::{GroupPadding, LogWrites, Options, Views};
@@ -23,3 +24,4 @@ pub use read::{EventIter, OrderIter};
 pub use reader::Reader;
 pub use stats::{Stats, ViewsStats};
 pub use typed::Orders;
+pub use typed_life::{TypedConsumer, TypedEvent, TypedPage};

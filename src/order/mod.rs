@@ -5,6 +5,7 @@
 //! - [`submission`]: what a caller hands in
 //! - [`fingerprint`]: what makes two submissions "the same content"
 //! - [`state`]: the states of an order; [`lifecycle`]: which may follow which
+//! - [`states`]: the same written as an enum
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
 //! - [`linked`]: several things that are done together, or not at all
@@ -21,6 +22,7 @@ pub mod limits;
 pub(crate) mod linked;
 pub(crate) mod receipt;
 pub(crate) mod state;
+pub(crate) mod states;
 pub(crate) mod submission;
 pub(crate) mod transition;
 
@@ -31,5 +33,6 @@ pub use lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, StateRule};
 pub use linked::{Batch, Linked, LinkedBatch, LinkedResult};
 pub use receipt::{Durability, How, Outcome, Present, Receipt, ReceiptError};
 pub use state::{OwnState, State, UnknownState};
+pub use states::OrderStates;
 pub use submission::Submission;
 pub use transition::{Evidence, Expect, Transition, Transitioned};
