@@ -9,7 +9,7 @@ use super::transition::{self, Decision, Step};
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::linked::Member;
 use crate::order::{
-    Batch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, Seq, Submission,
+    Batch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, OrderId, Seq, Submission,
 };
 use crate::wal::format::WAL_DIR;
 use crate::wal::issuer::batch_of;
@@ -45,6 +45,20 @@ impl Lookup {
             record.filter(is_member).ok_or_else(|| not_a_member(head.seq, seq))
         });
         members.collect()
+    }
+
+    /// The orders that correct this one, oldest first.
+    pub(crate) fn corrections_of(&self, order: OrderId) -> Result<Vec<OrderId>> {
+        let hash = self.tables.hasher().corrections_of(order.seq());
+        let mut found = Vec::new();
+        for seq in self.tables.candidates(&self.log, hash)? {
+            let Some(record) = self.log.read(seq)? else { continue };
+            let body = record.body()?;
+            let is_it = body.submitted().is_some_and(|it| it.corrects == Some(order.as_u64()));
+            found.extend(is_it.then(|| OrderId::new(self.log.issuer.partition, seq)));
+        }
+        found.sort_unstable();
+        Ok(found)
     }
 
     /// A batch as the log tells it; `None` when `head` is the head of none.
@@ -115,7 +129,13 @@ pub(crate) fn decide<'a>(
                 let hash = lookup.hash(&order.client, &order.key);
                 match lookup.committed(hash, &order.client, &order.key, |frame, _| Ok(frame.seq))? {
                     Some(seq) => existing.push((index, seq)),
-                    None => taken.push(Taken::Order(order)),
+                    None => match transition::check_corrected(lookup, order) {
+                        Ok(()) => taken.push(Taken::Order(order)),
+                        Err(error) if is_unknown(&error) => return Err(error),
+                        Err(error) => {
+                            wrong.get_or_insert_with(|| member_error(index, error));
+                        }
+                    },
                 }
             }
             Member::Transition(step) => match transition::decide(lookup, lifecycle, step) {

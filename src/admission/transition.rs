@@ -8,7 +8,8 @@ use super::dedupe::Lookup;
 use super::standing::Standing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{
-    Expect, Field, How, Lifecycle, OrderId, Present, Seq, State, Transition, Transitioned,
+    Expect, Field, How, Lifecycle, OrderId, Present, Seq, State, Submission, Transition,
+    Transitioned,
 };
 use crate::wal::issuer::evidence_of;
 use crate::wal::log::Record;
@@ -100,6 +101,14 @@ pub(crate) fn cancel_step(lookup: &Lookup, lifecycle: &Lifecycle, id: OrderId) -
         && !lifecycle.allows(now.state, State::Cancelled);
     let is_asked = now.state == State::Cancelling;
     Ok(if by_asking || is_asked { State::Cancelling } else { State::Cancelled })
+}
+
+/// Makes sure that the order exists which a new one corrects.
+///
+/// # Errors
+/// `NoSuchOrder`.
+pub(crate) fn check_corrected(lookup: &Lookup, submission: &Submission) -> Result<()> {
+    submission.corrects.map_or(Ok(()), |old| find(lookup, old).map(|_| ()))
 }
 
 /// The record that began an order, and where the order stands.

@@ -12,12 +12,11 @@ use std::time::Duration;
 use super::queue::{InFlight, Named, NewOrder, Pending, Place, Queue, ScopedKey, What};
 use super::{Committer, Counters};
 use crate::admission::dedupe::Ahead;
-use crate::admission::limits;
 use crate::admission::validator::{self, Validator, Verdict};
+use crate::admission::{limits, transition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{How, Outcome, Refusal, Submission};
+use crate::order::{How, OrderId, Outcome, Refusal, Submission};
 use crate::sync::MutexGuard;
-use crate::tables::hash::RecordKeys;
 use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};
 use crate::wal::frame::Frame;
 use crate::wal::record::{self, Body};
@@ -69,6 +68,7 @@ impl Committer {
             if let Some(outcome) = committed {
                 return Ok(Entry::Answered(outcome));
             }
+            transition::check_corrected(&self.lookup, submission)?;
             let named: &Named<'_> = named.get_or_insert_with(|| Named {
                 submission,
                 key: ScopedKey::new(hash, client, key),
@@ -200,7 +200,8 @@ impl Committer {
             own_fingerprint: submission.own_fingerprint.is_some(),
             refusal,
         };
-        let keys = RecordKeys::one(named.key.hash);
+        let corrects = submission.corrects.map(OrderId::as_u64);
+        let keys = self.lookup.tables.hasher().keys_of_order(named.key.hash, corrects);
         Ok(Pending::single(named.key.clone(), record, keys, What::Order(order)))
     }
 

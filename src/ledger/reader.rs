@@ -126,6 +126,14 @@ impl Reader {
         self.reads.parked(consumer)
     }
 
+    /// The orders that correct this one, oldest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn corrections_of(&self, order: OrderId) -> Result<Vec<OrderId>> {
+        self.reads.lookup.corrections_of(order)
+    }
+
     /// The identity of the ledger.
     #[must_use]
     pub fn id(&self) -> LedgerId {

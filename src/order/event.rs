@@ -30,6 +30,8 @@ pub struct Order {
     pub payload: Vec<u8>,
     /// The validator's code and words, when the order was refused for good.
     pub refusal: Option<Refusal>,
+    /// The order that this one corrects, if it does. Source: the caller.
+    pub corrects: Option<OrderId>,
     /// The linked batch that the order was taken with ([`Linked::batch`](crate::Linked::batch)), if it was.
     pub batch: Option<Seq>,
 }

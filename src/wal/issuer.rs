@@ -45,6 +45,7 @@ impl Issuer {
             external_ref: submitted.external_ref.to_vec(),
             payload: submitted.payload.to_vec(),
             refusal: body.refusal(),
+            corrects: submitted.corrects.map(OrderId::from_u64),
             batch: batch_of(frame),
         })
     }
