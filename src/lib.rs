@@ -42,8 +42,8 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page, PageToken, Query,
-    Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views, ViewsStats,
+    EventIter, Follower, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page,
+    PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views, ViewsStats,
 };
 pub use order::limits;
 pub use order::{

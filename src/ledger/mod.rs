@@ -1,10 +1,12 @@
 //! The front door: handles, options, opening and closing, queries, the typed front.
 //!
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
-//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`linked`]: its batches; [`reader`]: [`Reader`], open for reading only
+//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`linked`]: its batches; [`reader`]: [`Reader`], open for reading only;
+//!   [`follow`]: [`Follower`], which goes on reading
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
+pub(crate) mod follow;
 pub(crate) mod handle;
 pub(crate) mod life;
 pub(crate) mod linked;
@@ -17,6 +19,7 @@ pub(crate) mod stats;
 pub(crate) mod typed;
 pub(crate) mod typed_life;
 
+pub use follow::Follower;
 pub use handle::Ledger;
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};
