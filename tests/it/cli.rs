@@ -3,6 +3,7 @@
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
 //! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own
+//! - [`tail`]: what happens, as it happens
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
 //! - [`bench`]: what the disk takes and what an order costs
@@ -20,3 +21,4 @@ mod read;
 mod run;
 mod steps;
 mod submit;
+mod tail;

@@ -1,10 +1,12 @@
 //! What can be said on the command line: every command, its options, their help and their limits.
 //!
 //! - [`steps`]: the commands about the life of an order
+//! - [`follow`]: the commands that wait for what happens
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
 
+mod follow;
 mod steps;
 mod values;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::{PageToken, Timestamp};
 
+pub(crate) use follow::{Tail, Wait};
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
 use values::{account, client, key, seconds, state_name, time};
@@ -49,6 +52,8 @@ pub(crate) enum Command {
     Get(Get),
     Find(Find),
     History(History),
+    Tail(Tail),
+    Wait(Wait),
     List(List),
     Lifecycle(Lifecycle),
     Dump(Dump),

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &History, out: &mut Out) -> Result<Exit, Failure> {
 }
 
 /// An event as JSON.
-fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
+pub(crate) fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
     let name = |state| Value::from(name_of(lifecycle, state));
     let mut fields = Map::new();
     let mut put = |field: &str, value: Value| fields.insert(field.to_owned(), value);
@@ -93,7 +93,7 @@ fn piece(evidence: &Evidence) -> (String, Value) {
 }
 
 /// What an event says beside its states, for people.
-fn what(body: &EventBody) -> String {
+pub(crate) fn what(body: &EventBody) -> String {
     match body {
         EventBody::Accepted { fingerprint } => format!("fingerprint {fingerprint}"),
         EventBody::Refused { refusal, .. } => {

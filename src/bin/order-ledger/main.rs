@@ -31,8 +31,10 @@ mod own;
 mod progress;
 mod stats;
 mod submit;
+mod tail;
 mod transition;
 mod verify;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),
+        Command::Tail(tail) => tail::run(tail, &mut out),
+        Command::Wait(wait) => wait::run(wait, &mut out),
         Command::List(list) => list::run(list, &mut out),
         Command::Lifecycle(lifecycle) => lifecycle::run(lifecycle, &mut out),
         Command::Dump(dump) => dump::run(dump, &mut out),
