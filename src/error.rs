@@ -142,6 +142,15 @@ pub enum ErrorKind {
         /// In what this one differs.
         differs: Vec<Field>,
     },
+    /// The order has no open note there: nothing to be resolved. Nothing was recorded. Cure: look at its notes
+    /// for the one that is meant.
+    NoOpenNote {
+        /// The seq that was named.
+        note: Seq,
+        /// What has resolved the note there already; `None` when there is no note of the order that waits to be
+        /// resolved.
+        resolved_by: Option<Seq>,
+    },
     /// Another handle of this consumer was opened since: it has taken over, and this one moves nothing any
     /// more. Cure: stop; the events since its last commit are delivered to the other one.
     Fenced {
@@ -342,6 +351,7 @@ impl Error {
             ErrorKind::CommandConflict { .. } => {
                 "the key belongs to another command: take a new key for a new command"
             }
+            ErrorKind::NoOpenNote { .. } => "look at the order's notes for the one that is meant",
             ErrorKind::Fenced { .. } => "stop: another handle of the consumer has taken over",
             ErrorKind::NotDelivered { .. } => "commit what poll answered",
             ErrorKind::LifecycleMismatch { .. } => {
@@ -436,6 +446,12 @@ impl fmt::Display for Error {
             ErrorKind::CommandConflict { seq, differs } => {
                 write!(f, "the command key belongs to the command at seq {seq}, with another:")?;
                 differs.iter().try_for_each(|field| write!(f, " {field}"))
+            }
+            ErrorKind::NoOpenNote { note, resolved_by: Some(seq) } => {
+                write!(f, "the note at seq {note} was resolved already, at seq {seq}")
+            }
+            ErrorKind::NoOpenNote { note, resolved_by: None } => {
+                write!(f, "at seq {note} there is no note of this order that waits to be resolved")
             }
             ErrorKind::Fenced { consumer } => {
                 write!(f, "another handle of the consumer {consumer} has taken over")

@@ -42,14 +42,15 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page, PageToken, Query,
-    Reader, Stats, Views, ViewsStats,
+    EventIter, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter, Orders,
+    Page, PageToken, Query, Reader, Stats, Views, ViewsStats,
 };
 pub use order::limits;
 pub use order::{
-    Durability, Event, EventBody, Evidence, Expect, Field, Fingerprint, How, LedgerId, Lifecycle,
-    LifecycleBuilder, LifecycleError, Order, OrderId, Outcome, OwnState, Present, Receipt,
-    ReceiptError, Refusal, Seq, State, StateRule, Submission, Timestamp, Transition, Transitioned,
+    Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, How, LedgerId,
+    Lifecycle, LifecycleBuilder, LifecycleError, Note, NoteEntry, NoteKind, Noted, Order, OrderId,
+    Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
+    State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownNoteKind,
     UnknownState,
 };
 pub use recovery::report::RecoveryReport;

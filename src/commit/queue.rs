@@ -45,7 +45,7 @@ impl ScopedKey {
         ScopedKey { hash, client_bytes, bytes }
     }
 
-    /// What the steps of an order are in flight under, found by this hash: at most one at a time.
+    /// What the steps of an order and the notes about it are in flight under, found by this hash: at most one at a time.
     pub(crate) fn of_order(hash: KeyHash, order: Seq) -> ScopedKey {
         ScopedKey::of_existing(hash, b'o', &order.0.to_le_bytes())
     }
@@ -105,6 +105,8 @@ pub(crate) enum What {
     Order(NewOrder),
     /// A step of an order that exists.
     Step(Step),
+    /// A note about an order that exists, or what resolves one.
+    Remark,
     /// How far a consumer is.
     Cursor,
     /// The ledger's lifecycle.
@@ -133,7 +135,7 @@ impl Pending {
                 content.own_fingerprint.is_some() == order.own_fingerprint
                     && content.fingerprint(&order.salt) == order.fingerprint
             }
-            What::Step(_) | What::Cursor | What::Lifecycle => false,
+            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle => false,
         }
     }
 

@@ -3,10 +3,13 @@
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
 //! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`reader`]: [`Reader`], open for reading only
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
+//! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type
 
 pub(crate) mod handle;
 pub(crate) mod life;
+pub(crate) mod notes;
+pub(crate) mod open_notes;
 pub(crate) mod opening;
 pub(crate) mod options;
 pub(crate) mod query;
@@ -16,6 +19,7 @@ pub(crate) mod stats;
 pub(crate) mod typed;
 
 pub use handle::Ledger;
+pub use open_notes::{NotePage, NoteQuery};
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};
 pub use read::{EventIter, OrderIter};

@@ -2,6 +2,7 @@
 
 use super::fingerprint::Fingerprint;
 use super::id::{OrderId, Seq, Timestamp};
+use super::note::NoteKind;
 use super::receipt::{Present, Receipt};
 use super::state::State;
 use super::transition::Evidence;
@@ -99,16 +100,69 @@ pub enum EventBody {
         /// Why, in words. Source: the caller.
         reason: String,
     },
+    /// Something was noted about the order.
+    Noted {
+        /// What sort of note it is.
+        kind: NoteKind,
+        /// Whether it waits to be resolved.
+        asks: bool,
+        /// The key of the command; empty when it had none. Source: the caller.
+        command_key: Vec<u8>,
+        /// Who says it. Source: the caller.
+        author: Vec<u8>,
+        /// What it says. Source: the caller.
+        text: Vec<u8>,
+    },
+    /// An open note was resolved.
+    Resolved {
+        /// The seq of the note.
+        note: Seq,
+        /// The key of the command; empty when it had none. Source: the caller.
+        command_key: Vec<u8>,
+        /// Who says it. Source: the caller.
+        author: Vec<u8>,
+        /// What it says. Source: the caller.
+        text: Vec<u8>,
+    },
+}
+
+/// What sort of thing happened: an [`EventBody`] without what it says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// [`EventBody::Accepted`]
+    Accepted,
+    /// [`EventBody::Refused`]
+    Refused,
+    /// [`EventBody::Moved`]
+    Moved,
+    /// [`EventBody::Noted`]
+    Noted,
+    /// [`EventBody::Resolved`]
+    Resolved,
 }
 
 impl EventBody {
-    /// The state the order is in after this event.
+    /// The state that this event brings the order into; `None` when it leaves the state as it is, like a note.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Option<State> {
         match self {
-            EventBody::Accepted { .. } => State::Accepted,
-            EventBody::Refused { .. } => State::Refused,
-            EventBody::Moved { to, .. } => *to,
+            EventBody::Accepted { .. } => Some(State::Accepted),
+            EventBody::Refused { .. } => Some(State::Refused),
+            EventBody::Moved { to, .. } => Some(*to),
+            EventBody::Noted { .. } | EventBody::Resolved { .. } => None,
+        }
+    }
+
+    /// What sort of thing happened.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self {
+            EventBody::Accepted { .. } => EventKind::Accepted,
+            EventBody::Refused { .. } => EventKind::Refused,
+            EventBody::Moved { .. } => EventKind::Moved,
+            EventBody::Noted { .. } => EventKind::Noted,
+            EventBody::Resolved { .. } => EventKind::Resolved,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`state`]: the states of an order; [`lifecycle`]: which may follow which
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
+//! - [`note`]: what is noted about an order, and what resolves it
 //! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
 //!
 //! Every other module may use these; these use nobody.
@@ -17,15 +18,17 @@ pub(crate) mod fingerprint;
 pub(crate) mod id;
 pub(crate) mod lifecycle;
 pub mod limits;
+pub(crate) mod note;
 pub(crate) mod receipt;
 pub(crate) mod state;
 pub(crate) mod submission;
 pub(crate) mod transition;
 
-pub use event::{Event, EventBody, Order, Refusal};
+pub use event::{Event, EventBody, EventKind, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use id::{LedgerId, OrderId, Seq, Timestamp};
 pub use lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, StateRule};
+pub use note::{Note, NoteEntry, NoteKind, Noted, Resolution, ResolutionEntry, UnknownNoteKind};
 pub use receipt::{Durability, How, Outcome, Present, Receipt, ReceiptError};
 pub use state::{OwnState, State, UnknownState};
 pub use submission::Submission;

@@ -1,4 +1,4 @@
-//! The bodies of records: the only file in which bincode meets the log.
+//! The bodies of records: the only place in which bincode meets the log.
 //!
 //! bincode 2, standard configuration (little-endian, variable-length integers), with a byte limit, and
 //! trailing bytes refused (bincode itself accepts them). The bytes are pinned by `tests/fixtures/v1` and
@@ -15,7 +15,9 @@
 //! | 67 | the same with a command key |
 //! | 5 | how far a consumer of the feed is: [`Cursor`] |
 //! | 69 | the same, and an event that it has set aside |
-//! | 4, 6, 7 | kept for notes, alerts, dispatches |
+//! | 4 | a note about an order, or what resolves one: [`Remark`], without a command key |
+//! | 68 | the same with a command key |
+//! | 6, 7 | kept for alerts, dispatches |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |
 //! | 128 and up | may be skipped by a reader that does not know them |
 //!
@@ -41,6 +43,10 @@ use crate::order::limits::{
 };
 use crate::order::{Fingerprint, Refusal, Seq, State, StateRule, Submission};
 
+mod note;
+
+pub(crate) use note::{RESOLUTION, Remark, encode_remark};
+
 /// An order was accepted.
 pub(crate) const KIND_ACCEPTED: u8 = 1;
 /// An order was refused for good.
@@ -49,6 +55,10 @@ pub(crate) const KIND_REFUSED: u8 = 2;
 pub(crate) const KIND_MOVED: u8 = 3;
 /// The same, by a command that has a key.
 pub(crate) const KIND_MOVED_BY_KEY: u8 = KIND_MOVED | KIND_BIT_SECOND_KEY;
+/// A note about an order, or what resolves one.
+pub(crate) const KIND_NOTE: u8 = 4;
+/// The same, by a command that has a key.
+pub(crate) const KIND_NOTE_BY_KEY: u8 = KIND_NOTE | KIND_BIT_SECOND_KEY;
 /// How far a consumer is.
 pub(crate) const KIND_CURSOR: u8 = 5;
 /// The same, and what it has set aside.
@@ -194,6 +204,7 @@ pub(crate) enum Body<'a> {
     Accepted(Submitted<'a>),
     Refused(Refused<'a>),
     Moved(Moved<'a>),
+    Remark(Remark<'a>),
     Cursor(Cursor<'a>),
     Lifecycle(Table<'a>),
     /// Of a newer version, and marked as one that may be skipped.
@@ -309,11 +320,16 @@ pub(crate) const fn is_step(kind: u8) -> bool {
     matches!(kind, KIND_MOVED | KIND_MOVED_BY_KEY)
 }
 
+/// Whether a record of this kind is a note, or resolves one.
+pub(crate) const fn is_remark(kind: u8) -> bool {
+    matches!(kind, KIND_NOTE | KIND_NOTE_BY_KEY)
+}
+
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
-        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_CURSOR | KIND_LIFECYCLE => 1,
-        KIND_MOVED_BY_KEY | KIND_CURSOR_PARKED => 2,
+        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_NOTE | KIND_CURSOR | KIND_LIFECYCLE => 1,
+        KIND_MOVED_BY_KEY | KIND_NOTE_BY_KEY | KIND_CURSOR_PARKED => 2,
         _ => 0,
     }
 }
@@ -378,6 +394,12 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
                 Ok(Body::Moved(body))
             })
         }
+        (KIND_NOTE | KIND_NOTE_BY_KEY, BODY_VERSION) => {
+            whole::<Remark<'_>>(bytes).and_then(|body| {
+                body.check(kind)?;
+                Ok(Body::Remark(body))
+            })
+        }
         (KIND_CURSOR | KIND_CURSOR_PARKED, BODY_VERSION) => {
             whole::<Cursor<'_>>(bytes).and_then(|body| {
                 body.check(kind)?;
@@ -419,7 +441,11 @@ impl<'a> Body<'a> {
         match self {
             Body::Accepted(submitted) => Some(submitted),
             Body::Refused(refused) => Some(&refused.submitted),
-            Body::Moved(_) | Body::Cursor(_) | Body::Lifecycle(_) | Body::Skippable => None,
+            Body::Moved(_)
+            | Body::Remark(_)
+            | Body::Cursor(_)
+            | Body::Lifecycle(_)
+            | Body::Skippable => None,
         }
     }
 
@@ -429,6 +455,24 @@ impl<'a> Body<'a> {
             Body::Moved(moved) => Some(moved),
             _ => None,
         }
+    }
+
+    /// The note, or what resolves one, when this record is that.
+    pub(crate) fn remark(&self) -> Option<&Remark<'a>> {
+        match self {
+            Body::Remark(remark) => Some(remark),
+            _ => None,
+        }
+    }
+
+    /// The order that was given a command, and the key of it, when this record is of one that has a key.
+    pub(crate) fn command(&self) -> Option<(Seq, &'a [u8])> {
+        let (order, key) = match self {
+            Body::Moved(moved) => (moved.order(), moved.command_key),
+            Body::Remark(remark) => (remark.order(), remark.command_key),
+            _ => return None,
+        };
+        (!key.is_empty()).then_some((order, key))
     }
 
     /// The state of an order that this record began.

@@ -24,6 +24,7 @@ mod list;
 mod machine;
 mod manual;
 mod names;
+mod note;
 mod opening;
 mod outcome;
 mod output;
@@ -56,6 +57,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Submit(submit) => submit::run(submit, &mut out),
         Command::Transition(transition) => transition::run(transition, &mut out),
         Command::Cancel(cancel) => cancel::run(cancel, &mut out),
+        Command::Note(note) => note::run(note, &mut out),
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),

@@ -99,7 +99,7 @@ impl Told {
         let (order, receipt) = (&self.order, &self.order.receipt);
         let (began, moved) = self.history.split_first().expect("an order without a beginning");
         assert_eq!((began.seq, began.at), (receipt.order.seq(), receipt.accepted_at));
-        assert_eq!(began.body.state(), receipt.first_state);
+        assert_eq!(began.body.state(), Some(receipt.first_state));
         let (mut state, mut last_at) = (receipt.first_state, began.at);
         let mut steps = Vec::with_capacity(moved.len());
         for (event, next) in moved.iter().zip(2..) {
