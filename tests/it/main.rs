@@ -42,6 +42,7 @@ mod linearizability;
 mod log_rules;
 #[cfg(not(order_ledger_shuttle))]
 mod merged;
+mod notes;
 mod overload;
 mod pages;
 mod receipts;

@@ -14,6 +14,7 @@ use wincode::len::UseIntLen;
 use super::*;
 
 mod moved;
+mod note;
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)
