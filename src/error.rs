@@ -39,12 +39,12 @@ pub enum ErrorKind {
         /// The fields that differ.
         differs: Vec<Field>,
     },
-    /// The validator refused the order for good, now or at an earlier call: recorded, and the same
-    /// answer for ever. Cure: none for this key.
+    /// The order was refused for good, by the validator or because its client or account is held, now or at an
+    /// earlier call: recorded, and the same answer for ever. Cure: none for this key.
     Refused {
         /// The receipt of the refusal.
         receipt: Receipt,
-        /// The validator's code and words.
+        /// The validator's code and words, or [`Refusal::HELD`] and the reason of the hold.
         refusal: Refusal,
     },
     /// The validator refused the order for now (or panicked). Cure: submit again later, same key.

@@ -47,10 +47,10 @@ pub use ledger::{
 };
 pub use order::limits;
 pub use order::{
-    Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, How, LedgerId,
-    Lifecycle, LifecycleBuilder, LifecycleError, Note, NoteEntry, NoteKind, Noted, Order, OrderId,
-    Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
-    State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownNoteKind,
-    UnknownState,
+    Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
+    HoldChange, HoldEntry, How, LedgerId, Lifecycle, LifecycleBuilder, LifecycleError, Note,
+    NoteEntry, NoteKind, Noted, Order, OrderId, Outcome, OwnState, Present, Receipt, ReceiptError,
+    Refusal, Resolution, ResolutionEntry, Seq, State, StateRule, Submission, Timestamp, Transition,
+    Transitioned, UnknownNoteKind, UnknownState,
 };
 pub use recovery::report::RecoveryReport;

@@ -6,7 +6,7 @@
 //! 1. [`limits`]
 //! 2. committed key: [`dedupe`]
 //! 3. key in flight: `commit::queue` holds the map, under its lock
-//! 4. hold on client or account (the place is kept; holds come with the order's life)
+//! 4. [`hold`] on client or account
 //! 5. [`validator`]
 //! 6. queue, share and disk space: [`gate`]
 //!
@@ -17,6 +17,7 @@
 
 pub(crate) mod dedupe;
 pub(crate) mod gate;
+pub(crate) mod hold;
 pub(crate) mod limits;
 pub(crate) mod note;
 pub(crate) mod standing;

@@ -8,6 +8,7 @@
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`announce`]: who waits for what happens, and is told after it is durable
 //! - [`cursor`]: how far consumers of the feed are
+//! - [`hold`]: which clients and accounts give no new orders for now
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
 //! - [`ticket`]: the place of a caller: a future, and a wait
@@ -31,6 +32,7 @@ pub(crate) mod announce;
 pub(crate) mod bell;
 pub(crate) mod cursor;
 pub(crate) mod enter;
+pub(crate) mod hold;
 pub(crate) mod lead;
 pub(crate) mod merging;
 pub(crate) mod note;

@@ -55,6 +55,12 @@ impl ScopedKey {
         ScopedKey::of_existing(hash, b'c', name.as_bytes())
     }
 
+    /// The same for holds on a client, an account, or both.
+    pub(crate) fn of_hold(hash: KeyHash, client: &[u8], account: &[u8]) -> ScopedKey {
+        let length = u8::try_from(client.len()).unwrap_or(u8::MAX);
+        ScopedKey::of_existing(hash, b'h', &[&[length], client, account].concat())
+    }
+
     /// The same for the lifecycle.
     pub(crate) fn of_lifecycle(hash: KeyHash) -> ScopedKey {
         ScopedKey::of_existing(hash, b'l', &[])
@@ -111,6 +117,8 @@ pub(crate) enum What {
     Cursor,
     /// The ledger's lifecycle.
     Lifecycle,
+    /// A hold on a client or an account, or its end.
+    Hold,
 }
 
 /// What the receipt of a new order needs.
@@ -135,7 +143,7 @@ impl Pending {
                 content.own_fingerprint.is_some() == order.own_fingerprint
                     && content.fingerprint(&order.salt) == order.fingerprint
             }
-            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle => false,
+            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle | What::Hold => false,
         }
     }
 

@@ -37,6 +37,10 @@
 //! for [`Ledger::resolve_note`](crate::Ledger::resolve_note), and [`Ledger::open_notes`](crate::Ledger::open_notes)
 //! lists what waits.
 //!
+//! **Holds**: [`Ledger::hold`](crate::Ledger::hold) takes no new orders of a client or an account until
+//! [`Ledger::release`](crate::Ledger::release). Those that come meanwhile are refused for good, each under its key;
+//! orders that are there go their way.
+//!
 //! ## How others hear of it
 //!
 //! Everything that happens is a record in the log, in one order for everybody.
@@ -76,5 +80,5 @@
 //!
 //! ## What there is not yet
 //!
-//! Several orders and steps in one commit, expiry, and holds. A consumer that falls behind is never cut
+//! Several orders and steps in one commit, and expiry. A consumer that falls behind is never cut
 //! off, because nothing is ever removed from the log.

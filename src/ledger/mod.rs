@@ -3,10 +3,12 @@
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
 //! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`reader`]: [`Reader`], open for reading only
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
+//! - [`holds`]: clients and accounts that give no new orders for now
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type
 
 pub(crate) mod handle;
+pub(crate) mod holds;
 pub(crate) mod life;
 pub(crate) mod notes;
 pub(crate) mod open_notes;

@@ -12,7 +12,7 @@ use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::ParkedEvent;
-use crate::order::{Event, LedgerId, Lifecycle, NoteEntry, Order, OrderId, Seq};
+use crate::order::{Event, HoldEntry, LedgerId, Lifecycle, NoteEntry, Order, OrderId, Seq};
 use crate::recovery;
 
 /// A ledger that is open for reading only: takes no lock and changes no byte.
@@ -97,6 +97,14 @@ impl Reader {
     /// [`ErrorKind::BadQuery`] for a limit out of bounds; [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn page(&self, query: &Query) -> Result<Page> {
         self.reads.page(query)
+    }
+
+    /// The holds on clients and accounts that are in force, in the order in which they were set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn holds(&self) -> Result<Vec<HoldEntry>> {
+        self.reads.lookup.holds()
     }
 
     /// What was noted about an order, first to last, with what resolved it; empty when there is no such order.

@@ -29,7 +29,7 @@ pub struct Order {
     pub external_ref: Vec<u8>,
     /// The content. Source: the caller, byte for byte.
     pub payload: Vec<u8>,
-    /// The validator's code and words, when the order was refused for good.
+    /// Why, when the order was refused for good.
     pub refusal: Option<Refusal>,
 }
 
@@ -41,16 +41,20 @@ impl Order {
     }
 }
 
-/// Why a validator refused an order for good.
+/// Why an order was refused for good: by a validator, or because its client or account is held.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Refusal {
-    /// A number that a program can act on. Source: the validator.
+    /// A number that a program can act on. Source: the validator, or [`Refusal::HELD`].
     pub code: u32,
-    /// A sentence for people, at most [`Refusal::REASON_BYTES_MAX`] bytes. Source: the validator.
+    /// A sentence for people, at most [`Refusal::REASON_BYTES_MAX`] bytes. Source: the validator,
+    /// or whoever set the hold.
     pub reason: String,
 }
 
 impl Refusal {
+    /// The code of an order whose client or account was held ([`Hold`](crate::Hold)). The codes from
+    /// `0xFFFF_0000` on are the ledger's own: a validator takes smaller ones.
+    pub const HELD: u32 = 0xFFFF_0001;
     /// Longest reason that is stored; a longer one is cut at a character boundary.
     pub const REASON_BYTES_MAX: usize = 512;
 }

@@ -8,6 +8,7 @@
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
 //! - [`note`]: what is noted about an order, and what resolves it
+//! - [`hold`]: who may give no new orders for now
 //! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
 //!
 //! Every other module may use these; these use nobody.
@@ -15,6 +16,7 @@
 pub(crate) mod consumer;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
+pub(crate) mod hold;
 pub(crate) mod id;
 pub(crate) mod lifecycle;
 pub mod limits;
@@ -26,6 +28,7 @@ pub(crate) mod transition;
 
 pub use event::{Event, EventBody, EventKind, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
+pub use hold::{Hold, HoldChange, HoldEntry};
 pub use id::{LedgerId, OrderId, Seq, Timestamp};
 pub use lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, StateRule};
 pub use note::{Note, NoteEntry, NoteKind, Noted, Resolution, ResolutionEntry, UnknownNoteKind};

@@ -3,7 +3,7 @@
 //! `("ab", "c")` and `("a", "bc")` apart.
 //!
 //! Records are found by other keys as well: an order's steps and its notes by the order, what resolves a note by that, a command by its key, a consumer's
-//! cursors by its name, the lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
+//! cursors by its name, holds by whom they are on, the lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
 //! is so long, so that they never meet a key of a submission.
 //!
 //! Stored in sealed segments, so it may never change within a format version.
@@ -25,6 +25,8 @@ const CONSUMER: u64 = u64::MAX - 3;
 const PARKED: u64 = u64::MAX - 4;
 const NOTES_OF_ORDER: u64 = u64::MAX - 8;
 const RESOLUTION_OF_NOTE: u64 = u64::MAX - 9;
+const HOLD: u64 = u64::MAX - 10;
+const HOLDS: u64 = u64::MAX - 11;
 
 const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
 
@@ -107,6 +109,24 @@ impl KeyHasher {
         self.hash_row(PARKED, consumer.as_bytes(), &[])
     }
 
+    /// By which is found what was said about this client and account, of which one may be empty.
+    pub(crate) fn hold(&self, client: &[u8], account: &[u8]) -> KeyHash {
+        // The border between them counts; both are short.
+        let length = u8::try_from(client.len()).unwrap_or(u8::MAX);
+        let account: Vec<u8> = std::iter::once(length).chain(account.iter().copied()).collect();
+        self.hash_row(HOLD, client, &account)
+    }
+
+    /// By which all of that is found.
+    pub(crate) fn holds(&self) -> KeyHash {
+        self.hash_row(HOLDS, &[], &[])
+    }
+
+    /// The keys of a hold on this client and account, or of its end.
+    pub(crate) fn keys_of_hold(&self, client: &[u8], account: &[u8]) -> RecordKeys {
+        RecordKeys { first: Some(self.hold(client, account)), second: Some(self.holds()) }
+    }
+
     /// The keys of a cursor of this consumer.
     pub(crate) fn keys_of_cursor(&self, consumer: &str, parks: bool) -> RecordKeys {
         let second = parks.then(|| self.parked(consumer));
@@ -127,6 +147,7 @@ impl KeyHasher {
             Body::Remark(remark) => self.keys_of_remark(remark),
             Body::Cursor(cursor) => self.keys_of_cursor(cursor.consumer, cursor.parked.is_some()),
             Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
+            Body::Held(held) => self.keys_of_hold(held.client, held.account),
             Body::Skippable => RecordKeys::default(),
         }
     }
@@ -198,6 +219,10 @@ mod tests {
             hasher.lifecycle(),
             hasher.consumer("billing"),
             hasher.parked("billing"),
+            hasher.hold(b"billing", b""),
+            hasher.hold(b"", b"billing"),
+            hasher.hold(b"bill", b"ing"),
+            hasher.holds(),
             hasher.hash(b"billing", b""),
             hasher.hash(b"", b""),
         ];

@@ -60,7 +60,7 @@ impl Issuer {
             }
             Body::Moved(moved) => (moved.order(), event_of(moved)),
             Body::Remark(remark) => (remark.order(), event_of_remark(remark)?),
-            Body::Cursor(_) | Body::Lifecycle(_) | Body::Skippable => return None,
+            Body::Cursor(_) | Body::Lifecycle(_) | Body::Held(_) | Body::Skippable => return None,
         };
         let order = OrderId::new(self.partition, order);
         Some(Event { seq: frame.seq, at: frame.at, order, body })

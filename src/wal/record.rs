@@ -18,14 +18,13 @@
 //! | 4 | a note about an order, or what resolves one: [`Remark`], without a command key |
 //! | 68 | the same with a command key |
 //! | 6, 7 | kept for alerts, dispatches |
+//! | 73 | a client or an account is held, or released: [`Held`]; found by that, and with all others |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |
 //! | 128 and up | may be skipped by a reader that does not know them |
 //!
 //! The bit of 64 says that the record is found by a second key as well: how many entries a record has in
 //! the key tables follows from its kind alone ([`keys_of_kind`]), so that a table can be held against the
 //! counts in the footer.
-
-use std::time::Duration;
 
 use bincode::enc::EncoderImpl;
 use bincode::enc::write::Writer;
@@ -35,17 +34,21 @@ use bincode::{BorrowDecode, Encode};
 use crate::bytes::same;
 use crate::order::consumer::is_consumer_name;
 use crate::order::fingerprint::{Content, Salt};
-use crate::order::lifecycle::{Edge, Lifecycle};
+use crate::order::lifecycle::Lifecycle;
 use crate::order::limits::{
     ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX,
     EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
     RECORD_BODY_BYTES_MAX,
 };
-use crate::order::{Fingerprint, Refusal, Seq, State, StateRule, Submission};
+use crate::order::{Fingerprint, Refusal, Seq, State, Submission};
 
+mod hold;
 mod note;
+mod table;
 
+pub(crate) use hold::{Held, encode_held};
 pub(crate) use note::{RESOLUTION, Remark, encode_remark};
+pub(crate) use table::Table;
 
 /// An order was accepted.
 pub(crate) const KIND_ACCEPTED: u8 = 1;
@@ -65,6 +68,8 @@ pub(crate) const KIND_CURSOR: u8 = 5;
 pub(crate) const KIND_CURSOR_PARKED: u8 = KIND_CURSOR | KIND_BIT_SECOND_KEY;
 /// A lifecycle was set.
 pub(crate) const KIND_LIFECYCLE: u8 = 8;
+/// A client or an account is held, or released.
+pub(crate) const KIND_HOLD: u8 = 9 | KIND_BIT_SECOND_KEY;
 /// In the kind of records that are found by two keys.
 const KIND_BIT_SECOND_KEY: u8 = 64;
 /// Kinds from here may be skipped by a reader that does not know them.
@@ -175,29 +180,6 @@ pub(crate) struct Parked<'a> {
     pub(crate) why: Option<&'a str>,
 }
 
-/// A lifecycle. Version 1.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-pub(crate) struct Table<'a> {
-    states: Vec<TableState<'a>>,
-    edges: Vec<TableEdge<'a>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-struct TableState<'a> {
-    number: u8,
-    name: &'a str,
-    terminal: bool,
-    warn_after_ns: Option<u64>,
-    critical_after_ns: Option<u64>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-struct TableEdge<'a> {
-    from: u8,
-    to: u8,
-    evidence: Vec<&'a str>,
-}
-
 /// What a record says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Body<'a> {
@@ -207,6 +189,7 @@ pub(crate) enum Body<'a> {
     Remark(Remark<'a>),
     Cursor(Cursor<'a>),
     Lifecycle(Table<'a>),
+    Held(Held<'a>),
     /// Of a newer version, and marked as one that may be skipped.
     Skippable,
 }
@@ -329,7 +312,7 @@ pub(crate) const fn is_remark(kind: u8) -> bool {
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
         KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_NOTE | KIND_CURSOR | KIND_LIFECYCLE => 1,
-        KIND_MOVED_BY_KEY | KIND_NOTE_BY_KEY | KIND_CURSOR_PARKED => 2,
+        KIND_MOVED_BY_KEY | KIND_NOTE_BY_KEY | KIND_CURSOR_PARKED | KIND_HOLD => 2,
         _ => 0,
     }
 }
@@ -410,6 +393,10 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
             body.lifecycle()?;
             Ok(Body::Lifecycle(body))
         }),
+        (KIND_HOLD, BODY_VERSION) => whole::<Held<'_>>(bytes).and_then(|body| {
+            body.check()?;
+            Ok(Body::Held(body))
+        }),
         (kind, _) if kind >= KIND_SKIPPABLE => Ok(Body::Skippable),
         (kind, version) => Err(BodyError::UnknownKind { kind, version }),
     }
@@ -445,6 +432,7 @@ impl<'a> Body<'a> {
             | Body::Remark(_)
             | Body::Cursor(_)
             | Body::Lifecycle(_)
+            | Body::Held(_)
             | Body::Skippable => None,
         }
     }
@@ -568,50 +556,6 @@ impl Cursor<'_> {
             return malformed("a consumer that was never opened, or is before the first record");
         }
         Ok(())
-    }
-}
-
-impl<'a> Table<'a> {
-    fn of(lifecycle: &'a Lifecycle) -> Table<'a> {
-        let ns = |after: Option<Duration>| {
-            after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX))
-        };
-        let states = lifecycle.rules().iter().map(|rule| TableState {
-            number: rule.state.number(),
-            name: &rule.name,
-            terminal: rule.terminal,
-            warn_after_ns: ns(rule.warn_after),
-            critical_after_ns: ns(rule.critical_after),
-        });
-        let edges = lifecycle.edges().iter().map(|edge| TableEdge {
-            from: edge.from,
-            to: edge.to,
-            evidence: edge.evidence.iter().map(String::as_str).collect(),
-        });
-        Table { states: states.collect(), edges: edges.collect() }
-    }
-
-    /// The lifecycle that was stored, checked as when it was built.
-    pub(crate) fn lifecycle(&self) -> Result<Lifecycle, BodyError> {
-        let malformed = |what: String| BodyError::Malformed(what);
-        let mut states = Vec::with_capacity(self.states.len());
-        for row in &self.states {
-            let state = State::from_number(row.number)
-                .ok_or_else(|| malformed(format!("there is no state {}", row.number)))?;
-            states.push(StateRule {
-                state,
-                name: row.name.to_owned(),
-                terminal: row.terminal,
-                warn_after: row.warn_after_ns.map(Duration::from_nanos),
-                critical_after: row.critical_after_ns.map(Duration::from_nanos),
-            });
-        }
-        let edges = self.edges.iter().map(|row| Edge {
-            from: row.from,
-            to: row.to,
-            evidence: row.evidence.iter().map(|name| (*name).to_owned()).collect(),
-        });
-        Lifecycle::from_parts(states, edges.collect()).map_err(|error| malformed(error.to_string()))
     }
 }
 

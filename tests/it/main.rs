@@ -34,6 +34,7 @@ mod false_alarms;
 mod feed;
 #[cfg(not(order_ledger_shuttle))]
 mod fixtures;
+mod holds;
 mod keys;
 mod layers;
 mod lifecycle;

@@ -1,7 +1,7 @@
 //! What can be said on the command line: every command, its options, their help and their limits.
 //!
 //! - [`steps`]: the commands about the life of an order
-//! - [`remarks`]: the commands about what is said of orders
+//! - [`remarks`]: the commands about what is said of orders, clients and accounts
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::{PageToken, Timestamp};
 
-pub(crate) use remarks::Note;
+pub(crate) use remarks::{Hold, Note};
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
 use values::{account, client, key, seconds, state_name, time};
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Transition(Transition),
     Cancel(Cancel),
     Note(Note),
+    Hold(Hold),
     Get(Get),
     Find(Find),
     History(History),

@@ -17,6 +17,7 @@ mod errors;
 mod find;
 mod get;
 mod history;
+mod hold;
 mod json;
 mod lifecycle;
 mod lines;
@@ -58,6 +59,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Transition(transition) => transition::run(transition, &mut out),
         Command::Cancel(cancel) => cancel::run(cancel, &mut out),
         Command::Note(note) => note::run(note, &mut out),
+        Command::Hold(hold) => hold::run(hold, &mut out),
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),

@@ -13,6 +13,7 @@ use wincode::len::UseIntLen;
 
 use super::*;
 
+mod hold;
 mod moved;
 mod note;
 

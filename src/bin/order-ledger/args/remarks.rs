@@ -1,4 +1,4 @@
-//! The commands about what is said of orders: notes, and what resolves them.
+//! The commands about what is said of orders, clients and accounts: notes, what resolves them, and holds.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::NoteKind;
 
-use super::values::{Bytes, Dir, Opening, Wanted, author, command_key, words};
+use super::values::{Bytes, Dir, Opening, Wanted, account, author, client, command_key, words};
 
 /// Keeps notes, feedback and disputes with orders: one by arguments, or JSON lines in and one JSON line out for each
 ///
@@ -78,6 +78,48 @@ pub(crate) struct Note {
     /// The file to read; `-`, and nothing said, is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "order")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+}
+
+/// Takes no new orders of a client or an account, or takes them again
+///
+/// While a client, an account of it, or an account of any client is held, a new order of it is refused
+/// for good: recorded with the code 4294901761 and the reason, and answered so for ever. What was taken
+/// before is answered as ever, and existing orders go their way. A repeat succeeds and writes nothing.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  order-ledger hold --dir ./orders --client web-shop --account ALFKI --reason chargeback
+  order-ledger hold --dir ./orders --account ALFKI --reason \"court order\"
+  order-ledger hold --dir ./orders --client web-shop --account ALFKI --release
+  order-ledger hold --dir ./orders --list
+
+Exit codes:
+  0  held, released, or listed
+  2  wrong usage: nothing was done
+  4  the ledger can't be used; the message says what is on disk")]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The submitting system; without it, whichever submits for the account
+    #[arg(long, value_parser = OsStringValueParser::new().try_map(client))]
+    pub(crate) client: Option<Bytes>,
+    /// The account; without it, every account of the client
+    #[arg(long, value_parser = OsStringValueParser::new().try_map(account))]
+    pub(crate) account: Option<Bytes>,
+    /// Why, in words for people: at most 512 bytes; the refusals show it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+    /// Who says so
+    #[arg(long, value_name = "NAME", value_parser = OsStringValueParser::new().try_map(author))]
+    pub(crate) by: Option<Bytes>,
+    /// Takes new orders again
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Shows what is held
+    #[arg(long, conflicts_with_all = ["client", "account", "reason", "by", "release"])]
+    pub(crate) list: bool,
     #[command(flatten)]
     pub(crate) opening: Opening,
 }
