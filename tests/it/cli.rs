@@ -15,6 +15,7 @@ mod drill;
 mod failing;
 mod kills;
 mod northwind;
+mod notes;
 mod own_lifecycle;
 mod read;
 mod run;

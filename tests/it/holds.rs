@@ -102,7 +102,9 @@ fn a_hold_is_of_a_client_an_account_of_it_or_an_account_of_any() {
         n += 1;
         let key = format!("key-{n}");
         let who = [("web", "A"), ("web", "B"), ("web", ""), ("till", "A"), ("till", "")];
-        who.map(|(client, account)| is_taken(ledger, &from(client, account, &key)))
+        who.map(|(client, account)| {
+            is_taken(ledger, &from(client, account, &format!("{key} of {account}")))
+        })
     };
     assert_eq!(takes(&ledger), [true; 5]);
     let (web, web_a) = (Hold::client("web"), Hold::client("web").account("A"));

@@ -9,17 +9,19 @@ use std::{future::Future, pin::Pin};
 use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
 use order_ledger::{
-    Certainty, Durability, Error, ErrorKind, Field, GroupPadding, How, Ledger, Options, Order,
+    Certainty, Durability, Error, ErrorKind, Field, GroupPadding, How, Ledger, NoteQuery, Options, Order,
     Result, Soundness, Submission, Ticket, Views, verify_on,
 };
 
 use super::beside::{self, Beside, Errand, Heard};
 use super::figures::Figures;
 use super::known::{Book, Fate, Fussy, Trouble, own_table};
+use super::notes::Words;
 use super::plan::{Aside, Key, Plan, Step};
 use super::steps::{Told, Wish};
 use crate::rig::Random;
 
+mod jots;
 mod moves;
 mod rotten;
 
@@ -59,6 +61,7 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
         cut_off: 0,
         rotted: Vec::new(),
         again: Vec::new(),
+        say_again: Vec::new(),
     };
     history.figures.own_tables += u64::from(plan.setup.own_table);
     for step in &plan.steps {
@@ -127,6 +130,8 @@ struct History<'a> {
     rotted: Vec<String>,
     /// Commands whose answer was in doubt.
     again: Vec<(Key, Wish)>,
+    /// The same for notes.
+    say_again: Vec<(Key, Words)>,
 }
 
 impl History<'_> {
@@ -268,6 +273,7 @@ impl History<'_> {
         *self.beside.ledger.lock().unwrap() = Some(ledger.clone());
         self.ledger = Some(ledger.clone());
         self.ask_again(&ledger);
+        self.say_again(&ledger);
     }
 
     /// Looks with a reader before anybody repairs anything.
@@ -316,6 +322,9 @@ impl History<'_> {
         let mut states = BTreeMap::new();
         all.iter().for_each(|told| *states.entry(told.order.now.state).or_default() += 1);
         assert_eq!(stats.states, states.into_iter().collect::<Vec<_>>());
+        let open = ledger.open_notes(&NoteQuery::open().limit(10_000)).unwrap();
+        let open: Vec<u64> = open.notes.iter().map(|note| note.seq.0).collect();
+        assert_eq!(open, self.book.open_notes(), "the list of open notes");
         let full = self.random.chance(1, 4);
         for known in &self.book.known {
             if !full && !self.random.chance(1, 8) {
@@ -383,6 +392,7 @@ impl History<'_> {
                 self.read(read);
             }
             Step::Move(..) | Step::MoveMany(_) | Step::Cancel(_) => self.moves(&ledger, step),
+            Step::Note(key, jot) => self.jot(&ledger, *key, jot),
             Step::Close => self.close(ledger),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! A history as a value: everything that will be done and will go wrong, so that it can be printed, run
 //! again, and made smaller.
 
-use order_ledger::State;
+use order_ledger::{NoteKind, State};
 use order_ledger::disk::sim::{Crash, CrashMode, Fault};
 
 use crate::rig::Random;
@@ -60,6 +60,18 @@ pub(super) struct Move {
     pub(super) evidence_bytes: Option<usize>,
 }
 
+/// Something that is noted about an order.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Jot {
+    pub(super) kind: NoteKind,
+    pub(super) open: bool,
+    /// As for a step; the small ones are keys of steps as well.
+    pub(super) command: Option<u8>,
+    pub(super) bytes: usize,
+    /// It resolves the note of this number, if there is one.
+    pub(super) resolves: Option<usize>,
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Expected {
     Anything,
@@ -85,6 +97,8 @@ pub(super) enum Step {
     Move(Key, Move),
     MoveMany(Vec<(Key, Move)>),
     Cancel(Key),
+    /// Something is noted about the order of the key.
+    Note(Key, Jot),
     /// A reader beside the ledger, or before it is opened.
     Reader,
     SetClock(u64),
@@ -180,6 +194,8 @@ impl Plan {
             orders: Vec::new(),
             steps: Vec::new(),
             random,
+            // Dice of their own: what else happens is what there was before there were notes.
+            jots: Random::new(!seed),
         };
         let lives = 2 + maker.random.below(4);
         for _ in 0..lives {
@@ -201,6 +217,7 @@ pub(super) const LOADED: State = State::own(101).unwrap();
 /// Makes the steps of a plan up.
 struct Maker {
     random: Random,
+    jots: Random,
     own_table: bool,
     garbage: bool,
     stale: bool,
@@ -379,6 +396,28 @@ impl Maker {
             _ => Step::Tick(self.random.below(3000)),
         };
         self.steps.push(step);
+        if self.jots.chance(1, 6) {
+            self.jot();
+        }
+    }
+
+    /// Something is noted, mostly about one of the first orders.
+    fn jot(&mut self) {
+        let orders = match self.orders.len() {
+            0 => return,
+            orders if self.jots.chance(2, 3) => orders.min(3),
+            orders => orders,
+        };
+        let key = self.jots.index(orders);
+        let command = self.jots.chance(1, 2).then(|| self.jots.below(16));
+        let jot = Jot {
+            kind: self.jots.pick(&NoteKind::ALL),
+            open: self.jots.chance(1, 3),
+            command: command.and_then(|command| u8::try_from(command).ok()),
+            bytes: self.jots.pick(&[0, 20, 20, 700, 9_000]),
+            resolves: self.jots.chance(2, 5).then(|| self.jots.index(4)),
+        };
+        self.steps.push(Step::Note(key, jot));
     }
 
     /// Most steps are of few orders, so that some have a long life.
