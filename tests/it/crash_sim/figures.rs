@@ -77,6 +77,11 @@ figures! {
     notes_in_doubt_gone,
     /// The most notes and resolutions of one order.
     most_notes,
+    /// Holds and releases that were recorded, and those that found nothing to be changed.
+    holds_changed,
+    holds_unchanged,
+    holds_in_doubt,
+    held_orders,
     read_between,
     second_openers,
     /// Logs that `verify` was asked about: as a crash left them, and at the end.

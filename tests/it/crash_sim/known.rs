@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use order_ledger::{
-    Certainty, Committed, Error, ErrorKind, How, Lifecycle, Noted, Order, Outcome, Receipt, Refusal,
-    State, StateRule, Submission, Transitioned, Validator, Verdict,
+    Certainty, Committed, Error, ErrorKind, HoldEntry, How, Lifecycle, Noted, Order, Outcome,
+    Receipt, Refusal, State, StateRule, Submission, Transitioned, Validator, Verdict,
 };
 
 use super::figures::Figures;
+use super::holds::Holds;
 use super::notes::{Said, Words};
 use super::plan::{Content, Key, LOADED, PACKED, Plan, Word};
-use super::steps::{Came, Taken, Told, Track, Wish, dense};
+use super::steps::{Came, Taken, Told, Track, Wish, gaps};
 use crate::rig::Random;
 
 /// What is known of one key.
@@ -72,6 +73,7 @@ pub(super) struct Book {
     moving: Vec<(Key, Wish)>,
     /// What a call of now notes.
     noting: Option<(Key, Words)>,
+    pub(super) holds: Holds,
     pub(super) lifecycle: Lifecycle,
     own_table: bool,
 }
@@ -123,6 +125,7 @@ impl Book {
             doubted: BTreeSet::new(),
             moving: Vec::new(),
             noting: None,
+            holds: Holds::default(),
             lifecycle: if plan.setup.own_table { own_table() } else { Lifecycle::default() },
             own_table: plan.setup.own_table,
         }
@@ -172,9 +175,16 @@ impl Book {
         assert!(*fate == Fate::Free || early, "not found: key {key}, {fate:?}");
     }
 
+    /// An order is handed in.
+    pub(super) fn hands_in(&mut self, key: Key) {
+        self.on_the_way.insert(key);
+        self.holds.meets(key);
+    }
+
     /// All that was on its way has its answer, or never gets one.
     pub(super) fn nothing_on_the_way(&mut self) {
         self.on_the_way.clear();
+        self.holds.nothing_on_the_way();
         self.seen_early.clear();
     }
 
@@ -207,6 +217,7 @@ impl Book {
                     }
                     Fate::Free => {
                         assert!(!refused && !later);
+                        assert!(self.holds.may_be_taken(key), "taken, and it was held");
                         assert_ne!(outcome.how, How::Replayed, "a replay of what was never taken");
                         known.fate = Fate::Acknowledged(outcome.receipt);
                     }
@@ -219,6 +230,10 @@ impl Book {
         match (error.certainty(), error.kind()) {
             (Certainty::Recorded(_), ErrorKind::Refused { receipt, refusal }) => {
                 let fate = Fate::Refused(*receipt, refusal.clone());
+                let refused = match refusal.code {
+                    Refusal::HELD => self.holds.may_be_refused(key, refusal),
+                    _ => refused && self.holds.may_be_taken(key),
+                };
                 assert!(known.fate == Fate::Free && refused || known.fate == fate, "{error}");
                 known.fate = fate;
             }
@@ -343,8 +358,17 @@ impl Book {
     /// doubts.
     ///
     /// Answers how many records there are.
-    pub(super) fn check(&mut self, all: &[Told], may_lose: bool, figures: &mut Figures) -> u64 {
-        let records = self.dense(all);
+    pub(super) fn check(
+        &mut self,
+        all: &[Told],
+        holds: &[HoldEntry],
+        may_lose: bool,
+        figures: &mut Figures,
+    ) -> u64 {
+        let (gaps, next) = gaps(all, self.own_table);
+        let of_holds = self.holds.settle(holds, &gaps, next);
+        figures.holds_in_doubt += u64::from(of_holds.is_some());
+        let records = self.holds.account_for(&gaps, next) - 1;
         let mut there: Vec<Option<&Order>> = vec![None; self.known.len()];
         let mut steps = vec![(Vec::new(), Vec::new()); self.known.len()];
         for told in all {
@@ -358,8 +382,9 @@ impl Book {
         let found = |(known, order): &(&Known, &Option<&Order>)| in_doubt(known) && order.is_some();
         let doubts_there = self.known.iter().zip(&there).filter(found).count();
         let of_steps = self.settle_steps(&steps, may_lose, figures);
-        let doubts = doubts + of_steps.len();
-        let doubts_there = doubts_there + of_steps.iter().filter(|there| **there).count();
+        let others: Vec<bool> = of_steps.into_iter().chain(of_holds).collect();
+        let doubts = doubts + others.len();
+        let doubts_there = doubts_there + others.iter().filter(|there| **there).count();
         assert!(
             doubts_there == 0 || doubts_there == doubts,
             "{doubts_there} of the {doubts} records of one group are there"
@@ -375,6 +400,7 @@ impl Book {
                     assert_eq!(order.refusal, None);
                 }
                 (Fate::Refused(receipt, refusal), Some(order)) => {
+                    figures.held_orders += u64::from(refusal.code == Refusal::HELD);
                     assert_eq!(order.receipt, *receipt);
                     assert_eq!(order.refusal.as_ref(), Some(refusal));
                 }
@@ -425,8 +451,9 @@ impl Book {
         doubts
     }
 
-    /// Orders and steps account for every seq; answers how many records there are.
-    pub(super) fn dense(&self, all: &[Told]) -> u64 {
-        dense(all, self.own_table)
+    /// Orders, steps, notes and holds account for every seq.
+    pub(super) fn dense(&self, all: &[Told]) {
+        let (gaps, next) = gaps(all, self.own_table);
+        self.holds.account_for(&gaps, next);
     }
 }

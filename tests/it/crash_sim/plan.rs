@@ -1,9 +1,10 @@
 //! A history as a value: everything that will be done and will go wrong, so that it can be printed, run
 //! again, and made smaller.
 
-use order_ledger::{NoteKind, State};
 use order_ledger::disk::sim::{Crash, CrashMode, Fault};
+use order_ledger::{NoteKind, State};
 
+use super::holds::SCOPES;
 use crate::rig::Random;
 
 /// The number of a key; its order is the one of that place in [`Plan::orders`].
@@ -99,6 +100,8 @@ pub(super) enum Step {
     Cancel(Key),
     /// Something is noted about the order of the key.
     Note(Key, Jot),
+    /// A scope is held, for a reason of this number, or released.
+    Hold(usize, Option<u8>),
     /// A reader beside the ledger, or before it is opened.
     Reader,
     SetClock(u64),
@@ -184,7 +187,9 @@ impl Plan {
             // Without a draw: the histories are those that there were before this was a choice.
             past_cache: seed.count_ones().is_multiple_of(2),
         };
+        let mut jots = Random::new(!seed);
         let mut maker = Maker {
+            holds: !rots && !setup.relaxed && jots.chance(1, 4),
             own_table: setup.own_table,
             garbage: setup.padded && random.chance(1, 2),
             stale: random.chance(1, 4),
@@ -195,7 +200,7 @@ impl Plan {
             steps: Vec::new(),
             random,
             // Dice of their own: what else happens is what there was before there were notes.
-            jots: Random::new(!seed),
+            jots,
         };
         let lives = 2 + maker.random.below(4);
         for _ in 0..lives {
@@ -218,6 +223,8 @@ pub(super) const LOADED: State = State::own(101).unwrap();
 struct Maker {
     random: Random,
     jots: Random,
+    /// Whether anybody is held.
+    holds: bool,
     own_table: bool,
     garbage: bool,
     stale: bool,
@@ -398,6 +405,11 @@ impl Maker {
         self.steps.push(step);
         if self.jots.chance(1, 6) {
             self.jot();
+        }
+        if self.holds && self.jots.chance(1, 8) {
+            let reason = self.jots.chance(1, 2).then(|| self.jots.pick(&[1, 2]));
+            let scope = self.jots.index(SCOPES);
+            self.steps.push(Step::Hold(scope, reason));
         }
     }
 

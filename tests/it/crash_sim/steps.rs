@@ -3,11 +3,11 @@
 //!
 //! Always true: at most one step of an order is in doubt; what was taken never changes and never goes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use order_ledger::{
-    Certainty, Error, ErrorKind, Event, EventBody, Evidence, Field, How, Lifecycle, Noted, Order, OrderId,
-    Present, Receipt, Seq, State, Timestamp, Transition, Transitioned,
+    Certainty, Error, ErrorKind, Event, EventBody, Evidence, Field, How, Lifecycle, Noted, Order,
+    OrderId, Present, Receipt, Seq, State, Timestamp, Transition, Transitioned,
 };
 
 use super::known::Trouble;
@@ -276,9 +276,10 @@ impl Track {
         answer: Result<Noted, Error>,
         about: (Trouble, bool),
     ) -> Came {
-        let step = self.taken.iter().find(|step| {
-            !words.command.is_empty() && step.command == words.command
-        });
+        let step = self
+            .taken
+            .iter()
+            .find(|step| !words.command.is_empty() && step.command == words.command);
         let step = step.map(|step| step.seq);
         self.notes.answered(order, words, step, answer, &mut self.doubted, about)
     }
@@ -417,15 +418,19 @@ impl Track {
     }
 }
 
-/// Holds the seqs of all records of a log against each other: orders and steps have all of them, but that
-/// of a table of the ledger's own, which is the first. Answers how many records there are.
-pub(super) fn dense(told: &[Told], own_table: bool) -> u64 {
+/// Holds the seqs of all records of a log against each other: orders, steps and notes have all of them, but that
+/// of a table of the ledger's own, which is the first, and those that are answered (of holds); and the seq behind
+/// the last one.
+pub(super) fn gaps(told: &[Told], own_table: bool) -> (BTreeSet<u64>, u64) {
     let mut events: Vec<&Event> = told.iter().flat_map(|told| &told.history).collect();
     events.sort_by_key(|event| event.seq);
-    let first = if own_table { 2 } else { 1 };
-    for (event, seq) in events.iter().zip(first..) {
-        assert_eq!(event.seq.0, seq, "seqs are not dense");
+    let mut next = if own_table { 2 } else { 1 };
+    let mut gaps = BTreeSet::new();
+    for event in &events {
+        assert!(event.seq.0 >= next, "two events have the seq {}", event.seq);
+        gaps.extend(next..event.seq.0);
+        next = event.seq.0 + 1;
     }
     assert!(events.is_sorted_by(|one, next| one.at < next.at), "time does not rise");
-    events.len() as u64 + first - 1
+    (gaps, next)
 }
