@@ -165,8 +165,8 @@ impl KeyHasher {
             None => self.notes_of(order),
             Some(note) => self.resolution_of(note),
         };
-        let second = (!command_key.is_empty()).then(|| self.command(order, command_key));
-        RecordKeys { first: Some(first), second }
+        // The key of the command is that of a step.
+        RecordKeys { first: Some(first), ..self.keys_of_step(order, command_key) }
     }
 
     fn hash_row(&self, begin: u64, client: &[u8], key: &[u8]) -> KeyHash {
