@@ -2,6 +2,7 @@
 //!
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
+//! - [`notes`]: what is noted about orders, and who is held
 //! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them

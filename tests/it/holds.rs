@@ -205,9 +205,9 @@ fn a_hold_comes_behind_keys_that_are_known_and_before_the_validator() {
     let mut in_flight = ledger.submit_deferred(&order(2));
     assert_eq!(asked(), 2);
     ledger.hold(&Hold::client("web").reason("fraud")).unwrap();
-    // It was handed in before, and is joined.
-    let joined = ledger.submit(&order(2)).unwrap();
-    assert_eq!(joined.receipt, in_flight.wait(None).unwrap().receipt);
+    // It was on its way when the hold came, and is what it is.
+    let handed_in = ledger.submit(&order(2)).unwrap();
+    assert_eq!(handed_in.receipt, in_flight.wait(None).unwrap().receipt);
     let replayed = ledger.submit(&order(1)).unwrap();
     assert_eq!((replayed.how, replayed.receipt), (How::Replayed, committed.receipt));
     assert_eq!(refused(ledger.submit(&order(3))).1.code, Refusal::HELD);
