@@ -5,7 +5,8 @@
 //! The modules in the order in which a newcomer should read them; imports point up this list only, which a
 //! test holds.
 //!
-//! - `order`: the words, pure values: [`Submission`], [`Transition`], [`Lifecycle`], [`Receipt`], [`limits`]
+//! - `order`: the words, pure values: [`Submission`], [`Transition`], [`Note`], [`Hold`], [`Lifecycle`], [`Receipt`],
+//!   [`limits`]
 //! - `error`: [`Error`]: what is on disk, and what to do next
 //! - [`disk`]: the edge: the only place for files, clock, sleep and randomness, real or simulated
 //! - `wal`: the truth: format, groups, segments. Knows seqs and not what they mean
