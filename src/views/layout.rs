@@ -8,7 +8,7 @@
 //! | `01`, length u8, account, seq u64 **big-endian** | empty | the order at `seq` has this account |
 //! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
 //! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
-//! | `05`, seq | empty | the note at `seq` is open: taken away when it is resolved |
+//! | `04`, seq | empty | the note at `seq` is open: taken away when it is resolved |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
 //! before the value), and within it they sort by seq, which is the order of time as well. An empty
@@ -36,7 +36,7 @@ const MAGIC: [u8; 4] = *b"OLVW";
 const ACCOUNT: u8 = 1;
 const EXTERNAL_REF: u8 = 2;
 const STATE: u8 = 3;
-const OPEN_NOTES: u8 = 5;
+const OPEN_NOTES: u8 = 4;
 
 const _: () = assert!(
     ACCOUNT_BYTES_MAX <= 255 && EXTERNAL_REF_BYTES_MAX <= 255,
