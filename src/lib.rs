@@ -43,15 +43,17 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter, Orders,
-    Page, PageToken, Query, Reader, Stats, Views, ViewsStats,
+    EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter,
+    Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views,
+    ViewsStats,
 };
 pub use order::limits;
 pub use order::{
-    Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
-    HoldChange, HoldEntry, How, LedgerId, Lifecycle, LifecycleBuilder, LifecycleError, Note,
-    NoteEntry, NoteKind, Noted, Order, OrderId, Outcome, OwnState, Present, Receipt, ReceiptError,
-    Refusal, Resolution, ResolutionEntry, Seq, State, StateRule, Submission, Timestamp, Transition,
-    Transitioned, UnknownNoteKind, UnknownState,
+    Batch, Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
+    HoldChange, HoldEntry, How, LedgerId, Lifecycle, LifecycleBuilder, LifecycleError, Linked,
+    LinkedBatch, LinkedResult, Note, NoteEntry, NoteKind, Noted, Order, OrderId, OrderStates,
+    Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
+    State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownNoteKind,
+    UnknownState,
 };
 pub use recovery::report::RecoveryReport;

@@ -11,7 +11,8 @@
 //! 6. queue, share and disk space: [`gate`]
 //!
 //! A step of an order that exists has an order of its own: [`transition`], by where the order stands
-//! ([`standing`]). So has a note about one, or what resolves it: [`note`].
+//! ([`standing`]); so has a note about one, or what resolves it: [`note`]. A linked batch is decided about as a
+//! whole: [`linked`].
 //!
 //! Reads tables and the log; knows nothing of groups, syncs or waiters.
 
@@ -19,6 +20,7 @@ pub(crate) mod dedupe;
 pub(crate) mod gate;
 pub(crate) mod hold;
 pub(crate) mod limits;
+pub(crate) mod linked;
 pub(crate) mod note;
 pub(crate) mod standing;
 pub(crate) mod transition;

@@ -67,7 +67,11 @@ impl What {
                 (order, None) => What::Noted { order, asks: remark.asks },
                 (order, Some(note)) => What::Resolved { order, note },
             },
-            Body::Cursor(_) | Body::Lifecycle(_) | Body::Held(_) | Body::Skippable => What::Other,
+            Body::Cursor(_)
+            | Body::Lifecycle(_)
+            | Body::Held(_)
+            | Body::Linked(_)
+            | Body::Skippable => What::Other,
         }
     }
 }

@@ -41,12 +41,8 @@ impl Committer {
             if let Some(known) = known(before, holds, reason) {
                 return Ok(known);
             }
-            let pending = Pending {
-                key,
-                record,
-                keys: hasher.keys_of_hold(client, account),
-                what: What::Hold,
-            };
+            let keys = hasher.keys_of_hold(client, account);
+            let pending = Pending::single(key, record, keys, What::Hold);
             let place = self.push_existing(queue, pending)?;
             self.lead_if_idle();
             let Committed { seq, at } = self.settle(&place)?;

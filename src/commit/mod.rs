@@ -5,6 +5,7 @@
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
 //! - [`step`]: the same for what is done with an order that exists
 //! - [`note`]: the same for what is noted about one
+//! - [`linked`]: the same for what is recorded together, or not at all
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`announce`]: who waits for what happens, and is told after it is durable
 //! - [`cursor`]: how far consumers of the feed are
@@ -34,6 +35,7 @@ pub(crate) mod cursor;
 pub(crate) mod enter;
 pub(crate) mod hold;
 pub(crate) mod lead;
+pub(crate) mod linked;
 pub(crate) mod merging;
 pub(crate) mod note;
 pub(crate) mod queue;

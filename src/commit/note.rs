@@ -108,7 +108,7 @@ impl Committer {
             }
             let Some(record) = record else { continue };
             let keys = tables.hasher().keys_of_remark(&remark);
-            let pending = Pending { key, record, keys, what: What::Remark };
+            let pending = Pending::single(key, record, keys, What::Remark);
             return self.push_existing(queue, pending).map(NoteEntry::Queued);
         }
     }

@@ -64,7 +64,7 @@ impl EventFilter {
     }
 
     /// Whether a record that says `body` about an order is wanted.
-    pub(super) fn wants(&self, log: &Log, event: &Event, body: &Body<'_>) -> Result<bool> {
+    pub(crate) fn wants(&self, log: &Log, event: &Event, body: &Body<'_>) -> Result<bool> {
         let is_wanted_state = |state| self.states.contains(&state);
         if !self.states.is_empty() && !event.body.state().is_some_and(is_wanted_state) {
             return Ok(false);

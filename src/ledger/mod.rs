@@ -1,15 +1,18 @@
 //! The front door: handles, options, opening and closing, queries, the typed front.
 //!
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
-//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`reader`]: [`Reader`], open for reading only
+//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`linked`]: its batches; [`reader`]: [`Reader`], open for reading only;
+//!   [`follow`]: [`Follower`], which goes on reading
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`holds`]: clients and accounts that give no new orders for now
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
-//! - [`typed`]: [`Orders`], payloads as values of a Rust type
+//! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
+pub(crate) mod follow;
 pub(crate) mod handle;
 pub(crate) mod holds;
 pub(crate) mod life;
+pub(crate) mod linked;
 pub(crate) mod notes;
 pub(crate) mod open_notes;
 pub(crate) mod opening;
@@ -19,7 +22,9 @@ pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod stats;
 pub(crate) mod typed;
+pub(crate) mod typed_life;
 
+pub use follow::Follower;
 pub use handle::Ledger;
 pub use open_notes::{NotePage, NoteQuery};
 pub use options::{GroupPadding, LogWrites, Options, Views};
@@ -28,3 +33,4 @@ pub use read::{EventIter, OrderIter};
 pub use reader::Reader;
 pub use stats::{Stats, ViewsStats};
 pub use typed::Orders;
+pub use typed_life::{TypedConsumer, TypedEvent, TypedPage};

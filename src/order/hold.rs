@@ -8,7 +8,8 @@ use super::receipt::How;
 /// **Effect**: while it is held, a new order of it is refused for good, with the code
 /// [`Refusal::HELD`](crate::Refusal::HELD) and the reason of the hold: recorded as an order in the state
 /// [`State::Refused`](crate::State::Refused), and answered so for ever, also when the hold is over. What was taken before is
-/// answered as ever, and existing orders take their steps. After the release new keys are taken again.
+/// answered as ever, and existing orders take their steps. A linked batch that has such an order is refused as a
+/// whole, for now, and nothing of it is recorded. After the release new keys are taken again.
 ///
 /// **Limits**: as those of a submission; a reason has at most
 /// [`REASON_BYTES_MAX`](crate::limits::REASON_BYTES_MAX) bytes.

@@ -4,6 +4,7 @@
 //! and a broken one gets the same kind of answer as everything else.
 
 use super::fingerprint::{Content, Fingerprint};
+use super::id::OrderId;
 
 /// One order, to be taken exactly once under `(client, key)`.
 ///
@@ -33,6 +34,7 @@ pub struct Submission {
     pub(crate) expires_in_ns: Option<u64>,
     pub(crate) own_fingerprint: Option<Fingerprint>,
     pub(crate) payload: Vec<u8>,
+    pub(crate) corrects: Option<OrderId>,
 }
 
 impl Submission {
@@ -55,6 +57,7 @@ impl Submission {
             expires_in_ns: None,
             own_fingerprint: None,
             payload: payload.into(),
+            corrects: None,
         }
     }
 
@@ -85,6 +88,15 @@ impl Submission {
     #[must_use]
     pub fn external_ref(mut self, external_ref: impl Into<Vec<u8>>) -> Submission {
         self.external_ref = external_ref.into();
+        self
+    }
+
+    /// Says that this order corrects an earlier one, which stays as it is: what is finished is finished, and a
+    /// correction is an order of its own. It must exist ([`ErrorKind::NoSuchOrder`](crate::ErrorKind::NoSuchOrder)),
+    /// in whatever state; [`Ledger::corrections_of`](crate::Ledger::corrections_of) finds this one by it.
+    #[must_use]
+    pub fn corrects(mut self, order: OrderId) -> Submission {
+        self.corrects = Some(order);
         self
     }
 
@@ -128,6 +140,7 @@ impl Submission {
             expires_in_ns: self.expires_in_ns,
             payload: &self.payload,
             own_fingerprint: self.own_fingerprint,
+            corrects: self.corrects.map(OrderId::as_u64),
         }
     }
 }

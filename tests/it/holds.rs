@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use order_ledger::disk::sim::{Crash, CrashMode};
 use order_ledger::{
-    Certainty, Committed, Error, ErrorKind, Hold, HoldEntry, How, Ledger, Outcome, Reader, Receipt,
-    Refusal, Result, Seq, Soundness, State, Submission, Transition, Validator, Verdict, Views,
-    verify_on,
+    Certainty, Committed, Error, ErrorKind, Hold, HoldEntry, How, Ledger, LinkedBatch, Outcome,
+    Reader, Receipt, Refusal, Result, Seq, Soundness, State, Submission, Transition, Validator,
+    Verdict, Views, verify_on,
 };
 
 use crate::support::{Machine, order, small};
@@ -180,6 +180,30 @@ fn holding_what_is_held_and_releasing_what_is_free_write_nothing() {
     let order = Submission::new([7; 64], "k", "").account([8; 64]);
     assert_eq!(refused(ledger.submit(&order)).1.reason, "x".repeat(512));
     assert_eq!(refused(ledger.submit(&order)).1.reason, "x".repeat(512), "and again");
+}
+
+/// Effect to prevent: what is held comes in with a batch, or a part of the batch without it.
+#[test]
+fn rule_23_a_batch_with_an_order_of_a_held_account_is_refused_as_a_whole_and_may_come_again() {
+    let machine = Machine::new(6);
+    let ledger = machine.open();
+    let id = ledger.submit(&order(1)).unwrap().receipt.order;
+    let hold = Hold::any_client("ALFKI").reason("fraud");
+    ledger.hold(&hold).unwrap();
+    let batch = LinkedBatch::new("batch")
+        .transition(Transition::new(id, State::InProgress))
+        .submit(from("web", "ALFKI", "a"));
+    let before = records(&ledger);
+    let error = ledger.linked(&batch).unwrap_err();
+    let ErrorKind::BatchMember { index: 1, why } = error.kind() else { panic!("{error}") };
+    assert!(matches!(&**why, ErrorKind::RefusedForNow { reason } if reason.ends_with("fraud")));
+    assert_eq!((error.certainty(), records(&ledger)), (Certainty::NotRecorded, before));
+    ledger.release(&hold).unwrap();
+    let done = ledger.linked(&batch).unwrap();
+    assert_eq!(done.how, How::Fresh);
+    // What was taken before is answered as ever.
+    ledger.hold(&hold).unwrap();
+    assert_eq!(ledger.linked(&batch).unwrap().how, How::Replayed);
 }
 
 /// Counts how often it is asked.

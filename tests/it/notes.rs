@@ -6,8 +6,8 @@ use std::time::Duration;
 use order_ledger::disk::sim::{Crash, CrashMode};
 use order_ledger::{
     Certainty, Error, ErrorKind, Event, EventBody, EventFilter, EventKind, Field, How, Ledger,
-    Note, NoteKind, NoteQuery, Noted, OrderId, Reader, Resolution, Result, Seq, Soundness, State,
-    Transition, Views, verify_on,
+    LinkedBatch, Note, NoteKind, NoteQuery, Noted, OrderId, Reader, Resolution, Result, Seq,
+    Soundness, State, Transition, Views, verify_on,
 };
 
 use crate::support::{Machine, order, small};
@@ -348,6 +348,25 @@ fn rule_22_many_notes_share_their_syncs_and_answer_in_their_order() {
     let shown: Vec<_> = answers.iter().map(shown).collect();
     assert!(shown[..100].iter().chain(&shown[101..201]).all(|how| *how == "fresh"), "{shown:?}");
     assert_eq!((shown[100], &shown[201..]), ("error", &["replayed", "conflict"][..]));
+}
+
+/// Effect to prevent: a step in a batch takes the command key of a note.
+#[test]
+fn rule_17_a_step_of_a_batch_shares_the_command_keys_of_its_order_with_notes() {
+    let machine = Machine::new(11);
+    let ledger = machine.open();
+    let id = taken(&ledger, 1);
+    let note = ledger.note(&dispute(id).command_key("k")).unwrap();
+    let step = Transition::new(id, State::InProgress).command_key("k");
+    let error = ledger.linked(&LinkedBatch::new("b").transition(step)).unwrap_err();
+    let ErrorKind::BatchMember { index: 0, why } = error.kind() else { panic!("{error}") };
+    let differs = vec![Field::Command];
+    assert_eq!(**why, ErrorKind::CommandConflict { seq: note.seq, differs });
+    let step = Transition::new(id, State::InProgress).command_key("s");
+    let done = ledger.linked(&LinkedBatch::new("b").transition(step)).unwrap();
+    let error = kind(ledger.note(&dispute(id).command_key("s")));
+    let seq = Seq(done.batch.0 + 1);
+    assert_eq!(error, ErrorKind::CommandConflict { seq, differs: vec![Field::Command] });
 }
 
 /// Effect to prevent: two who resolve the same dispute both believe that theirs is what counts.

@@ -79,7 +79,7 @@ impl Command {
 ///
 /// A line in:  {"key": "cart-17", "account": "ALFKI", "external_ref": "PO-2231", "order": {...}}
 ///
-/// `key` (1 to 255 bytes) and `order` must be there; `account`, `external_ref`, `kind` and `schema` (a
+/// `key` (1 to 255 bytes) and `order` must be there; `account`, `external_ref`, `kind`, `corrects` (the id of an order) and `schema` (a
 /// number) may be. Any other field is refused, so that a misspelt one is not lost. `order` is any JSON
 /// value but null, and is kept as its very bytes. Empty lines are passed over.
 ///

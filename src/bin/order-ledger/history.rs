@@ -51,6 +51,9 @@ fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
     if let Some(state) = event.body.state() {
         put("state", name(state));
     }
+    if let Some(batch) = event.batch {
+        put("batch", batch.0.into());
+    }
     match &event.body {
         EventBody::Accepted { fingerprint } => {
             put("version", 1.into());

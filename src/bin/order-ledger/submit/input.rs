@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use order_ledger::Submission;
 use order_ledger::limits::KEY_BYTES_MAX;
+use order_ledger::{OrderId, Submission};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,6 +46,9 @@ struct Fields<'a> {
     kind: Option<Cow<'a, str>>,
     #[serde(default)]
     schema: Option<u32>,
+    /// The id of the order that this one corrects.
+    #[serde(default)]
+    corrects: Option<u64>,
 }
 
 /// What a line says: its key when that can be told, and the order or why there is none.
@@ -86,6 +89,9 @@ impl Fields<'_> {
         }
         if let Some(kind) = &self.kind {
             submission = submission.kind(kind.as_bytes());
+        }
+        if let Some(corrects) = self.corrects {
+            submission = submission.corrects(OrderId::from_u64(corrects));
         }
         submission
     }
@@ -137,9 +143,9 @@ mod tests {
         let nulls =
             r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null}"#;
         assert_eq!(order(nulls), bare);
-        let full =
-            r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7}"#;
-        assert_eq!(order(full), bare.account("A").external_ref("R").kind("K").schema(7));
+        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7,"corrects":3}"#;
+        let full_order = bare.account("A").external_ref("R").kind("K").schema(7);
+        assert_eq!(order(full), full_order.corrects(OrderId::from_u64(3)));
     }
 
     #[test]

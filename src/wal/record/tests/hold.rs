@@ -1,7 +1,7 @@
 //! The same for holds: kind 73.
 
 use super::*;
-use crate::order::limits::AUTHOR_BYTES_MAX;
+use crate::order::limits::{ACCOUNT_BYTES_MAX, AUTHOR_BYTES_MAX, CLIENT_BYTES_MAX};
 
 fn full() -> Held<'static> {
     Held {
