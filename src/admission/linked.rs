@@ -129,7 +129,7 @@ pub(crate) fn decide<'a>(
                 let hash = lookup.hash(&order.client, &order.key);
                 match lookup.committed(hash, &order.client, &order.key, |frame, _| Ok(frame.seq))? {
                     Some(seq) => existing.push((index, seq)),
-                    None => match transition::check_corrected(lookup, order) {
+                    None => match check_order(lookup, order) {
                         Ok(()) => taken.push(Taken::Order(order)),
                         Err(error) if is_unknown(&error) => return Err(error),
                         Err(error) => {
@@ -152,6 +152,22 @@ pub(crate) fn decide<'a>(
         return Err(Error::new(ErrorKind::BatchConflict { existing }));
     }
     wrong.map_or(Ok(taken), Err)
+}
+
+/// Whether an order whose key is free may be taken.
+///
+/// # Errors
+/// `NoSuchOrder` of what it corrects; `RefusedForNow` for a hold: of a batch that is refused nothing is recorded,
+/// no refusal either.
+fn check_order(lookup: &Lookup, order: &Submission) -> Result<()> {
+    transition::check_corrected(lookup, order)?;
+    match lookup.hold_on(&order.client, &order.account)? {
+        None => Ok(()),
+        Some(hold) => {
+            let reason = format!("its client or account is held: {}", hold.reason);
+            Err(Error::new(ErrorKind::RefusedForNow { reason }))
+        }
+    }
 }
 
 /// The error of a batch that has this member.

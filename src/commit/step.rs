@@ -1,6 +1,6 @@
 //! From a step that an order is to take to its answer, or to a place in the queue.
 //!
-//! Always true: at most one step of an order is in flight, so that the next one is decided by what is
+//! Always true: at most one step or note of an order is in flight, so that the next one is decided by what is
 //! committed, and two that expect the same version never both succeed; whoever decides and queues has made
 //! sure, under the lock of the queue, that nothing was committed in between.
 
@@ -23,7 +23,7 @@ pub(crate) enum StepEntry {
     Answered(Transitioned),
     /// It is queued.
     Queued(Place),
-    /// Another step of the order is on its way: what becomes of it decides.
+    /// Another step of the order, or a note about it, is on its way: what becomes of it decides.
     Behind(Place),
 }
 
@@ -33,6 +33,9 @@ impl Committer {
         limits::check_transition(transition)?;
         let order = transition.order.seq();
         let hash = self.lookup.tables.hasher().steps_of(order);
+        let command_key = &transition.command_key;
+        let command = (!command_key.is_empty())
+            .then(|| self.lookup.tables.hasher().command(order, command_key));
         let key = ScopedKey::of_order(hash, order);
         loop {
             let seen = self.lookup.log.readable_next();
@@ -48,7 +51,9 @@ impl Committer {
             if let Some(InFlight::Queued(place)) = queue.in_flight.get(&key) {
                 return Ok(StepEntry::Behind(place.clone()));
             }
-            if self.lookup.tables.may_have_since(seen, hash) {
+            // A note may have taken the command key, and is no step.
+            let mut changed = [Some(hash), command].into_iter().flatten();
+            if changed.any(|hash| self.lookup.tables.may_have_since(seen, hash)) {
                 continue;
             }
             // Also for what was decided against: the step that is in doubt may be what decides otherwise.

@@ -8,6 +8,7 @@
 //! | `01`, length u8, account, seq u64 **big-endian** | empty | the order at `seq` has this account |
 //! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
 //! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
+//! | `04`, seq | empty | the note at `seq` is open: taken away when it is resolved |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
 //! before the value), and within it they sort by seq, which is the order of time as well. An empty
@@ -35,18 +36,21 @@ const MAGIC: [u8; 4] = *b"OLVW";
 const ACCOUNT: u8 = 1;
 const EXTERNAL_REF: u8 = 2;
 const STATE: u8 = 3;
+const OPEN_NOTES: u8 = 4;
 
 const _: () = assert!(
     ACCOUNT_BYTES_MAX <= 255 && EXTERNAL_REF_BYTES_MAX <= 255,
     "the length of a value is one byte of the key"
 );
 
-/// One list of orders: what to look them up by.
+/// One list of orders, or of notes: what to look them up by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum View<'a> {
     Account(&'a [u8]),
     ExternalRef(&'a [u8]),
     State(State),
+    /// Of notes instead of orders.
+    OpenNotes,
 }
 
 impl<'a> View<'a> {
@@ -57,6 +61,7 @@ impl<'a> View<'a> {
             View::Account(value) => (ACCOUNT, *value, ACCOUNT_BYTES_MAX),
             View::ExternalRef(value) => (EXTERNAL_REF, *value, EXTERNAL_REF_BYTES_MAX),
             View::State(state) => return Some(vec![STATE, state.number()]),
+            View::OpenNotes => return Some(vec![OPEN_NOTES]),
         };
         let length = u8::try_from(value.len()).ok()?;
         if value.is_empty() || value.len() > bytes_max {
@@ -79,6 +84,7 @@ impl<'a> View<'a> {
         let (head, seq) = key.split_last_chunk::<8>()?;
         let (view, value) = match head {
             [STATE, number] => (View::State(State::from_number(*number)?), None),
+            [OPEN_NOTES] => (View::OpenNotes, None),
             [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
             [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
             _ => return None,
@@ -88,7 +94,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// What the record at `seq` changes: the keys of the order that it began, or of the step that one took.
+/// What the record at `seq` changes: the keys of the order that it began, of the step that one took, or of the
+/// note that it is or resolves.
 pub(super) fn changes_of(seq: Seq, body: &Body<'_>) -> impl Iterator<Item = (Vec<u8>, Change)> {
     let began = body.submitted().map(|submitted| {
         [
@@ -102,7 +109,11 @@ pub(super) fn changes_of(seq: Seq, body: &Body<'_>) -> impl Iterator<Item = (Vec
         let key = |state| View::State(state).key(moved.order());
         [(key(moved.from()), Change::Remove), (key(moved.to()), Change::Add)]
     });
-    let changes = began.into_iter().flatten().chain(moved.into_iter().flatten());
+    let noted = body.remark().and_then(|remark| match remark.resolves() {
+        Some(note) => Some((View::OpenNotes.key(note), Change::Remove)),
+        None => remark.asks.then(|| (View::OpenNotes.key(seq), Change::Add)),
+    });
+    let changes = began.into_iter().flatten().chain(moved.into_iter().flatten()).chain(noted);
     changes.filter_map(|(key, change)| Some((key?, change)))
 }
 
@@ -201,7 +212,12 @@ mod tests {
             seq: u64,
         ) {
             for view in
-                [View::Account(&account), View::ExternalRef(&external_ref), View::State(state)]
+                [
+                    View::Account(&account),
+                    View::ExternalRef(&external_ref),
+                    View::State(state),
+                    View::OpenNotes,
+                ]
             {
                 let key = view.key(Seq(seq)).unwrap();
                 prop_assert!(key.starts_with(&view.prefix().unwrap()));
@@ -211,7 +227,7 @@ mod tests {
 
         #[test]
         fn whatever_parses_is_made_again_byte_for_byte(
-            key in proptest::collection::vec(prop_oneof![0u8..5, any::<u8>()], 0..24),
+            key in proptest::collection::vec(prop_oneof![0u8..6, any::<u8>()], 0..24),
         ) {
             if let Some((view, seq)) = View::parse(&key) {
                 prop_assert_eq!(view.key(seq), Some(key.clone()));

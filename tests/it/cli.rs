@@ -2,6 +2,7 @@
 //!
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
+//! - [`notes`]: what is noted about orders, and who is held
 //! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own
 //! - [`tail`]: what happens, as it happens
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
@@ -16,6 +17,7 @@ mod drill;
 mod failing;
 mod kills;
 mod northwind;
+mod notes;
 mod own_lifecycle;
 mod read;
 mod run;

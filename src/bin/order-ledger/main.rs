@@ -17,6 +17,7 @@ mod errors;
 mod find;
 mod get;
 mod history;
+mod hold;
 mod json;
 mod lifecycle;
 mod lines;
@@ -24,6 +25,7 @@ mod list;
 mod machine;
 mod manual;
 mod names;
+mod note;
 mod opening;
 mod outcome;
 mod output;
@@ -58,6 +60,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Submit(submit) => submit::run(submit, &mut out),
         Command::Transition(transition) => transition::run(transition, &mut out),
         Command::Cancel(cancel) => cancel::run(cancel, &mut out),
+        Command::Note(note) => note::run(note, &mut out),
+        Command::Hold(hold) => hold::run(hold, &mut out),
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),

@@ -62,7 +62,8 @@ fn show(events: &[Event], lifecycle: &Lifecycle, out: &mut Out) -> Result<(), Fa
             out.json_line(&line(event, lifecycle))?;
             continue;
         }
-        let state = name_of(lifecycle, event.body.state());
+        // What is no step has no state: what it says is enough.
+        let state = event.body.state().map(|state| name_of(lifecycle, state)).unwrap_or_default();
         let what = what(&event.body);
         let (seq, at, order) = (event.seq, time(event.at), event.order);
         out.line(format!("{seq}  {at}  order {order}  {state}  {what}").trim_end())?;

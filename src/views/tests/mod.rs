@@ -35,6 +35,7 @@ fn is_on(view: View<'_>, order: &Order) -> bool {
         View::Account(account) => order.account == account,
         View::ExternalRef(external_ref) => order.external_ref == external_ref,
         View::State(state) => order.now.state == state,
+        View::OpenNotes => false,
     }
 }
 
