@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::queue::{Pending, Place, Queue};
 use super::round::{Committed, EntryResult, Round};
-use super::{Committer, Core};
+use super::{Committer, Core, expiry};
 use crate::disk::{disk_low, is_full};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
@@ -221,9 +221,32 @@ impl Committer {
         results
     }
 
+    /// Writes a group, but for those of its entries whose time does not fit.
     fn write_group(&self, core: &mut Core, group: &[Arc<Pending>], results: &mut Vec<EntryResult>) {
-        let records: Vec<_> = group.iter().map(|pending| &pending.record).collect();
         let wall = Timestamp::from_unix_ns(self.host.wall_ns());
+        let Some(fits) = expiry::in_time(group, || core.writer.time_of_next(wall)) else {
+            return self.write_records(core, group, wall, results);
+        };
+        let kept = group.iter().zip(&fits).filter(|(_, fits)| **fits);
+        let kept: Vec<_> = kept.map(|(pending, _)| Arc::clone(pending)).collect();
+        let mut written = Vec::with_capacity(kept.len());
+        // A group without records would be a seal.
+        if !kept.is_empty() {
+            self.write_records(core, &kept, wall, &mut written);
+        }
+        let mut written = written.into_iter();
+        let result = |fits: &bool| fits.then(|| written.next()).flatten().unwrap_or(Ok(None));
+        results.extend(fits.iter().map(result));
+    }
+
+    fn write_records(
+        &self,
+        core: &mut Core,
+        group: &[Arc<Pending>],
+        wall: Timestamp,
+        results: &mut Vec<EntryResult>,
+    ) {
+        let records: Vec<_> = group.iter().map(|pending| &pending.record).collect();
         let started_ns = self.host.monotonic_ns();
         match core.writer.append(&records, wall) {
             Ok(appended) => {
@@ -233,6 +256,10 @@ impl Committer {
                 let steps = group.iter().filter(|pending| pending.is_of_existing()).count() as u64;
                 self.counters.fresh.fetch_add(group.len() as u64 - steps, Ordering::Relaxed);
                 self.counters.steps.fetch_add(steps, Ordering::Relaxed);
+                if steps > 0 {
+                    let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
+                    self.counters.expired.fetch_add(expired as u64, Ordering::Relaxed);
+                }
                 let group_ns = now_ns.saturating_sub(started_ns);
                 self.counters.group_ns.store(group_ns, Ordering::Relaxed);
                 self.upkeep.note_group(now_ns);
@@ -256,16 +283,17 @@ impl Committer {
         let Appended { first_seq, first_at, closed } = appended;
         let keys = group.iter().map(|pending| pending.keys);
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
+        self.note_time(core.writer.position().last_at);
         self.lookup.log.publish(core.writer.position().next_seq);
         self.announcer.published(group);
         if let Some(on_publish) = self.on_publish.get() {
             on_publish();
         }
         results.extend((0u64..).zip(group).map(|(index, _)| {
-            Ok(Committed {
+            Ok(Some(Committed {
                 seq: Seq(first_seq.0 + index),
                 at: Timestamp::from_unix_ns(first_at.as_unix_ns() + index),
-            })
+            }))
         }));
         if let Some(closed) = closed {
             core.closed.push(closed);

@@ -2,6 +2,7 @@
 //!
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
 //! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`reader`]: [`Reader`], open for reading only
+//! - [`sweep`]: the timer that records which orders have expired
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type
 
@@ -13,6 +14,7 @@ pub(crate) mod query;
 pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod stats;
+pub(crate) mod sweep;
 pub(crate) mod typed;
 
 pub use handle::Ledger;

@@ -260,7 +260,7 @@ impl<'a> Search<'a> {
         }
         let moved = match view {
             View::State(_) => self.moved_since(fed)?,
-            View::Account(_) | View::ExternalRef(_) => BTreeSet::new(),
+            View::Account(_) | View::ExternalRef(_) | View::ExpiresAt(_) => BTreeSet::new(),
         };
         while !self.is_over() {
             let wanted = self.query.limit - self.orders.len();
@@ -331,6 +331,7 @@ impl<'a> Search<'a> {
         Ok(match view {
             View::Account(account) => submitted.account == account,
             View::ExternalRef(external_ref) => submitted.external_ref == external_ref,
+            View::ExpiresAt(instant) => body.expires_at(record.at) == Some(instant),
             View::State(state) => {
                 let standing = self.lookup.standing_of(record.seq, body.first_state())?;
                 standing.now.state == state || standing.last >= fed

@@ -28,6 +28,9 @@ pub struct Order {
     pub external_ref: Vec<u8>,
     /// The content. Source: the caller, byte for byte.
     pub payload: Vec<u8>,
+    /// When it expires, or has expired, if it has not come to an end before: accepted_at and
+    /// [`Submission::expires_in`](crate::Submission::expires_in), added up. `None`: never.
+    pub expires_at: Option<Timestamp>,
     /// The validator's code and words, when the order was refused for good.
     pub refusal: Option<Refusal>,
 }

@@ -39,7 +39,7 @@ use crate::order::limits::{
     EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
     RECORD_BODY_BYTES_MAX,
 };
-use crate::order::{Fingerprint, Refusal, Seq, State, StateRule, Submission};
+use crate::order::{Fingerprint, Refusal, Seq, State, StateRule, Submission, Timestamp};
 
 /// An order was accepted.
 pub(crate) const KIND_ACCEPTED: u8 = 1;
@@ -409,7 +409,8 @@ fn check_limits(body: &Submitted<'_>) -> Result<(), BodyError> {
         && body.kind.len() <= KIND_BYTES_MAX
         && body.account.len() <= ACCOUNT_BYTES_MAX
         && body.external_ref.len() <= EXTERNAL_REF_BYTES_MAX
-        && body.payload.len() <= PAYLOAD_BYTES_MAX;
+        && body.payload.len() <= PAYLOAD_BYTES_MAX
+        && body.expires_in_ns != Some(0);
     if within { Ok(()) } else { Err(BodyError::Malformed("a field breaks its limit".into())) }
 }
 
@@ -437,6 +438,15 @@ impl<'a> Body<'a> {
             Body::Refused(_) => State::Refused,
             _ => State::Accepted,
         }
+    }
+
+    /// When the order expires that this record began at `at`. `None`: it never does, or the record began none
+    /// that goes on.
+    pub(crate) fn expires_at(&self, at: Timestamp) -> Option<Timestamp> {
+        let Body::Accepted(submitted) = self else { return None };
+        // An instant that is too late for ledger time is never reached.
+        let instant = |after_ns| at.as_unix_ns().saturating_add(after_ns);
+        submitted.expires_in_ns.map(|after_ns| Timestamp::from_unix_ns(instant(after_ns)))
     }
 
     pub(crate) fn refusal(&self) -> Option<Refusal> {
