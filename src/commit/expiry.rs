@@ -132,3 +132,45 @@ impl Committer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::transition::Step;
+    use crate::commit::queue::ScopedKey;
+    use crate::tables::hash::{KeyHash, RecordKeys};
+    use crate::wal::record::Encoded;
+
+    fn pending(when: Option<When>) -> Arc<Pending> {
+        let hash = KeyHash(7);
+        let (from, to) = (State::Accepted, State::Completed);
+        let step = |when| Step { order: Seq(1), from, to, version: 2, when };
+        Arc::new(Pending {
+            key: ScopedKey::of_order(hash, Seq(1)),
+            record: Encoded { kind: 3, version: 1, bytes: Vec::new() },
+            keys: RecordKeys::one(hash),
+            what: when.map_or(What::Cursor, |when| What::Step(step(when))),
+        })
+    }
+
+    #[test]
+    fn rule_31_what_is_left_out_takes_no_time_from_what_is_behind_it() {
+        let at = Timestamp::from_unix_ns;
+        let (before, from) = (|ns| Some(When::Before(at(ns))), |ns| Some(When::From(at(ns))));
+        let fits = |first_ns, group: &[Option<When>]| {
+            let group: Vec<_> = group.iter().map(|when| pending(*when)).collect();
+            in_time(&group, || at(first_ns))
+        };
+        let untimed = [None, Some(When::Any)];
+        let group: Vec<_> = untimed.iter().map(|when| pending(*when)).collect();
+        let unasked = || unreachable!("nothing in it has a time");
+        assert_eq!(in_time(&group, unasked), None);
+        assert_eq!(in_time(&[], unasked), None);
+        // The times are 10, 11 and so on.
+        assert_eq!(fits(10, &[before(11), before(12), from(12)]), None);
+        assert_eq!(fits(10, &[before(10), before(11)]), Some(vec![false, true]));
+        assert_eq!(fits(10, &[None, before(11), before(12)]), Some(vec![true, false, true]));
+        assert_eq!(fits(10, &[from(11), from(10), from(11)]), Some(vec![false, true, true]));
+        assert_eq!(fits(u64::MAX, &[before(u64::MAX)]), Some(vec![false]));
+    }
+}

@@ -118,3 +118,23 @@ pub(crate) fn sweep(committer: &Committer, views: &Views, timer: &Timer) -> Swep
     }
     swept
 }
+
+#[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_expires_earlier_wakes_the_sweeper() {
+        let timer = Timer::default();
+        let hear = |ns| {
+            timer.hear_of(Timestamp::from_unix_ns(ns));
+            timer.bell.was_rung()
+        };
+        assert!(hear(100));
+        assert!(!hear(100) && !hear(200));
+        assert!(hear(99));
+        assert!(!hear(u64::MAX));
+        timer.stop();
+        assert!(timer.bell.is_stopped() && timer.bell.was_rung());
+    }
+}

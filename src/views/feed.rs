@@ -289,7 +289,7 @@ fn expiry_ended_by(
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let expires_at = began.body()?.expires_at(began.at);
+    let expires_at = began.body().ok().and_then(|body| body.expires_at(began.at));
     Ok(expires_at.and_then(|instant| View::ExpiresAt(instant).key(order)))
 }
 

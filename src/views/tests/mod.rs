@@ -7,6 +7,7 @@
 mod closing;
 mod damage;
 mod doubt;
+mod expiring;
 mod feeding;
 mod kill;
 pub(crate) mod support;
