@@ -27,7 +27,7 @@ fn a_line_says_after_how_long_its_order_expires_and_every_command_shows_it() {
     assert!(place.run("get", &["2"]).out.contains("expires at"));
     // By now the first one has.
     let late = place.run("transition", &["1", "completed", "--segment-mib", "1", "--json"]);
-    assert_eq!(late.code, 1, "{}", late.shown());
+    assert_eq!(late.code, 3, "{}", late.shown());
     let told = late.json();
     assert_eq!((&told["state"], &told["version"]), (&json!("expired"), &json!(2)), "{told}");
     let in_time = place.run("transition", &["2", "completed", "--segment-mib", "1", "--json"]);
