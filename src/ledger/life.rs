@@ -81,7 +81,8 @@ impl Ledger {
     /// look at [`Present::state`] to see whether it got there.
     ///
     /// Returns early when it can't get there any more, in a terminal state. The order is seen there from the
-    /// sync on, as everywhere.
+    /// sync on, as everywhere. One that expires is [`State::Expired`] when that is recorded, which without views is
+    /// not before somebody asks for a step of it.
     ///
     /// # Errors
     /// [`ErrorKind::NoSuchOrder`]; [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] when nothing is written any

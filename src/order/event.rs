@@ -99,7 +99,7 @@ pub enum EventBody {
         command_key: Vec<u8>,
         /// What spoke for it. Source: the caller.
         evidence: Vec<Evidence>,
-        /// Why, in words. Source: the caller.
+        /// Why, in words. Source: the caller; the ledger, when the order has expired.
         reason: String,
     },
 }
