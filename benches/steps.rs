@@ -11,6 +11,8 @@ use criterion::{BatchSize, Criterion, Throughput};
 use order_ledger::{Ledger, OrderId, State, Transition};
 
 mod support;
+#[path = "support/timing.rs"]
+mod timing;
 
 use support::{Dir, done};
 
@@ -24,7 +26,7 @@ const WAITS: usize = 2_000;
 fn main() {
     let dir = done(Dir::new("steps"));
     let ledger = done(Ledger::open(dir.join("orders.ledger")));
-    let mut criterion = support::criterion();
+    let mut criterion = timing::criterion();
     batches(&mut criterion, &ledger);
     threads(&mut criterion, &ledger);
     criterion.final_summary();

@@ -8,6 +8,8 @@ use criterion::{BatchSize, Criterion, Throughput};
 use order_ledger::Ledger;
 
 mod support;
+#[path = "support/timing.rs"]
+mod timing;
 
 use support::{Dir, done};
 
@@ -17,7 +19,7 @@ const IN_FLIGHT: usize = 64;
 fn main() {
     let dir = done(Dir::new("submit"));
     let ledger = done(Ledger::open(dir.join("orders.ledger")));
-    let mut criterion = support::criterion();
+    let mut criterion = timing::criterion();
     submit(&mut criterion, &ledger);
     submit_many(&mut criterion, &ledger);
     deferred(&mut criterion, &ledger);

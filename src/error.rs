@@ -142,6 +142,26 @@ pub enum ErrorKind {
         /// In what this one differs.
         differs: Vec<Field>,
     },
+    /// A member of a linked batch can't be taken, so nothing of the batch was recorded. Cure: that of the
+    /// member's error; then send the batch again, under the same key while it is the same.
+    BatchMember {
+        /// The first such member, counted from 0; the batch's cursor counts behind the last one.
+        index: usize,
+        /// What is wrong with it.
+        why: Box<ErrorKind>,
+    },
+    /// Orders or commands of a linked batch are recorded already, outside of it. Nothing of the batch was
+    /// recorded. Cure: look at them; leave them out of the batch, or take new keys.
+    BatchConflict {
+        /// Which members, counted from 0, and the records that they are.
+        existing: Vec<(usize, Seq)>,
+    },
+    /// The key of a linked batch was used before for another one. Nothing of this one was recorded. Cure:
+    /// this is a bug in the caller's keys; take a new key for a new batch.
+    BatchKeyConflict {
+        /// The batch that has the key.
+        batch: Seq,
+    },
     /// Another handle of this consumer was opened since: it has taken over, and this one moves nothing any
     /// more. Cure: stop; the events since its last commit are delivered to the other one.
     Fenced {
@@ -342,6 +362,13 @@ impl Error {
             ErrorKind::CommandConflict { .. } => {
                 "the key belongs to another command: take a new key for a new command"
             }
+            ErrorKind::BatchMember { .. } => "see to that member, then send the batch again",
+            ErrorKind::BatchConflict { .. } => {
+                "leave out of the batch what is recorded already, or take new keys"
+            }
+            ErrorKind::BatchKeyConflict { .. } => {
+                "the key belongs to another batch: take a new key for a new batch"
+            }
             ErrorKind::Fenced { .. } => "stop: another handle of the consumer has taken over",
             ErrorKind::NotDelivered { .. } => "commit what poll answered",
             ErrorKind::LifecycleMismatch { .. } => {
@@ -436,6 +463,20 @@ impl fmt::Display for Error {
             ErrorKind::CommandConflict { seq, differs } => {
                 write!(f, "the command key belongs to the command at seq {seq}, with another:")?;
                 differs.iter().try_for_each(|field| write!(f, " {field}"))
+            }
+            ErrorKind::BatchMember { index, .. } => {
+                write!(f, "nothing of the batch is recorded: member {index}")?;
+                match &self.inner.source {
+                    Some(source) => write!(f, ": {source}"),
+                    None => Ok(()),
+                }
+            }
+            ErrorKind::BatchConflict { existing } => {
+                write!(f, "nothing of the batch is recorded: members are there already:")?;
+                existing.iter().try_for_each(|(index, seq)| write!(f, " {index} (seq {seq})"))
+            }
+            ErrorKind::BatchKeyConflict { batch } => {
+                write!(f, "the key belongs to the batch at seq {batch}, which has other members")
             }
             ErrorKind::Fenced { consumer } => {
                 write!(f, "another handle of the consumer {consumer} has taken over")

@@ -42,14 +42,14 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page, PageToken, Query,
-    Reader, Stats, Views, ViewsStats,
+    EventIter, Follower, GroupPadding, Ledger, LogWrites, Options, OrderIter, Orders, Page,
+    PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views, ViewsStats,
 };
 pub use order::limits;
 pub use order::{
-    Durability, Event, EventBody, Evidence, Expect, Field, Fingerprint, How, LedgerId, Lifecycle,
-    LifecycleBuilder, LifecycleError, Order, OrderId, Outcome, OwnState, Present, Receipt,
-    ReceiptError, Refusal, Seq, State, StateRule, Submission, Timestamp, Transition, Transitioned,
-    UnknownState,
+    Batch, Durability, Event, EventBody, Evidence, Expect, Field, Fingerprint, How, LedgerId,
+    Lifecycle, LifecycleBuilder, LifecycleError, Linked, LinkedBatch, LinkedResult, Order, OrderId,
+    OrderStates, Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Seq, State, StateRule,
+    Submission, Timestamp, Transition, Transitioned, UnknownState,
 };
 pub use recovery::report::RecoveryReport;

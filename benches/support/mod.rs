@@ -1,7 +1,8 @@
 //! What the benches share: where their data lies, the orders they submit, and a ledger that was killed.
 //!
 //! Always true: the data is on a real file system, never in memory; keys are 32 random bytes, payloads
-//! 256 bytes, and all of it is made before the clock runs.
+//! 256 bytes, and all of it is made before the clock runs. Nothing here knows criterion: the comparison, which
+//! has none, takes this file as well.
 
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
@@ -11,7 +12,6 @@ use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use criterion::Criterion;
 use order_ledger::{Ledger, Options, Submission};
 
 /// Bytes of the payload of every order.
@@ -223,13 +223,4 @@ pub(crate) fn from_threads<T: Sync>(
 /// Prints a line beside what criterion prints.
 pub(crate) fn say(line: &str) {
     done(writeln!(io::stdout(), "{line}"));
-}
-
-/// Criterion as the benches that write to a disk want it.
-pub(crate) fn criterion() -> Criterion {
-    Criterion::default()
-        .measurement_time(Duration::from_secs(3))
-        .warm_up_time(Duration::from_secs(1))
-        .sample_size(20)
-        .configure_from_args()
 }

@@ -33,14 +33,19 @@ impl Gate {
     }
 
     /// Lets in one order of `bytes` from `client`; false when there is no room.
-    ///
-    /// An empty queue takes any one order, so that no limit can keep an order out for ever; the same
-    /// holds for a client's share.
     pub(crate) fn enter(&mut self, client: &[u8], bytes: usize) -> bool {
+        self.enter_together(client, 1, bytes)
+    }
+
+    /// Lets in so many orders of `bytes` together, or none of them.
+    ///
+    /// An empty queue takes anything, so that no limit can keep an order out for ever; the same holds for a
+    /// client's share.
+    pub(crate) fn enter_together(&mut self, client: &[u8], orders: usize, bytes: usize) -> bool {
         let GateLimits { orders_max, bytes_max, client_share_percent } = self.limits;
         let fits = |load: Load, percent: usize| {
             load.orders == 0
-                || (load.orders < orders_max.saturating_mul(percent) / 100
+                || (load.orders + orders <= orders_max.saturating_mul(percent) / 100
                     && load.bytes + bytes <= bytes_max.saturating_mul(percent) / 100)
         };
         if !fits(self.total, 100) {
@@ -48,12 +53,12 @@ impl Gate {
         }
         match self.by_client.get_mut(client) {
             Some(own) if !fits(*own, client_share_percent) => return false,
-            Some(own) => own.add(bytes),
+            Some(own) => own.add(orders, bytes),
             None => {
-                self.by_client.insert(client.into(), Load { orders: 1, bytes });
+                self.by_client.insert(client.into(), Load { orders, bytes });
             }
         }
-        self.total.add(bytes);
+        self.total.add(orders, bytes);
         true
     }
 
@@ -78,8 +83,8 @@ impl Gate {
 }
 
 impl Load {
-    fn add(&mut self, bytes: usize) {
-        self.orders += 1;
+    fn add(&mut self, orders: usize, bytes: usize) {
+        self.orders += orders;
         self.bytes += bytes;
     }
 
@@ -115,5 +120,12 @@ mod tests {
         gate.leave(b"a", 2, 30);
         assert_eq!((gate.orders(), gate.bytes(), gate.by_client.len()), (0, 0, 0));
         assert!(gate.enter(b"a", 1000), "an empty queue takes any one order");
+        gate.leave(b"a", 1, 1000);
+        assert!(gate.enter(b"b", 10) && gate.enter(b"b", 10));
+        assert!(!gate.enter_together(b"a", 3, 3), "not in part");
+        assert!(gate.enter_together(b"a", 2, 3));
+        gate.leave(b"a", 2, 3);
+        gate.leave(b"b", 2, 20);
+        assert!(gate.enter_together(b"a", 100, 1000), "an empty queue takes anything");
     }
 }

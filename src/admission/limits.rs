@@ -1,11 +1,15 @@
 //! The first check: is every field within its limit?
 
+use std::collections::HashSet;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::lifecycle::is_name;
 use crate::order::limits::{
-    ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX,
-    EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
+    ACCOUNT_BYTES_MAX, BATCH_MEMBERS_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX,
+    EVIDENCE_BYTES_MAX, EVIDENCE_MAX, EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
 };
+use crate::order::linked::{LinkedBatch, Member};
 use crate::order::{Submission, Transition};
 
 /// Checks the limits of a submission.
@@ -61,6 +65,31 @@ pub(crate) fn check_transition(transition: &Transition) -> Result<()> {
             return invalid(format!(
                 "the evidence {name} has {bytes} bytes; allowed are {EVIDENCE_BYTES_MAX}"
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the limits of a linked batch; those of its members are the members' own.
+///
+/// # Errors
+/// `Invalid`; nothing is recorded, and the key stays free.
+pub(crate) fn check_linked(batch: &LinkedBatch) -> Result<()> {
+    let members = batch.members.len() + usize::from(batch.cursor.is_some());
+    check_lengths([("batch key", batch.key.len(), 1, KEY_BYTES_MAX)])?;
+    if !(1..=BATCH_MEMBERS_MAX).contains(&members) {
+        let what = format!("the batch has {members} members; allowed are 1 to {BATCH_MEMBERS_MAX}");
+        return Err(Error::new(ErrorKind::Invalid { what }));
+    }
+    let (mut keys, mut orders) = (HashSet::new(), HashSet::new());
+    for (index, member) in batch.members.iter().enumerate() {
+        let is_twice = match member {
+            Member::Submission(order) => !keys.insert((order.client(), order.key())),
+            Member::Transition(step) => !orders.insert(step.order),
+        };
+        if is_twice {
+            let what = format!("member {index} of the batch is of an order that is in it before");
+            return Err(Error::new(ErrorKind::Invalid { what }));
         }
     }
     Ok(())

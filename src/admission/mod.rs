@@ -11,13 +11,14 @@
 //! 6. queue, share and disk space: [`gate`]
 //!
 //! A step of an order that exists has an order of its own: [`transition`], by where the order stands
-//! ([`standing`]).
+//! ([`standing`]); a linked batch is decided about as a whole: [`linked`].
 //!
 //! Reads tables and the log; knows nothing of groups, syncs or waiters.
 
 pub(crate) mod dedupe;
 pub(crate) mod gate;
 pub(crate) mod limits;
+pub(crate) mod linked;
 pub(crate) mod standing;
 pub(crate) mod transition;
 pub(crate) mod validator;

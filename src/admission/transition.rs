@@ -12,7 +12,7 @@ use super::dedupe::Lookup;
 use super::standing::Standing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{
-    Expect, Field, How, Lifecycle, OrderId, Present, Seq, State, Timestamp, Transition,
+    Expect, Field, How, Lifecycle, OrderId, Present, Seq, State, Submission, Timestamp, Transition,
     Transitioned,
 };
 use crate::wal::issuer::evidence_of;
@@ -157,8 +157,16 @@ pub(crate) fn cancel_step(lookup: &Lookup, lifecycle: &Lifecycle, id: OrderId) -
     Ok(if by_asking || is_asked { State::Cancelling } else { State::Cancelled })
 }
 
+/// Makes sure that the order exists which a new one corrects.
+///
+/// # Errors
+/// `NoSuchOrder`.
+pub(crate) fn check_corrected(lookup: &Lookup, submission: &Submission) -> Result<()> {
+    submission.corrects.map_or(Ok(()), |old| find(lookup, old).map(|_| ()))
+}
+
 /// The record that began an order, and where the order stands.
-fn find(lookup: &Lookup, id: OrderId) -> Result<(Record, Standing)> {
+pub(crate) fn find(lookup: &Lookup, id: OrderId) -> Result<(Record, Standing)> {
     let no_such = || Error::new(ErrorKind::NoSuchOrder { order: id });
     if id.partition() != lookup.log.issuer.partition {
         return Err(no_such());
@@ -191,7 +199,7 @@ fn repeat(
     if !differs.is_empty() {
         return Err(Error::new(ErrorKind::CommandConflict { seq: record.seq, differs }));
     }
-    Ok(answer(lookup, record, moved, now))
+    Ok(answer(lookup, record, moved, now, How::Replayed))
 }
 
 /// The answer for a state that the order is in already.
@@ -200,7 +208,7 @@ fn reached(lookup: &Lookup, order: OrderId, standing: Standing) -> Result<Transi
     let record =
         lookup.log.read(last)?.ok_or_else(|| Error::new(ErrorKind::NoSuchOrder { order }))?;
     Ok(match record.body()?.moved() {
-        Some(moved) => answer(lookup, &record, moved, now),
+        Some(moved) => answer(lookup, &record, moved, now, How::Replayed),
         None => Transitioned {
             order,
             seq: record.seq,
@@ -214,7 +222,14 @@ fn reached(lookup: &Lookup, order: OrderId, standing: Standing) -> Result<Transi
     })
 }
 
-fn answer(lookup: &Lookup, record: &Record, moved: &Moved<'_>, now: Present) -> Transitioned {
+/// The answer for a step that was taken, as `record` says.
+pub(crate) fn answer(
+    lookup: &Lookup,
+    record: &Record,
+    moved: &Moved<'_>,
+    now: Present,
+    how: How,
+) -> Transitioned {
     Transitioned {
         order: OrderId::new(lookup.log.issuer.partition, moved.order()),
         seq: record.seq,
@@ -222,7 +237,7 @@ fn answer(lookup: &Lookup, record: &Record, moved: &Moved<'_>, now: Present) -> 
         from: moved.from(),
         to: moved.to(),
         version: moved.version,
-        how: How::Replayed,
+        how,
         now,
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use super::linked::Linked;
 use super::lives::{self, Life, What};
 use super::opened::Opened;
 use super::report::{Finding, Severity, at};
@@ -170,6 +171,7 @@ fn take_in(
     let (path, align) = (&opened.path, opened.header.group_align);
     walked.groups += 1;
     walked.index.add(group);
+    let mut linked = Linked::default();
     for (offset, frame) in group.records() {
         walked.records += 1;
         walked.end.last_at = walked.end.last_at.max(frame.at);
@@ -179,6 +181,10 @@ fn take_in(
                 let what = What::of(&body, frame.at);
                 walked.lives.push(Life { seq: frame.seq, at: frame.at, offset, what });
                 walked.terminal.extend(lives::own_terminal(&body));
+                if let Some(wrong) = linked.take_in(&frame, &body) {
+                    let place = at(path).offset(offset).seqs(frame.seq, Some(frame.seq.next()));
+                    findings.push(place.found(Severity::Log, wrong));
+                }
                 let keys = hasher.map(|hasher| hasher.keys_of(&body)).unwrap_or_default();
                 for hash in keys.iter() {
                     walked.keys.insert(hash, frame.seq);
@@ -189,6 +195,9 @@ fn take_in(
                 findings.push(place.found(Severity::Log, error.to_string()));
             }
         }
+    }
+    if let Some(wrong) = linked.end() {
+        findings.push(at(path).offset(group.offset).found(Severity::Log, wrong));
     }
     // So that a read error behind this group is reported behind it, and not where the scan began.
     walked.end = Position {

@@ -61,7 +61,7 @@ impl What {
                 from: moved.from(),
                 to: moved.to(),
             },
-            Body::Cursor(_) | Body::Lifecycle(_) | Body::Skippable => What::Other,
+            Body::Cursor(_) | Body::Lifecycle(_) | Body::Linked(_) | Body::Skippable => What::Other,
         }
     }
 }

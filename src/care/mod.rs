@@ -2,12 +2,13 @@
 //!
 //! - [`mod@verify`]: reads every byte and says what is wrong; [`report`]: how it says it
 //! - [`opened`]: a segment's file; [`groups`], [`tail`]: its two halves, judged
-//! - [`lives`]: steps of orders, each held against the one before it
+//! - [`lives`]: steps of orders, each held against the one before it; [`linked`]: linked batches
 //! - [`runs`]: the key tables that stand for several segments
 //!
 //! Uses recovery, tables, the log and the disk; nobody uses it but callers. Never writes.
 
 pub(crate) mod groups;
+mod linked;
 mod lives;
 pub(crate) mod opened;
 pub(crate) mod report;

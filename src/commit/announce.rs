@@ -46,8 +46,8 @@ impl Announcer {
         if waiting.for_order.is_empty() {
             return;
         }
-        for pending in group {
-            let What::Step(step) = &pending.what else { continue };
+        for part in group.iter().flat_map(|pending| pending.all()) {
+            let What::Step(step) = &part.what else { continue };
             if let Some(order) = waiting.for_order.get_mut(&step.order) {
                 order.steps += 1;
                 order.stepped.notify_all();

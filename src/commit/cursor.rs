@@ -112,7 +112,7 @@ impl Committer {
             }
             enter::check_doubt(&queue, &key)?;
             let keys = hasher.keys_of_cursor(consumer, parked.is_some());
-            let pending = Pending { key, record, keys, what: What::Cursor };
+            let pending = Pending::single(key, record, keys, What::Cursor);
             let place = self.push_existing(queue, pending)?;
             self.lead_if_idle();
             return self.settle(&place).map(|_| CursorAt { epoch, next });

@@ -12,12 +12,11 @@ use std::time::Duration;
 use super::queue::{InFlight, Named, NewOrder, Pending, Place, Queue, ScopedKey, What};
 use super::{Committer, Counters};
 use crate::admission::dedupe::Ahead;
-use crate::admission::limits;
 use crate::admission::validator::{self, Validator, Verdict};
+use crate::admission::{limits, transition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{How, Outcome, Refusal, Submission};
+use crate::order::{How, OrderId, Outcome, Refusal, Submission};
 use crate::sync::MutexGuard;
-use crate::tables::hash::RecordKeys;
 use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};
 use crate::wal::frame::Frame;
 use crate::wal::record::{self, Body};
@@ -69,12 +68,13 @@ impl Committer {
             if let Some(outcome) = committed {
                 return Ok(Entry::Answered(outcome));
             }
+            transition::check_corrected(&self.lookup, submission)?;
             let named: &Named<'_> = named.get_or_insert_with(|| Named {
                 submission,
                 key: ScopedKey::new(hash, client, key),
             });
             if draft.is_none() && self.settings.validator.is_none() {
-                draft = Some(self.draft(named, None)?);
+                draft = Some(Arc::new(self.draft(named, None)?));
             }
             let mut queue = self.queue.lock();
             match queue.in_flight.get(&named.key) {
@@ -119,23 +119,33 @@ impl Committer {
             if queue.gate.enter(pending.key.client(), pending.bytes()) {
                 return Ok(Entry::Fresh(queue.push(pending)));
             }
-            let Some(left) = self.settings.admission_wait.checked_sub(waited) else {
-                return Err(self.overloaded(queue.gate.orders()));
-            };
-            if left.is_zero() {
-                return Err(self.overloaded(queue.gate.orders()));
-            }
-            // What fills the queue may be the caller's own batch, which nobody writes yet.
-            queue.hurried = true;
-            if !queue.leading && self.settings.threads {
-                self.work.notify_one();
-            }
-            let before_ns = self.host.monotonic_ns();
-            self.room.wait_for(&mut queue, left);
-            drop(queue);
-            let spent_ns = self.host.monotonic_ns().saturating_sub(before_ns);
-            waited = waited.saturating_add(Duration::from_nanos(spent_ns.max(1)));
+            waited = self.wait_for_room(queue, waited)?;
         }
+    }
+
+    /// Waits until somebody leaves the queue, and answers how long the caller has waited by now.
+    ///
+    /// # Errors
+    /// `Overloaded`, when he has waited as long as anybody does.
+    pub(super) fn wait_for_room(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        waited: Duration,
+    ) -> Result<Duration> {
+        let left = self.settings.admission_wait.saturating_sub(waited);
+        if left.is_zero() {
+            return Err(self.overloaded(queue.gate.orders()));
+        }
+        // What fills the queue may be the caller's own batch, which nobody writes yet.
+        queue.hurried = true;
+        if !queue.leading && self.settings.threads {
+            self.work.notify_one();
+        }
+        let before_ns = self.host.monotonic_ns();
+        self.room.wait_for(&mut queue, left);
+        drop(queue);
+        let spent_ns = self.host.monotonic_ns().saturating_sub(before_ns);
+        Ok(waited.saturating_add(Duration::from_nanos(spent_ns.max(1))))
     }
 
     /// Refuses to call a key free whose order is in doubt.
@@ -167,8 +177,8 @@ impl Committer {
     /// Asks the validator, and encodes what it says.
     fn validate(&self, named: &Named<'_>, validator: &dyn Validator) -> Result<Arc<Pending>> {
         match validator::run(validator, named.submission, &self.lookup) {
-            Verdict::Accept => self.draft(named, None),
-            Verdict::RefuseFinal(refusal) => self.draft(named, Some(refusal)),
+            Verdict::Accept => self.draft(named, None).map(Arc::new),
+            Verdict::RefuseFinal(refusal) => self.draft(named, Some(refusal)).map(Arc::new),
             Verdict::RefuseForNow { reason } => {
                 Err(Error::new(ErrorKind::RefusedForNow { reason }))
             }
@@ -176,7 +186,7 @@ impl Committer {
     }
 
     /// The record of a submission, encoded and checked, outside all locks.
-    fn draft(&self, named: &Named<'_>, refusal: Option<Refusal>) -> Result<Arc<Pending>> {
+    pub(super) fn draft(&self, named: &Named<'_>, refusal: Option<Refusal>) -> Result<Pending> {
         let submission = named.submission;
         let mut salt = [0; 16];
         self.host.fill_random(&mut salt);
@@ -190,17 +200,14 @@ impl Committer {
             own_fingerprint: submission.own_fingerprint.is_some(),
             refusal,
         };
-        Ok(Arc::new(Pending {
-            key: named.key.clone(),
-            record,
-            keys: RecordKeys::one(named.key.hash),
-            what: What::Order(order),
-        }))
+        let corrects = submission.corrects.map(OrderId::as_u64);
+        let keys = self.lookup.tables.hasher().keys_of_order(named.key.hash, corrects);
+        Ok(Pending::single(named.key.clone(), record, keys, What::Order(order)))
     }
 
     /// Refuses new orders before a byte is written, when the disk has no space for the next segment and
     /// this one has little left.
-    fn check_disk(&self, queued_bytes: usize, record_bytes: usize) -> Result<()> {
+    pub(super) fn check_disk(&self, queued_bytes: usize, record_bytes: usize) -> Result<()> {
         let overhead = GROUP_HEADER_BYTES + FRAME_BYTES;
         let wanted = (queued_bytes + record_bytes + overhead) as u64;
         let room = self.room_bytes.load(Ordering::Relaxed);

@@ -21,7 +21,7 @@ use crate::wal::writer::ledger_time;
 fn when(pending: &Pending) -> When {
     match &pending.what {
         What::Step(step) => step.when,
-        What::Order(_) | What::Cursor | What::Lifecycle => When::Any,
+        What::Order(_) | What::Cursor | What::Lifecycle | What::Linked { .. } => When::Any,
     }
 }
 
@@ -31,20 +31,27 @@ pub(super) fn is_expiry(pending: &Pending) -> bool {
 }
 
 /// Which entries of a group may be written, when the first record gets `first_at` and each further one a
-/// nanosecond more. `None`: all of them. Where nothing has a time, that costs a look at each.
+/// nanosecond more: a linked batch as a whole or not at all. `None`: all of them. Where nothing has a time, that
+/// costs a look at each.
 pub(super) fn in_time(
     group: &[Arc<Pending>],
     first_at: impl FnOnce() -> Timestamp,
 ) -> Option<Vec<bool>> {
-    if group.iter().all(|pending| when(pending) == When::Any) {
+    let is_untimed = |part: &Pending| when(part) == When::Any;
+    if group.iter().all(|pending| pending.all().all(is_untimed)) {
         return None;
     }
     let mut at = first_at();
     let fits = group.iter().map(|pending| {
-        let fits = when(pending).allows(at);
+        let mut behind = at;
+        let fits = pending.all().all(|part| {
+            let fits = when(part).allows(behind);
+            behind = Timestamp::from_unix_ns(behind.as_unix_ns().saturating_add(1));
+            fits
+        });
         if fits {
             // Whatever is left out takes no time.
-            at = Timestamp::from_unix_ns(at.as_unix_ns().saturating_add(1));
+            at = behind;
         }
         fits
     });
@@ -82,15 +89,33 @@ impl Committer {
         self.settle(place).map(|_| ())
     }
 
+    /// Has it recorded that an order has expired, if it has.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) fn expire_one(&self, order: Seq) -> Result<()> {
+        match self.step(&self.look_at(order)) {
+            Err(error) => match error.kind() {
+                ErrorKind::AlreadyTerminal { .. } | ErrorKind::VersionMismatch { .. } => Ok(()),
+                _ => Err(error),
+            },
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// A step that no order takes, for none has this version: nothing but the expiry can come of it.
+    fn look_at(&self, order: Seq) -> Transition {
+        let id = OrderId::new(self.lookup.log.issuer.partition, order);
+        Transition::new(id, State::Expired).expect_version(0)
+    }
+
     /// Records that these orders have expired, with one sync or a few; passes over those that have not, or have
     /// come to an end before. Whoever names them may be wrong: the log is asked about each.
     pub(crate) fn expire(&self, orders: &[Seq]) -> Expired {
         let mut expired = Expired::default();
         let mut places: Vec<Place> = Vec::new();
         for order in orders {
-            let id = OrderId::new(self.lookup.log.issuer.partition, *order);
-            // No order has this version: nothing but the expiry can come of it.
-            let look = Transition::new(id, State::Expired).expect_version(0);
+            let look = self.look_at(*order);
             loop {
                 match self.enter_step(&look) {
                     Ok(StepEntry::Expiring(place)) => places.push(place),
@@ -141,16 +166,14 @@ mod tests {
     use crate::tables::hash::{KeyHash, RecordKeys};
     use crate::wal::record::Encoded;
 
-    fn pending(when: Option<When>) -> Arc<Pending> {
+    fn pending(when: Option<When>) -> Pending {
         let hash = KeyHash(7);
         let (from, to) = (State::Accepted, State::Completed);
         let step = |when| Step { order: Seq(1), from, to, version: 2, when };
-        Arc::new(Pending {
-            key: ScopedKey::of_order(hash, Seq(1)),
-            record: Encoded { kind: 3, version: 1, bytes: Vec::new() },
-            keys: RecordKeys::one(hash),
-            what: when.map_or(What::Cursor, |when| What::Step(step(when))),
-        })
+        let what = when.map_or(What::Cursor, |when| What::Step(step(when)));
+        let record = Encoded { kind: 3, version: 1, bytes: Vec::new() };
+        let key = ScopedKey::of_order(hash, Seq(1));
+        Pending::single(key, record, RecordKeys::one(hash), what)
     }
 
     #[test]
@@ -158,11 +181,11 @@ mod tests {
         let at = Timestamp::from_unix_ns;
         let (before, from) = (|ns| Some(When::Before(at(ns))), |ns| Some(When::From(at(ns))));
         let fits = |first_ns, group: &[Option<When>]| {
-            let group: Vec<_> = group.iter().map(|when| pending(*when)).collect();
+            let group: Vec<_> = group.iter().map(|when| Arc::new(pending(*when))).collect();
             in_time(&group, || at(first_ns))
         };
         let untimed = [None, Some(When::Any)];
-        let group: Vec<_> = untimed.iter().map(|when| pending(*when)).collect();
+        let group: Vec<_> = untimed.iter().map(|when| Arc::new(pending(*when))).collect();
         let unasked = || unreachable!("nothing in it has a time");
         assert_eq!(in_time(&group, unasked), None);
         assert_eq!(in_time(&[], unasked), None);
@@ -172,5 +195,17 @@ mod tests {
         assert_eq!(fits(10, &[None, before(11), before(12)]), Some(vec![true, false, true]));
         assert_eq!(fits(10, &[from(11), from(10), from(11)]), Some(vec![false, true, true]));
         assert_eq!(fits(u64::MAX, &[before(u64::MAX)]), Some(vec![false]));
+        // A batch is one, and so late as its latest.
+        let batch = |members: &[Option<When>]| {
+            let members = members.iter().map(|when| pending(*when)).collect();
+            Arc::new(Pending { members, ..pending(None) })
+        };
+        let behind = || Arc::new(pending(before(11)));
+        let late = [batch(&[None, before(12)]), behind()];
+        assert_eq!(in_time(&late, || at(10)), Some(vec![false, true]));
+        let in_time_all = [batch(&[before(12), before(13)]), Arc::new(pending(before(14)))];
+        assert_eq!(in_time(&in_time_all, || at(10)), None);
+        let both = [batch(&[before(12), before(13)]), Arc::new(pending(before(13)))];
+        assert_eq!(in_time(&both, || at(10)), Some(vec![true, false]));
     }
 }

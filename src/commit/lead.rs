@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{Pending, Place, Queue};
+use super::queue::{Pending, Place, Queue, What};
 use super::round::{Committed, EntryResult, Round};
 use super::{Committer, Core, expiry};
 use crate::disk::{disk_low, is_full};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
-use crate::wal::frame::Frame;
 use crate::wal::writer::{AppendError, Appended};
 
 /// Bytes of records after which a group is closed and the next begun. A group is in memory as a whole,
@@ -195,7 +194,7 @@ impl Committer {
             let mut queue = self.queue.lock();
             for (pending, result) in entries.iter().zip(&results) {
                 if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
-                    queue.in_doubt.insert(pending.key.clone());
+                    queue.in_doubt.extend(pending.all().map(|part| part.key.clone()));
                 }
             }
             queue.leave(&entries);
@@ -246,15 +245,18 @@ impl Committer {
         wall: Timestamp,
         results: &mut Vec<EntryResult>,
     ) {
-        let records: Vec<_> = group.iter().map(|pending| &pending.record).collect();
+        let mut records = Vec::with_capacity(group.len());
+        for pending in group {
+            records.extend(pending.all().map(|part| &part.record));
+        }
         let started_ns = self.host.monotonic_ns();
         match core.writer.append(&records, wall) {
             Ok(appended) => {
                 self.publish(core, group, appended, results);
                 let now_ns = self.host.monotonic_ns();
                 self.counters.groups.fetch_add(1, Ordering::Relaxed);
-                let steps = group.iter().filter(|pending| pending.is_of_existing()).count() as u64;
-                self.counters.fresh.fetch_add(group.len() as u64 - steps, Ordering::Relaxed);
+                let (fresh, steps) = count(group);
+                self.counters.fresh.fetch_add(fresh, Ordering::Relaxed);
                 self.counters.steps.fetch_add(steps, Ordering::Relaxed);
                 if steps > 0 {
                     let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
@@ -281,7 +283,7 @@ impl Committer {
         results: &mut Vec<EntryResult>,
     ) {
         let Appended { first_seq, first_at, closed } = appended;
-        let keys = group.iter().map(|pending| pending.keys);
+        let keys = group.iter().flat_map(|pending| pending.all().map(|part| part.keys));
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
         self.note_time(core.writer.position().last_at);
         self.lookup.log.publish(core.writer.position().next_seq);
@@ -289,11 +291,12 @@ impl Committer {
         if let Some(on_publish) = self.on_publish.get() {
             on_publish();
         }
-        results.extend((0u64..).zip(group).map(|(index, _)| {
-            Ok(Some(Committed {
-                seq: Seq(first_seq.0 + index),
-                at: Timestamp::from_unix_ns(first_at.as_unix_ns() + index),
-            }))
+        let mut index = 0;
+        results.extend(group.iter().map(|pending| {
+            let seq = Seq(first_seq.0 + index);
+            let at = Timestamp::from_unix_ns(first_at.as_unix_ns() + index);
+            index += 1 + pending.members.len() as u64;
+            Ok(Some(Committed { seq, at }))
         }));
         if let Some(closed) = closed {
             core.closed.push(closed);
@@ -330,11 +333,24 @@ impl Committer {
     }
 }
 
+/// How many orders a group begins, and how many records of another sort it has.
+fn count(group: &[Arc<Pending>]) -> (u64, u64) {
+    let (mut fresh, mut others) = (0, 0);
+    for part in group.iter().flat_map(|pending| pending.all()) {
+        match part.what {
+            What::Order(_) => fresh += 1,
+            What::Step(_) | What::Cursor | What::Lifecycle => others += 1,
+            What::Linked { .. } => {}
+        }
+    }
+    (fresh, others)
+}
+
 /// How many entries from the front make one group.
 fn group_length(entries: &[Arc<Pending>]) -> usize {
     let mut bytes = 0;
     let within = entries.iter().take_while(|pending| {
-        bytes += Frame::bytes_for(pending.bytes());
+        bytes += pending.group_bytes();
         bytes <= GROUP_BYTES_TARGET
     });
     within.count().max(1)
@@ -356,7 +372,8 @@ impl Drop for Unwinding<'_> {
         }
         self.committer.poison("a panic while a group was written");
         let mut queue = self.committer.queue.lock();
-        queue.in_doubt.extend(self.entries.iter().map(|pending| pending.key.clone()));
+        let parts = self.entries.iter().flat_map(|pending| pending.all());
+        queue.in_doubt.extend(parts.map(|part| part.key.clone()));
         queue.leave(self.entries);
         // What waits behind would have nobody to write it; a poisoned queue takes in nothing more.
         let behind = queue.take();

@@ -4,6 +4,7 @@
 //! - [`round`]: the answers of one group, shared by all who wait for it
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
 //! - [`step`]: the same for what is done with an order that exists
+//! - [`linked`]: the same for what is recorded together, or not at all
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`announce`]: who waits for what happens, and is told after it is durable
 //! - [`cursor`]: how far consumers of the feed are
@@ -33,6 +34,7 @@ pub(crate) mod cursor;
 pub(crate) mod enter;
 pub(crate) mod expiry;
 pub(crate) mod lead;
+pub(crate) mod linked;
 pub(crate) mod merging;
 pub(crate) mod queue;
 pub(crate) mod round;

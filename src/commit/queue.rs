@@ -15,6 +15,7 @@ use crate::order::fingerprint::{Content, Salt};
 use crate::order::limits::{CLIENT_BYTES_MAX, KEY_BYTES_MAX};
 use crate::order::{Fingerprint, Refusal, Seq, Submission};
 use crate::tables::hash::{KeyHash, RecordKeys};
+use crate::wal::frame::Frame;
 use crate::wal::record::Encoded;
 
 /// (client, key) as one row of bytes, shared by all who need them, with the hash they are found by.
@@ -53,6 +54,11 @@ impl ScopedKey {
     /// The same for the cursors of a consumer.
     pub(crate) fn of_consumer(hash: KeyHash, name: &str) -> ScopedKey {
         ScopedKey::of_existing(hash, b'c', name.as_bytes())
+    }
+
+    /// The same for a linked batch.
+    pub(crate) fn of_linked(hash: KeyHash, key: &[u8]) -> ScopedKey {
+        ScopedKey::of_existing(hash, b'b', key)
     }
 
     /// The same for the lifecycle.
@@ -96,6 +102,9 @@ pub(crate) struct Pending {
     /// What the tables find it by.
     pub(crate) keys: RecordKeys,
     pub(crate) what: What,
+    /// What is recorded right behind it, in the same group: the members of a linked batch. They have no
+    /// members themselves.
+    pub(crate) members: Vec<Pending>,
 }
 
 /// What a pending record is.
@@ -109,6 +118,9 @@ pub(crate) enum What {
     Cursor,
     /// The ledger's lifecycle.
     Lifecycle,
+    /// The head of a linked batch. A batch that takes orders waits in their lane, in the share of the first
+    /// one's client, which is empty when it takes none.
+    Linked { client: Vec<u8> },
 }
 
 /// What the receipt of a new order needs.
@@ -121,9 +133,33 @@ pub(crate) struct NewOrder {
 }
 
 impl Pending {
+    /// One that is recorded by itself.
+    pub(crate) fn single(key: ScopedKey, record: Encoded, keys: RecordKeys, what: What) -> Pending {
+        Pending { key, record, keys, what, members: Vec::new() }
+    }
+
     /// Bytes that it counts for in the queue.
     pub(crate) fn bytes(&self) -> usize {
-        self.record.bytes.len()
+        self.record.bytes.len() + self.members.iter().map(Pending::bytes).sum::<usize>()
+    }
+
+    /// Bytes of its records in a group.
+    pub(crate) fn group_bytes(&self) -> usize {
+        let members = self.members.iter().map(Pending::group_bytes).sum::<usize>();
+        Frame::bytes_for(self.record.bytes.len()) + members
+    }
+
+    /// All that is recorded with it, in the order of their seqs: itself, then its members.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Pending> {
+        std::iter::once(self).chain(&self.members)
+    }
+
+    /// In whose share of the queue it is counted.
+    pub(crate) fn charged_to(&self) -> &[u8] {
+        match &self.what {
+            What::Linked { client } => client,
+            _ => self.key.client(),
+        }
     }
 
     /// Whether a submission under the same key has the same content.
@@ -133,14 +169,18 @@ impl Pending {
                 content.own_fingerprint.is_some() == order.own_fingerprint
                     && content.fingerprint(&order.salt) == order.fingerprint
             }
-            What::Step(_) | What::Cursor | What::Lifecycle => false,
+            What::Step(_) | What::Cursor | What::Lifecycle | What::Linked { .. } => false,
         }
     }
 
     /// Whether it finishes what is there already: it has a lane of its own, so that new orders can't keep
     /// it out (SEMANTICS rule 33).
     pub(crate) fn is_of_existing(&self) -> bool {
-        !matches!(self.what, What::Order(_))
+        match &self.what {
+            What::Order(_) => false,
+            What::Linked { client } => client.is_empty(),
+            What::Step(_) | What::Cursor | What::Lifecycle => true,
+        }
     }
 }
 
@@ -217,7 +257,9 @@ impl Queue {
             index: self.entries.len(),
             pending: Arc::clone(&pending),
         };
-        self.in_flight.insert(pending.key.clone(), InFlight::Queued(place.clone()));
+        for part in pending.all() {
+            self.in_flight.insert(part.key.clone(), InFlight::Queued(place.clone()));
+        }
         self.entries.push(pending);
         place
     }
@@ -234,18 +276,19 @@ impl Queue {
 
     /// The entries of a round have their answers: their keys are in flight no more.
     pub(crate) fn leave(&mut self, entries: &[Arc<Pending>]) {
-        for pending in entries {
-            self.in_flight.remove(&pending.key);
+        for part in entries.iter().flat_map(|pending| pending.all()) {
+            self.in_flight.remove(&part.key);
         }
         // Neighbours are mostly of one client, and leave together. What is of no client has its own lane.
-        for together in entries.chunk_by(|one, next| one.key.client() == next.key.client()) {
+        for together in entries.chunk_by(|one, next| one.charged_to() == next.charged_to()) {
             if let Some(first) = together.first() {
                 let bytes = together.iter().map(|pending| pending.bytes()).sum();
+                let records = together.iter().map(|pending| pending.all().count()).sum();
                 let gate = match first.is_of_existing() {
                     true => &mut self.existing,
                     false => &mut self.gate,
                 };
-                gate.leave(first.key.client(), together.len(), bytes);
+                gate.leave(first.charged_to(), records, bytes);
             }
         }
     }

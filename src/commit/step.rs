@@ -69,7 +69,7 @@ impl Committer {
             };
             let Some(record) = record else { continue };
             let keys = self.lookup.tables.hasher().keys_of_step(step.order, command_key);
-            let pending = Pending { key, record, keys, what: What::Step(step) };
+            let pending = Pending::single(key, record, keys, What::Step(step));
             return self.push_existing(queue, pending).map(entry);
         }
     }
@@ -113,7 +113,7 @@ impl Committer {
         let record = encode(record::encode_lifecycle(lifecycle))?;
         let hash = self.lookup.tables.hasher().lifecycle();
         let key = ScopedKey::of_lifecycle(hash);
-        let pending = Pending { key, record, keys: RecordKeys::one(hash), what: What::Lifecycle };
+        let pending = Pending::single(key, record, RecordKeys::one(hash), What::Lifecycle);
         let place = self.push_existing(self.queue.lock(), pending)?;
         self.lead_if_idle();
         self.settle(&place).map(|_| ())

@@ -12,7 +12,8 @@ use super::filter::EventFilter;
 use crate::commit::Committer;
 use crate::commit::cursor::{Advance, CursorAt};
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{Event, Seq};
+use crate::order::linked::CursorMove;
+use crate::order::{Event, Linked, LinkedBatch, Seq};
 use crate::wal::log::{Cursor, Record};
 use crate::wal::record::Parked;
 
@@ -207,6 +208,47 @@ impl Consumer {
         self.advance(if is_last { self.looked_next } else { seq.next() })?;
         self.delivered.drain(..=place);
         Ok(())
+    }
+
+    /// Records a batch and says, in the same write, that everything up to the event at `seq` is dealt with:
+    /// after any crash both are there, or neither. So what a consumer writes into this ledger about an event
+    /// is written once.
+    ///
+    /// **A repeat** is answered as by [`Ledger::linked`](crate::Ledger::linked). Make the key of the batch from
+    /// the name of the consumer and the event.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::linked`](crate::Ledger::linked); [`ErrorKind::NotDelivered`] for a seq that this handle
+    /// was not given; [`ErrorKind::BatchMember`] with [`ErrorKind::Fenced`] behind the last member when another
+    /// handle has taken over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use order_ledger::{Ledger, LinkedBatch, State, Submission, Transition};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let ledger = Ledger::open(dir.path().join("orders.ledger"))?;
+    /// ledger.submit(&Submission::new("web-shop", "cart-17", "2 x tea"))?;
+    /// let mut desk = ledger.consumer("desk")?;
+    /// for event in desk.poll(100, Duration::ZERO)? {
+    ///     let batch = LinkedBatch::new(format!("desk/{}", event.seq))
+    ///         .transition(Transition::new(event.order, State::Confirmed));
+    ///     desk.commit_with(event.seq, batch)?;
+    /// }
+    /// # Ok::<(), order_ledger::Error>(())
+    /// ```
+    pub fn commit_with(&mut self, seq: Seq, mut batch: LinkedBatch) -> Result<Linked> {
+        let Ok(place) = self.delivered.binary_search(&seq) else {
+            return Err(Error::new(ErrorKind::NotDelivered { seq }));
+        };
+        let is_last = place + 1 == self.delivered.len();
+        let next = if is_last { self.looked_next } else { seq.next() };
+        let consumer = self.name.clone();
+        batch.cursor = Some(CursorMove { consumer, epoch: self.epoch, seq, next });
+        let linked = self.committer.linked(&batch)?;
+        // A batch that another handle recorded has moved the cursor behind the event as well.
+        self.next = self.next.max(next);
+        self.delivered.drain(..=place);
+        Ok(linked)
     }
 
     fn advance(&mut self, next: Seq) -> Result<()> {

@@ -56,7 +56,7 @@ impl EventFilter {
     }
 
     /// Whether a record that says `body` about an order is wanted.
-    pub(super) fn wants(&self, log: &Log, event: &Event, body: &Body<'_>) -> Result<bool> {
+    pub(crate) fn wants(&self, log: &Log, event: &Event, body: &Body<'_>) -> Result<bool> {
         if !self.states.is_empty() && !self.states.contains(&event.body.state()) {
             return Ok(false);
         }

@@ -77,6 +77,14 @@ impl Ledger {
         }
     }
 
+    /// The orders that correct this one ([`Submission::corrects`](crate::Submission::corrects)), oldest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn corrections_of(&self, order: OrderId) -> Result<Vec<OrderId>> {
+        self.inner.reads.lookup.corrections_of(order)
+    }
+
     /// Waits until the order is in one of these states, for so long at most, and answers where it stands:
     /// look at [`Present::state`] to see whether it got there.
     ///

@@ -1,13 +1,16 @@
 //! The front door: handles, options, opening and closing, queries, the typed front.
 //!
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
-//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`reader`]: [`Reader`], open for reading only
+//! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`linked`]: its batches; [`reader`]: [`Reader`], open for reading only;
+//!   [`follow`]: [`Follower`], which goes on reading
 //! - [`sweep`]: the timer that records which orders have expired
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
-//! - [`typed`]: [`Orders`], payloads as values of a Rust type
+//! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
+pub(crate) mod follow;
 pub(crate) mod handle;
 pub(crate) mod life;
+pub(crate) mod linked;
 pub(crate) mod opening;
 pub(crate) mod options;
 pub(crate) mod query;
@@ -16,7 +19,9 @@ pub(crate) mod reader;
 pub(crate) mod stats;
 pub(crate) mod sweep;
 pub(crate) mod typed;
+pub(crate) mod typed_life;
 
+pub use follow::Follower;
 pub use handle::Ledger;
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};
@@ -24,3 +29,4 @@ pub use read::{EventIter, OrderIter};
 pub use reader::Reader;
 pub use stats::{Stats, ViewsStats};
 pub use typed::Orders;
+pub use typed_life::{TypedConsumer, TypedEvent, TypedPage};

@@ -21,8 +21,8 @@ use crate::recovery;
 /// past the page cache, so that nothing is ever shown that a power cut can take back (I3).
 #[derive(Clone, Debug)]
 pub struct Reader {
-    disk: Arc<dyn Disk>,
-    reads: Reads,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) reads: Reads,
 }
 
 impl Reader {
@@ -35,14 +35,7 @@ impl Reader {
     /// [`ErrorKind::LogLostData`], [`ErrorKind::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Reader> {
         let path = path.as_ref();
-        let disk = OsDisk::open_dir(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                Error::new(ErrorKind::NotALedger { what: "there is no such directory".into() })
-                    .at(path)
-            }
-            _ => Error::io("opening the directory", error).at(path),
-        })?;
-        Reader::open_on(Arc::new(disk), &OsHost::new()).map_err(|error| error.at(path))
+        Reader::open_on(open_dir(path)?, &OsHost::new()).map_err(|error| error.at(path))
     }
 
     /// Opens the ledger on `disk` for reading.
@@ -126,6 +119,14 @@ impl Reader {
         self.reads.parked(consumer)
     }
 
+    /// The orders that correct this one, oldest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn corrections_of(&self, order: OrderId) -> Result<Vec<OrderId>> {
+        self.reads.lookup.corrections_of(order)
+    }
+
     /// The identity of the ledger.
     #[must_use]
     pub fn id(&self) -> LedgerId {
@@ -143,4 +144,15 @@ impl Reader {
         stats.last_open = recovery::last_report(&*self.disk);
         Ok(stats)
     }
+}
+
+/// The directory of a ledger that must be there.
+pub(super) fn open_dir(path: &Path) -> Result<Arc<dyn Disk>> {
+    let disk = OsDisk::open_dir(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            Error::new(ErrorKind::NotALedger { what: "there is no such directory".into() }).at(path)
+        }
+        _ => Error::io("opening the directory", error).at(path),
+    })?;
+    Ok(Arc::new(disk))
 }

@@ -12,7 +12,7 @@ use super::Ledger;
 use crate::commit::ticket::Ticket;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::limits::PAYLOAD_BYTES_MAX;
-use crate::order::{Order, OrderId, Outcome, Submission};
+use crate::order::{Order, OrderId, OrderStates, Outcome, State, Submission};
 
 type Config = bincode::config::Configuration<
     bincode::config::LittleEndian,
@@ -48,15 +48,19 @@ const CONFIG: Config = bincode::config::standard().with_limit::<PAYLOAD_BYTES_MA
 /// assert_eq!(back, tea);
 /// # Ok::<(), order_ledger::Error>(())
 /// ```
+///
+/// **States** are the ledger's own ([`State`]), or an enum of the caller's: [`Orders::with_states`]. What is not here
+/// takes values all the same: put [`Orders::submission`] and [`Orders::step`] into [`Ledger::submit_many`],
+/// [`Ledger::transition_many`] and [`Ledger::linked`].
 #[derive(Debug)]
-pub struct Orders<T> {
-    ledger: Ledger,
+pub struct Orders<T, S = State> {
+    pub(super) ledger: Ledger,
     schema: u32,
-    of: PhantomData<fn() -> T>,
+    of: PhantomData<fn() -> (T, S)>,
 }
 
-impl<T> Clone for Orders<T> {
-    fn clone(&self) -> Orders<T> {
+impl<T, S> Clone for Orders<T, S> {
+    fn clone(&self) -> Orders<T, S> {
         Orders { ledger: self.ledger.clone(), schema: self.schema, of: PhantomData }
     }
 }
@@ -74,6 +78,28 @@ impl<T: Serialize + DeserializeOwned> Orders<T> {
         Orders { ledger, schema, of: PhantomData }
     }
 
+    /// The same front, which speaks of states in an enum of the caller's. The ledger is to be opened with its
+    /// table: [`Lifecycle::of`](crate::Lifecycle::of).
+    ///
+    /// # Errors
+    /// [`ErrorKind::LifecycleMismatch`] when the ledger's lifecycle lacks a state of the enum, or has one that
+    /// orders may come to be in and the enum lacks.
+    pub fn with_states<S: OrderStates>(self) -> Result<Orders<T, S>> {
+        let lifecycle = self.ledger.lifecycle();
+        let missing =
+            S::ALL.iter().map(|it| it.state()).find(|it| lifecycle.name_of(*it).is_none());
+        // Those that the ledger enters by itself need no variant.
+        let is_extra = |state: &State| {
+            S::from_state(*state).is_none() && !matches!(state, State::Refused | State::Expired)
+        };
+        match missing.or_else(|| lifecycle.states().find(is_extra)) {
+            Some(state) => Err(Error::new(ErrorKind::LifecycleMismatch { state })),
+            None => Ok(Orders { ledger: self.ledger, schema: self.schema, of: PhantomData }),
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned, S: OrderStates> Orders<T, S> {
     /// The ledger underneath.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
@@ -144,7 +170,7 @@ impl<T: Serialize + DeserializeOwned> Orders<T> {
     }
 }
 
-fn typed<T: DeserializeOwned>(order: Option<Order>) -> Result<Option<(Order, T)>> {
+pub(super) fn typed<T: DeserializeOwned>(order: Option<Order>) -> Result<Option<(Order, T)>> {
     order
         .map(|order| {
             let value = decode(&order.payload)?;
@@ -154,7 +180,7 @@ fn typed<T: DeserializeOwned>(order: Option<Order>) -> Result<Option<(Order, T)>
 }
 
 /// The value in `payload`; bytes left over are refused.
-fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
+pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     let (value, used) = bincode::serde::decode_from_slice(payload, CONFIG).map_err(codec)?;
     if used != payload.len() {
         let what = format!("{} bytes left over after the value", payload.len() - used);

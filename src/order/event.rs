@@ -33,6 +33,10 @@ pub struct Order {
     pub expires_at: Option<Timestamp>,
     /// The validator's code and words, when the order was refused for good.
     pub refusal: Option<Refusal>,
+    /// The order that this one corrects, if it does. Source: the caller.
+    pub corrects: Option<OrderId>,
+    /// The linked batch that the order was taken with ([`Linked::batch`](crate::Linked::batch)), if it was.
+    pub batch: Option<Seq>,
 }
 
 impl Order {
@@ -67,6 +71,8 @@ pub struct Event {
     pub at: Timestamp,
     /// The order it is about.
     pub order: OrderId,
+    /// The linked batch that it is a part of ([`Linked::batch`](crate::Linked::batch)), if it is.
+    pub batch: Option<Seq>,
     /// What happened.
     pub body: EventBody,
 }

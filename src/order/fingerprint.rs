@@ -9,6 +9,7 @@
 //! SHA-256( salt[16] || "order-ledger/fingerprint" || version u32 LE
 //!          || for client, kind, schema, account, external_ref, expiry, payload:
 //!                 length u64 LE || bytes )
+//! version 2: an order that corrects another, whose id follows the payload: 8 bytes LE behind their length
 //! schema is 4 bytes LE; expiry is empty when there is none, else 8 bytes LE of nanoseconds
 //! ```
 //!
@@ -25,6 +26,8 @@ use crate::bytes::same;
 const DOMAIN: &[u8] = b"order-ledger/fingerprint";
 /// Stored implicitly by the version of the record body that holds the salt.
 const VERSION: u32 = 1;
+/// Of an order that corrects another.
+const VERSION_CORRECTING: u32 = 2;
 
 /// The salt of one record: random, so that a fingerprint alone can't be used to guess the content.
 pub(crate) type Salt = [u8; 16];
@@ -66,6 +69,8 @@ pub enum Field {
     Payload,
     /// The caller's own fingerprint, given with [`Submission::fingerprint`](crate::Submission::fingerprint).
     Fingerprint,
+    /// [`Submission::corrects`](crate::Submission::corrects)
+    Corrects,
     /// Of a command: the state that was asked for.
     State,
     /// Of a command: the evidence that was brought along.
@@ -86,6 +91,7 @@ impl Field {
             Field::Expiry => "expiry",
             Field::Payload => "payload",
             Field::Fingerprint => "fingerprint",
+            Field::Corrects => "corrects",
             Field::State => "state",
             Field::Evidence => "evidence",
             Field::Reason => "reason",
@@ -110,6 +116,7 @@ pub(crate) struct Content<'a> {
     pub(crate) expires_in_ns: Option<u64>,
     pub(crate) payload: &'a [u8],
     pub(crate) own_fingerprint: Option<Fingerprint>,
+    pub(crate) corrects: Option<u64>,
 }
 
 impl Content<'_> {
@@ -122,7 +129,8 @@ impl Content<'_> {
         let mut hash = Sha256::new();
         hash.update(salt);
         hash.update(DOMAIN);
-        hash.update(VERSION.to_le_bytes());
+        let version = if self.corrects.is_some() { VERSION_CORRECTING } else { VERSION };
+        hash.update(version.to_le_bytes());
         for field in [
             self.client,
             self.kind,
@@ -134,6 +142,10 @@ impl Content<'_> {
         ] {
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field);
+        }
+        if let Some(old) = self.corrects {
+            hash.update(8u64.to_le_bytes());
+            hash.update(old.to_le_bytes());
         }
         Fingerprint(hash.finalize().into())
     }
@@ -155,6 +167,7 @@ impl Content<'_> {
             (Field::ExternalRef, same(self.external_ref, other.external_ref)),
             (Field::Expiry, self.expires_in_ns == other.expires_in_ns),
             (Field::Payload, same(self.payload, other.payload)),
+            (Field::Corrects, self.corrects == other.corrects),
         ]
         .into_iter()
         .filter_map(|(field, same)| (!same).then_some(field))

@@ -116,24 +116,30 @@ pub struct Lifecycle {
     edges: Vec<Edge>,
 }
 
+/// What may follow a state by the default lifecycle.
+pub(super) fn default_next(from: State) -> &'static [State] {
+    use State::{
+        Accepted, Cancelled, Cancelling, Completed, Confirmed, Failed, InProgress, PartlyDone,
+    };
+    match from {
+        Accepted => &[Confirmed, InProgress, PartlyDone, Completed, Cancelling, Cancelled, Failed],
+        Confirmed => &[InProgress, PartlyDone, Completed, Cancelling, Cancelled, Failed],
+        InProgress => &[PartlyDone, Completed, Cancelling, Failed],
+        PartlyDone => &[Completed, Cancelling, Failed],
+        Cancelling => &[Cancelled, InProgress, PartlyDone, Completed, Failed],
+        _ => &[],
+    }
+}
+
 impl Default for Lifecycle {
     fn default() -> Lifecycle {
-        use State::{
-            Accepted, Cancelled, Cancelling, Completed, Confirmed, Failed, InProgress, PartlyDone,
-        };
-        let steps: [(State, &[State]); 5] = [
-            (
-                Accepted,
-                &[Confirmed, InProgress, PartlyDone, Completed, Cancelling, Cancelled, Failed],
-            ),
-            (Confirmed, &[InProgress, PartlyDone, Completed, Cancelling, Cancelled, Failed]),
-            (InProgress, &[PartlyDone, Completed, Cancelling, Failed]),
-            (PartlyDone, &[Completed, Cancelling, Failed]),
-            (Cancelling, &[Cancelled, InProgress, PartlyDone, Completed, Failed]),
-        ];
-        let edges = steps.iter().flat_map(|(from, to)| {
-            let from = from.number();
-            to.iter().map(move |to| Edge { from, to: to.number(), evidence: Vec::new() })
+        let edges = State::ALL.into_iter().flat_map(|from| {
+            let edge = move |to: &State| Edge {
+                from: from.number(),
+                to: to.number(),
+                evidence: Vec::new(),
+            };
+            default_next(from).iter().map(edge)
         });
         let mut edges: Vec<Edge> = edges.collect();
         edges.sort_unstable();

@@ -28,6 +28,11 @@ pub const EVIDENCE_MAX: usize = super::lifecycle::EVIDENCE_MAX;
 /// Longest value of a piece of evidence, in bytes: a document belongs elsewhere, and its hash here.
 pub const EVIDENCE_BYTES_MAX: usize = 4096;
 
+/// Most members of a linked batch, a consumer's cursor among them. Source: SEMANTICS rule 23.
+pub const BATCH_MEMBERS_MAX: usize = 4_096;
+/// Most bytes of the members of a linked batch together, as they are stored: 16 MiB. Source: the same.
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Largest body of one record, in bytes: the payload, every other field at its limit, and room for
 /// fields to come. Every length that is read from disk is held against it before anything is allocated.
 pub const RECORD_BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4096;

@@ -5,8 +5,10 @@
 //! - [`submission`]: what a caller hands in
 //! - [`fingerprint`]: what makes two submissions "the same content"
 //! - [`state`]: the states of an order; [`lifecycle`]: which may follow which
+//! - [`states`]: the same written as an enum
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
+//! - [`linked`]: several things that are done together, or not at all
 //! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
 //!
 //! Every other module may use these; these use nobody.
@@ -17,8 +19,10 @@ pub(crate) mod fingerprint;
 pub(crate) mod id;
 pub(crate) mod lifecycle;
 pub mod limits;
+pub(crate) mod linked;
 pub(crate) mod receipt;
 pub(crate) mod state;
+pub(crate) mod states;
 pub(crate) mod submission;
 pub(crate) mod transition;
 
@@ -26,7 +30,9 @@ pub use event::{Event, EventBody, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use id::{LedgerId, OrderId, Seq, Timestamp};
 pub use lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, StateRule};
+pub use linked::{Batch, Linked, LinkedBatch, LinkedResult};
 pub use receipt::{Durability, How, Outcome, Present, Receipt, ReceiptError};
 pub use state::{OwnState, State, UnknownState};
+pub use states::OrderStates;
 pub use submission::Submission;
 pub use transition::{Evidence, Expect, Transition, Transitioned};

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::fingerprint::{Content, Fingerprint};
+use super::id::OrderId;
 
 /// One order, to be taken exactly once under `(client, key)`.
 ///
@@ -35,6 +36,7 @@ pub struct Submission {
     pub(crate) expires_in_ns: Option<u64>,
     pub(crate) own_fingerprint: Option<Fingerprint>,
     pub(crate) payload: Vec<u8>,
+    pub(crate) corrects: Option<OrderId>,
 }
 
 impl Submission {
@@ -57,6 +59,7 @@ impl Submission {
             expires_in_ns: None,
             own_fingerprint: None,
             payload: payload.into(),
+            corrects: None,
         }
     }
 
@@ -125,6 +128,15 @@ impl Submission {
         self
     }
 
+    /// Says that this order corrects an earlier one, which stays as it is: what is finished is finished, and a
+    /// correction is an order of its own. It must exist ([`ErrorKind::NoSuchOrder`](crate::ErrorKind::NoSuchOrder)),
+    /// in whatever state; [`Ledger::corrections_of`](crate::Ledger::corrections_of) finds this one by it.
+    #[must_use]
+    pub fn corrects(mut self, order: OrderId) -> Submission {
+        self.corrects = Some(order);
+        self
+    }
+
     /// Decides equality of content by the caller's own 32 bytes instead of by the fields.
     ///
     /// For payloads whose bytes are not stable (map order, a field added by a deploy). The caller
@@ -165,6 +177,7 @@ impl Submission {
             expires_in_ns: self.expires_in_ns,
             payload: &self.payload,
             own_fingerprint: self.own_fingerprint,
+            corrects: self.corrects.map(OrderId::as_u64),
         }
     }
 }

@@ -10,9 +10,9 @@
 
 use siphasher::sip::SipHasher24;
 
-use crate::order::Seq;
 use crate::order::limits::{CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, KEY_BYTES_MAX};
-use crate::wal::record::Body;
+use crate::order::{OrderId, Seq};
+use crate::wal::record::{Body, Refused};
 
 /// What is hashed of the longest client and key.
 const ROW_BYTES_MAX: usize = 8 + CLIENT_BYTES_MAX + KEY_BYTES_MAX;
@@ -23,6 +23,8 @@ const COMMAND: u64 = u64::MAX - 1;
 const LIFECYCLE: u64 = u64::MAX - 2;
 const CONSUMER: u64 = u64::MAX - 3;
 const PARKED: u64 = u64::MAX - 4;
+const LINKED: u64 = u64::MAX - 5;
+const CORRECTIONS: u64 = u64::MAX - 6;
 
 const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
 
@@ -94,6 +96,22 @@ impl KeyHasher {
         self.hash_row(PARKED, consumer.as_bytes(), &[])
     }
 
+    /// By which the orders are found that correct this one.
+    pub(crate) fn corrections_of(&self, order: Seq) -> KeyHash {
+        self.hash_row(CORRECTIONS, &order.0.to_le_bytes(), &[])
+    }
+
+    /// The keys of the record that begins an order.
+    pub(crate) fn keys_of_order(&self, key: KeyHash, corrects: Option<u64>) -> RecordKeys {
+        let old = corrects.map(|old| OrderId::from_u64(old).seq());
+        RecordKeys { first: Some(key), second: old.map(|old| self.corrections_of(old)) }
+    }
+
+    /// By which the head of a linked batch is found.
+    pub(crate) fn linked(&self, key: &[u8]) -> KeyHash {
+        self.hash_row(LINKED, &[], key)
+    }
+
     /// The keys of a cursor of this consumer.
     pub(crate) fn keys_of_cursor(&self, consumer: &str, parks: bool) -> RecordKeys {
         let second = parks.then(|| self.parked(consumer));
@@ -103,16 +121,14 @@ impl KeyHasher {
     /// The keys by which a record with this body is found.
     pub(crate) fn keys_of(&self, body: &Body<'_>) -> RecordKeys {
         match body {
-            Body::Accepted(submitted) => {
-                RecordKeys::one(self.hash(submitted.client, submitted.key))
-            }
-            Body::Refused(refused) => {
-                let submitted = &refused.submitted;
-                RecordKeys::one(self.hash(submitted.client, submitted.key))
+            Body::Accepted(submitted) | Body::Refused(Refused { submitted, .. }) => {
+                let key = self.hash(submitted.client, submitted.key);
+                self.keys_of_order(key, submitted.corrects)
             }
             Body::Moved(moved) => self.keys_of_step(moved.order(), moved.command_key),
             Body::Cursor(cursor) => self.keys_of_cursor(cursor.consumer, cursor.parked.is_some()),
             Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
+            Body::Linked(head) => RecordKeys::one(self.linked(head.key)),
             Body::Skippable => RecordKeys::default(),
         }
     }

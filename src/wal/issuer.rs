@@ -4,9 +4,10 @@
 //! that it is the same whenever it is read.
 
 use super::frame::Frame;
-use super::record::{Body, Moved, Proof};
+use super::record::{Body, Moved, Proof, distance_of};
 use crate::order::{
     Durability, Event, EventBody, Evidence, LedgerId, Order, OrderId, Present, Receipt, Refusal,
+    Seq,
 };
 
 /// The ledger that a record belongs to: what a receipt needs and a record does not repeat.
@@ -45,6 +46,8 @@ impl Issuer {
             payload: submitted.payload.to_vec(),
             expires_at: body.expires_at(frame.at),
             refusal: body.refusal(),
+            corrects: submitted.corrects.map(OrderId::from_u64),
+            batch: batch_of(frame),
         })
     }
 
@@ -60,11 +63,20 @@ impl Issuer {
                 (frame.seq, EventBody::Refused { fingerprint, refusal })
             }
             Body::Moved(moved) => (moved.order(), event_of(moved)),
-            Body::Cursor(_) | Body::Lifecycle(_) | Body::Skippable => return None,
+            Body::Cursor(_) | Body::Lifecycle(_) | Body::Linked(_) | Body::Skippable => {
+                return None;
+            }
         };
         let order = OrderId::new(self.partition, order);
-        Some(Event { seq: frame.seq, at: frame.at, order, body })
+        Some(Event { seq: frame.seq, at: frame.at, order, batch: batch_of(frame), body })
     }
+}
+
+/// The head of the linked batch that the record at `frame` is a member of.
+pub(crate) fn batch_of(frame: &Frame<'_>) -> Option<Seq> {
+    let distance = distance_of(frame.version, frame.body)?;
+    // A distance that leads out of the log is damage, and leads nowhere.
+    frame.seq.0.checked_sub(distance.into()).map(Seq)
 }
 
 fn event_of(moved: &Moved<'_>) -> EventBody {

@@ -1,4 +1,4 @@
-//! The bodies of records: the only file in which bincode meets the log.
+//! The bodies of records: the only place in which bincode meets the log.
 //!
 //! bincode 2, standard configuration (little-endian, variable-length integers), with a byte limit, and
 //! trailing bytes refused (bincode itself accepts them). The bytes are pinned by `tests/fixtures/v1` and
@@ -11,40 +11,52 @@
 //! |---|---|
 //! | 1 | an order was accepted: [`Submitted`] |
 //! | 2 | an order was refused for good: [`Refused`] |
+//! | 65, 66 | the same of an order that corrects another, whose id stands in front |
 //! | 3 | an order went from one state to another: [`Moved`], without a command key |
 //! | 67 | the same with a command key |
 //! | 5 | how far a consumer of the feed is: [`Cursor`] |
 //! | 69 | the same, and an event that it has set aside |
 //! | 4, 6, 7 | kept for notes, alerts, dispatches |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |
+//! | 10 | the head of a linked batch, which so many members follow: [`LinkedHead`] |
 //! | 128 and up | may be skipped by a reader that does not know them |
 //!
-//! The bit of 64 says that the record is found by a second key as well: how many entries a record has in
+//! A version with the bit of 128 is that of a member of a linked batch: two bytes in front of the body say how many
+//! records in front of it the head lies ([`distance_of`]).
+//!
+//! The bit of 64 of a kind says that the record is found by a second key as well: how many entries a record has in
 //! the key tables follows from its kind alone ([`keys_of_kind`]), so that a table can be held against the
 //! counts in the footer.
-
-use std::time::Duration;
 
 use bincode::enc::EncoderImpl;
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 
-use crate::bytes::same;
 use crate::order::consumer::is_consumer_name;
-use crate::order::fingerprint::{Content, Salt};
-use crate::order::lifecycle::{Edge, Lifecycle};
+use crate::order::fingerprint::Salt;
+use crate::order::lifecycle::Lifecycle;
 use crate::order::limits::{
-    ACCOUNT_BYTES_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX,
-    EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
-    RECORD_BODY_BYTES_MAX,
+    BATCH_MEMBERS_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX, KEY_BYTES_MAX,
+    REASON_BYTES_MAX, RECORD_BODY_BYTES_MAX,
 };
-use crate::order::{Fingerprint, Refusal, Seq, State, StateRule, Submission, Timestamp};
+use crate::order::{OrderId, Refusal, Seq, State, Submission, Timestamp};
+
+mod submitted;
+mod table;
+
+pub(crate) use submitted::{Refused, Submitted};
+use submitted::{bytes_about, check_limits, cut_reason};
+pub(crate) use table::Table;
 
 /// An order was accepted.
 pub(crate) const KIND_ACCEPTED: u8 = 1;
 /// An order was refused for good.
 pub(crate) const KIND_REFUSED: u8 = 2;
+/// An order was accepted that corrects another.
+pub(crate) const KIND_ACCEPTED_CORRECTING: u8 = KIND_ACCEPTED | KIND_BIT_SECOND_KEY;
+/// An order was refused for good that corrects another.
+pub(crate) const KIND_REFUSED_CORRECTING: u8 = KIND_REFUSED | KIND_BIT_SECOND_KEY;
 /// An order went from one state to another.
 pub(crate) const KIND_MOVED: u8 = 3;
 /// The same, by a command that has a key.
@@ -55,12 +67,16 @@ pub(crate) const KIND_CURSOR: u8 = 5;
 pub(crate) const KIND_CURSOR_PARKED: u8 = KIND_CURSOR | KIND_BIT_SECOND_KEY;
 /// A lifecycle was set.
 pub(crate) const KIND_LIFECYCLE: u8 = 8;
+/// The head of a linked batch.
+pub(crate) const KIND_LINKED: u8 = 10;
 /// In the kind of records that are found by two keys.
 const KIND_BIT_SECOND_KEY: u8 = 64;
 /// Kinds from here may be skipped by a reader that does not know them.
 const KIND_SKIPPABLE: u8 = 128;
 /// The version of the bodies written by this program.
 pub(crate) const BODY_VERSION: u8 = 1;
+/// In the version of members of a linked batch.
+const VERSION_BIT_MEMBER: u8 = 128;
 
 type Config = bincode::config::Configuration<
     bincode::config::LittleEndian,
@@ -69,60 +85,6 @@ type Config = bincode::config::Configuration<
 >;
 
 const CONFIG: Config = bincode::config::standard().with_limit::<RECORD_BODY_BYTES_MAX>();
-
-/// What was submitted, as it is stored. Version 1.
-#[derive(Clone, Copy, Debug, Encode, BorrowDecode)]
-pub(crate) struct Submitted<'a> {
-    pub(crate) client: &'a [u8],
-    pub(crate) key: &'a [u8],
-    pub(crate) kind: &'a [u8],
-    pub(crate) schema: u32,
-    pub(crate) account: &'a [u8],
-    pub(crate) external_ref: &'a [u8],
-    pub(crate) expires_in_ns: Option<u64>,
-    /// The caller's own fingerprint; the ledger's own is computed from `salt` and the fields.
-    pub(crate) own_fingerprint: Option<[u8; 32]>,
-    pub(crate) salt: Salt,
-    pub(crate) payload: &'a [u8],
-}
-
-impl PartialEq for Submitted<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        // Every field is named, so that a new one is not forgotten.
-        let Submitted {
-            client,
-            key,
-            kind,
-            schema,
-            account,
-            external_ref,
-            expires_in_ns,
-            own_fingerprint,
-            salt,
-            payload,
-        } = *other;
-        same(self.client, client)
-            && same(self.key, key)
-            && same(self.kind, kind)
-            && self.schema == schema
-            && same(self.account, account)
-            && same(self.external_ref, external_ref)
-            && self.expires_in_ns == expires_in_ns
-            && self.own_fingerprint == own_fingerprint
-            && self.salt == salt
-            && same(self.payload, payload)
-    }
-}
-
-impl Eq for Submitted<'_> {}
-
-/// What was submitted and refused, and why. Version 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-pub(crate) struct Refused<'a> {
-    pub(crate) submitted: Submitted<'a>,
-    pub(crate) code: u32,
-    pub(crate) reason: &'a str,
-}
 
 /// A step that an order took. Version 1.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
@@ -165,27 +127,13 @@ pub(crate) struct Parked<'a> {
     pub(crate) why: Option<&'a str>,
 }
 
-/// A lifecycle. Version 1.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-pub(crate) struct Table<'a> {
-    states: Vec<TableState<'a>>,
-    edges: Vec<TableEdge<'a>>,
-}
-
+/// The head of a linked batch: its members are the records behind it, in the same group. Version 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-struct TableState<'a> {
-    number: u8,
-    name: &'a str,
-    terminal: bool,
-    warn_after_ns: Option<u64>,
-    critical_after_ns: Option<u64>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-struct TableEdge<'a> {
-    from: u8,
-    to: u8,
-    evidence: Vec<&'a str>,
+pub(crate) struct LinkedHead<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) members: u16,
+    pub(crate) salt: Salt,
+    pub(crate) fingerprint: [u8; 32],
 }
 
 /// What a record says.
@@ -196,6 +144,7 @@ pub(crate) enum Body<'a> {
     Moved(Moved<'a>),
     Cursor(Cursor<'a>),
     Lifecycle(Table<'a>),
+    Linked(LinkedHead<'a>),
     /// Of a newer version, and marked as one that may be skipped.
     Skippable,
 }
@@ -237,22 +186,25 @@ pub(crate) fn encode(
         own_fingerprint: submission.own_fingerprint.map(|own| own.0),
         salt,
         payload: &submission.payload,
+        corrects: submission.corrects.map(OrderId::as_u64),
     };
-    let malformed = |error: EncodeError| BodyError::Malformed(error.to_string());
-    let (kind, bytes, said) = match refusal {
-        None => (
-            KIND_ACCEPTED,
-            encode_sized(submitted, bytes_about(&submitted)).map_err(malformed)?,
-            Body::Accepted(submitted),
-        ),
+    let (kind, said) = match refusal {
+        None => (KIND_ACCEPTED, Body::Accepted(submitted)),
         Some(refusal) => {
-            let refused =
-                Refused { submitted, code: refusal.code, reason: cut_reason(&refusal.reason) };
-            let bytes_about = bytes_about(&submitted) + refused.reason.len();
-            let bytes = encode_sized(refused, bytes_about).map_err(malformed)?;
-            (KIND_REFUSED, bytes, Body::Refused(refused))
+            let reason = cut_reason(&refusal.reason);
+            (KIND_REFUSED, Body::Refused(Refused { submitted, code: refusal.code, reason }))
         }
     };
+    let bytes_about = bytes_about(&submitted) + refusal.map_or(0, |it| it.reason.len());
+    let (kind, encoded) = match (&said, submitted.corrects) {
+        (Body::Refused(refused), None) => (kind, encode_sized(refused, bytes_about)),
+        (Body::Refused(refused), Some(old)) => {
+            (kind | KIND_BIT_SECOND_KEY, encode_sized((old, refused), bytes_about))
+        }
+        (_, None) => (kind, encode_sized(submitted, bytes_about)),
+        (_, Some(old)) => (kind | KIND_BIT_SECOND_KEY, encode_sized((old, submitted), bytes_about)),
+    };
+    let bytes = encoded.map_err(|error| BodyError::Malformed(error.to_string()))?;
     if decode(kind, BODY_VERSION, &bytes)? != said {
         return Err(BodyError::Malformed("the body does not decode to what was encoded".into()));
     }
@@ -289,6 +241,25 @@ pub(crate) fn encode_lifecycle(lifecycle: &Lifecycle) -> Result<Encoded, BodyErr
     encode_checked(KIND_LIFECYCLE, &table, 4096, same)
 }
 
+/// The body that is at the head of a linked batch, with the same check.
+pub(crate) fn encode_linked(head: &LinkedHead<'_>) -> Result<Encoded, BodyError> {
+    encode_checked(KIND_LINKED, head, 512, |body| matches!(body, Body::Linked(it) if it == head))
+}
+
+impl Encoded {
+    /// Makes it a member of a linked batch, so many records behind its head.
+    pub(crate) fn put_behind_head(&mut self, distance: u16) {
+        self.version |= VERSION_BIT_MEMBER;
+        self.bytes.splice(..0, distance.to_le_bytes());
+    }
+}
+
+/// How many records in front of this one the head of its linked batch lies; `None` when it is no member of one.
+pub(crate) fn distance_of(version: u8, bytes: &[u8]) -> Option<u16> {
+    let distance = bytes.first_chunk().map(|bytes| u16::from_le_bytes(*bytes));
+    distance.filter(|_| version & VERSION_BIT_MEMBER != 0)
+}
+
 /// Encodes, decodes again, and asks whether that is what was meant.
 fn encode_checked(
     kind: u8,
@@ -312,27 +283,13 @@ pub(crate) const fn is_step(kind: u8) -> bool {
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
-        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_CURSOR | KIND_LIFECYCLE => 1,
-        KIND_MOVED_BY_KEY | KIND_CURSOR_PARKED => 2,
+        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_CURSOR | KIND_LIFECYCLE | KIND_LINKED => 1,
+        KIND_ACCEPTED_CORRECTING
+        | KIND_REFUSED_CORRECTING
+        | KIND_MOVED_BY_KEY
+        | KIND_CURSOR_PARKED => 2,
         _ => 0,
     }
-}
-
-/// About how many bytes a body takes: never too few for one with fields within their limits.
-fn bytes_about(submitted: &Submitted<'_>) -> usize {
-    // At most five bytes for each length and number, nine for the expiry.
-    const NUMBERS_BYTES: usize = 64;
-    let fields = [
-        submitted.client,
-        submitted.key,
-        submitted.kind,
-        submitted.account,
-        submitted.external_ref,
-        submitted.payload,
-        &submitted.salt,
-        submitted.own_fingerprint.as_ref().map_or(&[], |own| &own[..]),
-    ];
-    fields.iter().map(|field| field.len()).sum::<usize>() + NUMBERS_BYTES
 }
 
 /// Encodes into a buffer of this size, which grows when it has to. bincode's own function goes over the value
@@ -352,17 +309,11 @@ fn encode_sized(body: impl Encode, bytes: usize) -> Result<Vec<u8>, EncodeError>
     Ok(encoder.into_writer().0)
 }
 
-/// The reason as it is stored: at most its limit, cut at a character boundary.
-fn cut_reason(reason: &str) -> &str {
-    let mut end = reason.len().min(Refusal::REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.get(..end).unwrap_or_default()
-}
-
 /// What a body says.
 pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, BodyError> {
+    if version & VERSION_BIT_MEMBER != 0 && kind < KIND_SKIPPABLE {
+        return decode_member(kind, version, bytes);
+    }
     match (kind, version) {
         (KIND_ACCEPTED, BODY_VERSION) => whole(bytes).and_then(|body| {
             check_limits(&body)?;
@@ -372,6 +323,20 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
             check_limits(&body.submitted)?;
             Ok(Body::Refused(body))
         }),
+        (KIND_ACCEPTED_CORRECTING, BODY_VERSION) => {
+            whole::<(u64, Submitted<'_>)>(bytes).and_then(|(old, body)| {
+                let submitted = Submitted { corrects: Some(old), ..body };
+                check_limits(&submitted)?;
+                Ok(Body::Accepted(submitted))
+            })
+        }
+        (KIND_REFUSED_CORRECTING, BODY_VERSION) => {
+            whole::<(u64, Refused<'_>)>(bytes).and_then(|(old, body)| {
+                let submitted = Submitted { corrects: Some(old), ..body.submitted };
+                check_limits(&submitted)?;
+                Ok(Body::Refused(Refused { submitted, ..body }))
+            })
+        }
         (KIND_MOVED | KIND_MOVED_BY_KEY, BODY_VERSION) => {
             whole::<Moved<'_>>(bytes).and_then(|body| {
                 body.check(kind)?;
@@ -388,8 +353,24 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
             body.lifecycle()?;
             Ok(Body::Lifecycle(body))
         }),
+        (KIND_LINKED, BODY_VERSION) => whole::<LinkedHead<'_>>(bytes).and_then(|body| {
+            body.check()?;
+            Ok(Body::Linked(body))
+        }),
         (kind, _) if kind >= KIND_SKIPPABLE => Ok(Body::Skippable),
         (kind, version) => Err(BodyError::UnknownKind { kind, version }),
+    }
+}
+
+/// What the body of a member of a linked batch says.
+fn decode_member(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, BodyError> {
+    let within = |distance: &u16| (1..=BATCH_MEMBERS_MAX).contains(&usize::from(*distance));
+    match distance_of(version, bytes).filter(within) {
+        Some(_) if !matches!(kind, KIND_LINKED | KIND_LIFECYCLE) => {
+            let body = bytes.get(2..).unwrap_or_default();
+            decode(kind, version & !VERSION_BIT_MEMBER, body)
+        }
+        _ => Err(BodyError::Malformed("a member of no batch that can be".into())),
     }
 }
 
@@ -403,24 +384,17 @@ fn whole<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, BodyError> {
     Ok(body)
 }
 
-fn check_limits(body: &Submitted<'_>) -> Result<(), BodyError> {
-    let within = (1..=CLIENT_BYTES_MAX).contains(&body.client.len())
-        && (1..=KEY_BYTES_MAX).contains(&body.key.len())
-        && body.kind.len() <= KIND_BYTES_MAX
-        && body.account.len() <= ACCOUNT_BYTES_MAX
-        && body.external_ref.len() <= EXTERNAL_REF_BYTES_MAX
-        && body.payload.len() <= PAYLOAD_BYTES_MAX
-        && body.expires_in_ns != Some(0);
-    if within { Ok(()) } else { Err(BodyError::Malformed("a field breaks its limit".into())) }
-}
-
 impl<'a> Body<'a> {
     /// What was submitted, when this record began an order.
     pub(crate) fn submitted(&self) -> Option<&Submitted<'a>> {
         match self {
             Body::Accepted(submitted) => Some(submitted),
             Body::Refused(refused) => Some(&refused.submitted),
-            Body::Moved(_) | Body::Cursor(_) | Body::Lifecycle(_) | Body::Skippable => None,
+            Body::Moved(_)
+            | Body::Cursor(_)
+            | Body::Lifecycle(_)
+            | Body::Linked(_)
+            | Body::Skippable => None,
         }
     }
 
@@ -456,26 +430,6 @@ impl<'a> Body<'a> {
             }
             _ => None,
         }
-    }
-}
-
-impl<'a> Submitted<'a> {
-    /// The fields that decide whether two submissions are the same.
-    pub(crate) fn content(&self) -> Content<'a> {
-        Content {
-            client: self.client,
-            kind: self.kind,
-            schema: self.schema,
-            account: self.account,
-            external_ref: self.external_ref,
-            expires_in_ns: self.expires_in_ns,
-            payload: self.payload,
-            own_fingerprint: self.own_fingerprint.map(Fingerprint),
-        }
-    }
-
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
-        self.content().fingerprint(&self.salt)
     }
 }
 
@@ -537,47 +491,11 @@ impl Cursor<'_> {
     }
 }
 
-impl<'a> Table<'a> {
-    fn of(lifecycle: &'a Lifecycle) -> Table<'a> {
-        let ns = |after: Option<Duration>| {
-            after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX))
-        };
-        let states = lifecycle.rules().iter().map(|rule| TableState {
-            number: rule.state.number(),
-            name: &rule.name,
-            terminal: rule.terminal,
-            warn_after_ns: ns(rule.warn_after),
-            critical_after_ns: ns(rule.critical_after),
-        });
-        let edges = lifecycle.edges().iter().map(|edge| TableEdge {
-            from: edge.from,
-            to: edge.to,
-            evidence: edge.evidence.iter().map(String::as_str).collect(),
-        });
-        Table { states: states.collect(), edges: edges.collect() }
-    }
-
-    /// The lifecycle that was stored, checked as when it was built.
-    pub(crate) fn lifecycle(&self) -> Result<Lifecycle, BodyError> {
-        let malformed = |what: String| BodyError::Malformed(what);
-        let mut states = Vec::with_capacity(self.states.len());
-        for row in &self.states {
-            let state = State::from_number(row.number)
-                .ok_or_else(|| malformed(format!("there is no state {}", row.number)))?;
-            states.push(StateRule {
-                state,
-                name: row.name.to_owned(),
-                terminal: row.terminal,
-                warn_after: row.warn_after_ns.map(Duration::from_nanos),
-                critical_after: row.critical_after_ns.map(Duration::from_nanos),
-            });
-        }
-        let edges = self.edges.iter().map(|row| Edge {
-            from: row.from,
-            to: row.to,
-            evidence: row.evidence.iter().map(|name| (*name).to_owned()).collect(),
-        });
-        Lifecycle::from_parts(states, edges.collect()).map_err(|error| malformed(error.to_string()))
+impl LinkedHead<'_> {
+    fn check(&self) -> Result<(), BodyError> {
+        let within = (1..=KEY_BYTES_MAX).contains(&self.key.len())
+            && (1..=BATCH_MEMBERS_MAX).contains(&self.members.into());
+        if within { Ok(()) } else { Err(BodyError::Malformed("a field breaks its limit".into())) }
     }
 }
 

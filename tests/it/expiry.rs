@@ -12,9 +12,9 @@ use std::time::Duration;
 use order_ledger::disk::Host;
 use order_ledger::disk::sim::{Crash, CrashMode, SimHost};
 use order_ledger::{
-    Certainty, Error, ErrorKind, Event, EventBody, Field, How, Ledger, Lifecycle, Options, OrderId,
-    OwnState, Present, Query, Reader, Result, Seq, Soundness, State, StateRule, Submission,
-    Timestamp, Transition, Transitioned, Views, verify_on,
+    Certainty, Error, ErrorKind, Event, EventBody, Field, How, Ledger, Lifecycle, LinkedBatch,
+    Options, OrderId, OwnState, Present, Query, Reader, Result, Seq, Soundness, State, StateRule,
+    Submission, Timestamp, Transition, Transitioned, Views, verify_on,
 };
 
 use crate::support::{Machine, order, small};
@@ -432,6 +432,46 @@ fn what_can_not_be_recorded_now_is_recorded_later() {
     ledger.tick();
     assert_eq!(ledger.sweep() + told, 50);
     assert!(ids.iter().all(|id| stands(&ledger, *id) == (State::Expired, 2)));
+    ledger.close().unwrap();
+    assert_sound(&machine);
+}
+
+#[test]
+fn rule_31_a_linked_batch_is_too_late_as_a_whole_when_one_of_its_orders_has_expired() {
+    let (machine, ledger) = machine(11);
+    let batch = |key: &str, n: u64, id: OrderId| {
+        LinkedBatch::new(key).submit(order(n)).transition(to(id, State::Completed))
+    };
+    // Its head, its order and its step: the last one has the last nanosecond.
+    let first = expiring(&ledger, 1, 4);
+    let done = ledger.linked(&batch("first", 101, first)).unwrap();
+    assert_eq!(stands(&ledger, first), (State::Completed, 2));
+    let second = expiring(&ledger, 2, 3);
+    let late = batch("second", 102, second);
+    let records = ledger.stats().unwrap().records;
+    let free = |ledger: &Ledger| ledger.by_key("web", "key-102").unwrap().is_none();
+    // It would be written too late, and its order has not expired before: on a clock that stands still.
+    let error = ledger.linked(&late).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Overloaded { .. }), "{error}");
+    assert_eq!((ledger.stats().unwrap().records, free(&ledger)), (records, true));
+    (3..5).for_each(|n| pass_time(&ledger, n));
+    for round in 0..2 {
+        let error = ledger.linked(&late).unwrap_err();
+        assert_eq!(error.certainty(), Certainty::NotRecorded);
+        match error.kind() {
+            ErrorKind::BatchMember { index: 1, why } => match &**why {
+                ErrorKind::AlreadyTerminal { now } => {
+                    assert_eq!((now.state, now.version), (State::Expired, 2));
+                }
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(ledger.stats().unwrap().records, records + 3, "round {round}");
+        assert!(free(&ledger) && stands(&ledger, second) == (State::Expired, 2));
+    }
+    let again = ledger.linked(&batch("first", 101, first)).unwrap();
+    assert_eq!((again.how, again.batch), (How::Replayed, done.batch));
     ledger.close().unwrap();
     assert_sound(&machine);
 }

@@ -474,3 +474,52 @@ fn rule_24_the_list_of_a_state_has_exactly_the_orders_that_are_in_it() {
 fn small_real() -> order_ledger::Options {
     order_ledger::Options::new().segment_bytes(1024 * 1024)
 }
+
+/// Terminal is terminal: what was wrong is put right by another order, which names the first.
+#[test]
+fn rule_20_a_correction_is_a_new_order_that_names_the_old_one() {
+    let machine = Machine::new(77);
+    let ledger = machine.open();
+    let old = taken(&ledger, 1);
+    let done = ledger.transition(&Transition::new(old, State::Completed)).unwrap();
+    let correction = || order(2).corrects(old);
+    let first = ledger.submit(&correction()).unwrap();
+    let check = |ledger: &Ledger| {
+        let again = ledger.submit(&correction()).unwrap();
+        assert_eq!((again.how, again.receipt), (How::Replayed, first.receipt));
+        let read = ledger.get(first.receipt.order).unwrap().unwrap();
+        assert_eq!(read.corrects, Some(old));
+        assert_eq!(ledger.get(old).unwrap().unwrap().corrects, None);
+        assert_eq!(stands(ledger, old), (done.to, done.version), "the old one is as it was");
+        assert_eq!(ledger.corrections_of(old).unwrap()[0], first.receipt.order);
+        assert_eq!(ledger.corrections_of(first.receipt.order).unwrap(), []);
+        // Without the name, or with another, it is another order.
+        for other in [order(2), order(2).corrects(first.receipt.order)] {
+            let error = ledger.submit(&other).unwrap_err();
+            let ErrorKind::Conflict { differs, .. } = error.kind() else { panic!("{error}") };
+            assert_eq!(differs[..], [Field::Corrects]);
+        }
+    };
+    check(&ledger);
+    for nobody in [OrderId::new(0, Seq(999)), OrderId::new(3, old.seq()), OrderId::new(0, done.seq)]
+    {
+        let error = ledger.submit(&order(3).corrects(nobody)).unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::NoSuchOrder { order: nobody });
+        assert_eq!(error.certainty(), Certainty::NotRecorded);
+    }
+    ledger.submit(&order(3).corrects(old)).unwrap();
+    assert_eq!(ledger.corrections_of(old).unwrap().len(), 2);
+    assert_eq!(ledger.stats().unwrap().orders, 3);
+    ledger.close().unwrap();
+    check(&machine.open());
+    let ledger = machine.open();
+    for n in 1000..1500 {
+        taken(&ledger, n);
+        ledger.tick();
+    }
+    check(&ledger);
+    ledger.close().unwrap();
+    let report =
+        order_ledger::verify_on(machine.disk.as_disk(), &machine.host, &mut |_, _| {}).unwrap();
+    assert_eq!(report.soundness(), order_ledger::Soundness::Sound, "{report:?}");
+}

@@ -35,10 +35,12 @@ mod false_alarms;
 mod feed;
 #[cfg(not(order_ledger_shuttle))]
 mod fixtures;
+mod follow;
 mod keys;
 mod layers;
 mod lifecycle;
 mod linearizability;
+mod linked;
 #[cfg(not(order_ledger_shuttle))]
 mod log_rules;
 #[cfg(not(order_ledger_shuttle))]

@@ -47,6 +47,9 @@ fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
     put("at", time(event.at).into());
     put("order_id", event.order.as_u64().into());
     put("state", name(event.body.state()));
+    if let Some(batch) = event.batch {
+        put("batch", batch.0.into());
+    }
     match &event.body {
         EventBody::Accepted { fingerprint } => {
             put("version", 1.into());

@@ -164,6 +164,12 @@ impl Serialize for OrderView<'_> {
         if order.schema != 0 {
             map.serialize_entry("schema", &order.schema)?;
         }
+        if let Some(corrects) = order.corrects {
+            map.serialize_entry("corrects", &corrects.as_u64())?;
+        }
+        if let Some(batch) = order.batch {
+            map.serialize_entry("batch", &batch.0)?;
+        }
         map.serialize_entry("state", &name_of(lifecycle, order.now.state))?;
         map.serialize_entry("version", &order.now.version)?;
         map.serialize_entry("accepted_at", &time(order.receipt.accepted_at))?;
@@ -230,6 +236,9 @@ pub(crate) fn order_table(order: &Order, lifecycle: &Lifecycle) -> Table {
     if order.schema != 0 {
         rows.push(("schema", order.schema.to_string()));
     }
+    let corrects = order.corrects.map(|old| ("corrects", format!("order {old}")));
+    let batch = order.batch.map(|seq| ("batch", format!("seq {seq}")));
+    rows.extend(corrects.into_iter().chain(batch));
     if let Some(refusal) = &order.refusal {
         rows.push((
             "refusal",

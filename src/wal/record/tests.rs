@@ -4,6 +4,7 @@
 //! never changes; if this test fails then, the code is wrong.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use wincode::SchemaRead;
 use wincode::config::Configuration;
@@ -12,7 +13,10 @@ use wincode::io::Reader;
 use wincode::len::UseIntLen;
 
 use super::*;
+use crate::Fingerprint;
+use crate::order::limits::PAYLOAD_BYTES_MAX;
 
+mod linked;
 mod moved;
 
 fn fixture(name: &str) -> PathBuf {
@@ -38,8 +42,15 @@ fn golden() -> Vec<(&'static str, Submission, Option<Refusal>)> {
     vec![
         ("accepted.body", full(), None),
         ("accepted-smallest.body", Submission::new("w", "k", ""), None),
-        ("refused.body", full(), Some(refusal)),
+        ("refused.body", full(), Some(refusal.clone())),
+        ("accepted-correcting.body", full().corrects(OrderId::new(0, Seq(300))), None),
+        ("refused-correcting.body", full().corrects(OrderId::new(7, Seq(3))), Some(refusal)),
     ]
+}
+
+fn kind_of(name: &str) -> u8 {
+    let kind = if name.starts_with("refused") { 2 } else { 1 };
+    if name.contains("correcting") { kind | 64 } else { kind }
 }
 
 #[test]
@@ -53,7 +64,7 @@ fn rule_50_the_bodies_of_version_1_have_the_bytes_that_are_committed() {
         }
         let golden = std::fs::read(&path).unwrap();
         assert_eq!(encoded.bytes, golden, "{name}");
-        assert_eq!(encoded.version, 1);
+        assert_eq!((encoded.kind, encoded.version), (kind_of(name), 1));
         let body = decode(encoded.kind, 1, &golden).unwrap();
         assert_eq!(body.refusal(), refusal, "{name}");
         let submitted = body.submitted().unwrap();
@@ -89,6 +100,7 @@ fn rule_50_the_golden_bytes_are_read_by_a_second_crate() {
         let golden = std::fs::read(fixture(name)).unwrap();
         let mut reader = golden.as_slice();
         let reader = &mut reader;
+        let corrects = submission.corrects.map(|_| take::<u64>(reader));
         let submitted = Submitted {
             client: take(reader),
             key: take(reader),
@@ -100,12 +112,13 @@ fn rule_50_the_golden_bytes_are_read_by_a_second_crate() {
             own_fingerprint: take(reader),
             salt: take(reader),
             payload: take(reader),
+            corrects,
         };
         let refused =
             refusal.as_ref().map(|_| (take::<u32>(reader), take::<&str>(reader).to_owned()));
         assert!(reader.is_empty(), "{name}: {} bytes left over", reader.len());
         assert_eq!(refused, refusal.map(|refusal| (refusal.code, refusal.reason)), "{name}");
-        let kind = if refused.is_some() { KIND_REFUSED } else { KIND_ACCEPTED };
+        let kind = kind_of(name);
         let ours = decode(kind, 1, &golden).unwrap();
         assert_eq!(ours.submitted(), Some(&submitted), "{name}");
         assert_eq!(submitted.content(), submission.content(), "{name}");
@@ -116,7 +129,7 @@ fn rule_50_the_golden_bytes_are_read_by_a_second_crate() {
 fn rule_27_a_body_that_is_too_short_or_too_long_does_not_decode() {
     for (name, ..) in golden() {
         let golden = std::fs::read(fixture(name)).unwrap();
-        let kind = if name.starts_with("refused") { KIND_REFUSED } else { KIND_ACCEPTED };
+        let kind = kind_of(name);
         for length in 0..golden.len() {
             assert!(decode(kind, 1, &golden[..length]).is_err(), "{name} cut to {length}");
         }
@@ -163,6 +176,8 @@ fn a_field_beyond_its_limit_is_no_body() {
     };
     assert!(is_body(&order(64, 255, 64, 64, 128, PAYLOAD_BYTES_MAX)));
     assert!(is_body(&order(1, 1, 0, 0, 0, 0)));
+    assert!(is_body(&order(1, 1, 0, 0, 0, 0).corrects(OrderId::new(1, Seq(1)))));
+    assert!(!is_body(&order(1, 1, 0, 0, 0, 0).corrects(OrderId::new(1, Seq(0)))), "of no order");
     for beyond in [
         order(0, 1, 0, 0, 0, 0),
         order(65, 1, 0, 0, 0, 0),

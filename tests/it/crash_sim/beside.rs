@@ -25,7 +25,7 @@ pub(super) enum Errand {
 /// What came of it.
 pub(super) enum Heard {
     Ticket(Key, Ticket),
-    Looked(Key, Box<Result<Option<Told>>>),
+    Looked(Key, Result<Option<Box<Told>>>),
     Read(Result<Vec<Told>>),
     /// The second opener; it held the ledger for a moment, or was refused.
     Opened(Option<Error>),
@@ -101,7 +101,9 @@ impl Beside {
         let ledger = self.ledger.lock().unwrap().clone();
         Some(match errand {
             Errand::Defer(key, order) => Heard::Ticket(key, ledger?.submit_deferred(&order)),
-            Errand::Look(key, order) => Heard::Looked(key, Box::new(look(&ledger?, &order))),
+            Errand::Look(key, order) => {
+                Heard::Looked(key, look(&ledger?, &order).map(|told| told.map(Box::new)))
+            }
             Errand::Reader => Heard::Read(read(&self.disk, &self.host)),
             Errand::Opener(options) => {
                 let opened = options.open_simulated(self.disk.as_disk(), self.host.as_host());

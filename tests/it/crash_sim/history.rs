@@ -476,7 +476,7 @@ impl History<'_> {
                 }
                 Heard::Looked(key, found) => {
                     self.figures.looked_at_between += 1;
-                    self.looked(key, *found);
+                    self.looked(key, found.map(|told| told.map(|told| *told)));
                 }
                 Heard::Read(read) => {
                     self.figures.read_between += 1;

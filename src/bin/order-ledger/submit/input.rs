@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use order_ledger::Submission;
 use order_ledger::limits::KEY_BYTES_MAX;
+use order_ledger::{OrderId, Submission};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -48,6 +48,9 @@ struct Fields<'a> {
     schema: Option<u32>,
     #[serde(default)]
     expires_in: Option<Seconds>,
+    /// The id of the order that this one corrects.
+    #[serde(default)]
+    corrects: Option<u64>,
 }
 
 /// What a line says: its key when that can be told, and the order or why there is none.
@@ -91,6 +94,9 @@ impl Fields<'_> {
         }
         if let Some(Seconds(duration)) = self.expires_in {
             submission = submission.expires_in(duration);
+        }
+        if let Some(corrects) = self.corrects {
+            submission = submission.corrects(OrderId::from_u64(corrects));
         }
         submission
     }
@@ -142,9 +148,10 @@ mod tests {
         let bare = order(r#"{"key":"k","order":1}"#);
         let nulls = r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null,"expires_in":null}"#;
         assert_eq!(order(nulls), bare);
-        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7,"expires_in":1.5}"#;
-        let expected = bare.account("A").external_ref("R").kind("K").schema(7);
-        assert_eq!(order(full), expected.expires_in(Duration::from_millis(1_500)));
+        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7,"expires_in":1.5,"corrects":3}"#;
+        let full_order = bare.account("A").external_ref("R").kind("K").schema(7);
+        let full_order = full_order.expires_in(Duration::from_millis(1_500));
+        assert_eq!(order(full), full_order.corrects(OrderId::from_u64(3)));
     }
 
     #[test]

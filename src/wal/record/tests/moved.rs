@@ -1,6 +1,10 @@
 //! The same for steps of orders and for tables of states: kinds 3, 67 and 8.
 
+use std::time::Duration;
+
+use super::super::table::{TableEdge, TableState};
 use super::*;
+use crate::StateRule;
 
 const PACKED: State = State::own(100).unwrap();
 

@@ -1,0 +1,262 @@
+//! Several things that are done together, or not at all, and the answer.
+
+use sha2::{Digest, Sha256};
+
+use super::event::Event;
+use super::fingerprint::Salt;
+use super::id::{Seq, Timestamp};
+use super::receipt::{How, Outcome};
+use super::submission::Submission;
+use super::transition::{Expect, Transition, Transitioned};
+
+/// Separates these hashes from every other use of SHA-256.
+const DOMAIN: &[u8] = b"order-ledger/linked";
+/// Stored implicitly by the version of the record that holds the salt.
+const VERSION: u32 = 1;
+
+/// Submissions and steps that are recorded together, or not at all.
+///
+/// **All or nothing**: the whole batch is one write under one checksum. After any crash or power cut all of
+/// it is there, or none. When one member can't be taken, nothing is recorded, and
+/// [`ErrorKind::BatchMember`](crate::ErrorKind::BatchMember) names the first such member.
+///
+/// **Idempotency**: the key of the batch stands for the whole, in the scope of the ledger. The same members
+/// under the same key are answered as they were the first time. The keys of the orders in it are taken as
+/// by [`Ledger::submit`](crate::Ledger::submit): afterwards each order is found by its own.
+///
+/// **Limits**: 1 to [`BATCH_MEMBERS_MAX`](crate::limits::BATCH_MEMBERS_MAX) members,
+/// [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX) bytes together; an order takes at most one step in a
+/// batch, and a step is one of an order that exists before it.
+///
+/// ```
+/// use order_ledger::{Ledger, LinkedBatch, LinkedResult, State, Submission, Transition};
+/// # let dir = tempfile::tempdir().unwrap();
+/// let ledger = Ledger::open(dir.path().join("orders.ledger"))?;
+/// let cart = ledger.submit(&Submission::new("web-shop", "cart-17", "tea and a cup"))?.receipt.order;
+/// // The cart is split into two parcels: both exist and the cart is done, or nothing happened.
+/// let split = LinkedBatch::new("split-17")
+///     .submit(Submission::new("web-shop", "cart-17/1", "tea"))
+///     .submit(Submission::new("web-shop", "cart-17/2", "a cup"))
+///     .transition(Transition::new(cart, State::Completed));
+/// let done = ledger.linked(&split)?;
+/// let LinkedResult::Submitted(parcel) = &done.results[0] else { unreachable!() };
+/// assert_eq!(ledger.get(parcel.receipt.order)?.unwrap().batch, Some(done.batch));
+/// assert_eq!(ledger.linked(&split)?.batch, done.batch, "once");
+/// # Ok::<(), order_ledger::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkedBatch {
+    pub(crate) key: Vec<u8>,
+    pub(crate) members: Vec<Member>,
+    /// Set by the consumer whose cursor moves with the batch.
+    pub(crate) cursor: Option<CursorMove>,
+}
+
+/// One thing that a batch does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Member {
+    Submission(Submission),
+    Transition(Transition),
+}
+
+/// A consumer's cursor that moves with a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct CursorMove {
+    pub(crate) consumer: String,
+    pub(crate) epoch: u64,
+    /// The event that it was asked to be moved behind.
+    pub(crate) seq: Seq,
+    /// Where it will stand: behind what it passed over as well.
+    pub(crate) next: Seq,
+}
+
+impl LinkedBatch {
+    /// A batch without members under this key: 1 to 255 bytes, made before the first attempt.
+    #[must_use]
+    pub fn new(key: impl Into<Vec<u8>>) -> LinkedBatch {
+        LinkedBatch { key: key.into(), members: Vec::new(), cursor: None }
+    }
+
+    /// Adds an order that is to be taken.
+    #[must_use]
+    pub fn submit(mut self, submission: Submission) -> LinkedBatch {
+        self.members.push(Member::Submission(submission));
+        self
+    }
+
+    /// Adds a step that an order is to take.
+    #[must_use]
+    pub fn transition(mut self, transition: Transition) -> LinkedBatch {
+        self.members.push(Member::Transition(transition));
+        self
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// How many members it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether it has no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Stands for everything that makes two batches the same. Each part is preceded by its length or has a
+    /// fixed one, so that different batches have different pre-images.
+    ///
+    /// Not in it: the epoch of a consumer, and how far it passed over what it did not want. Whoever
+    /// repeats a batch after a restart has others.
+    pub(crate) fn fingerprint(&self, salt: &Salt) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let number = |hash: &mut Sha256, number: u64| hash.update(number.to_le_bytes());
+        let row = |hash: &mut Sha256, bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        hash.update(salt);
+        hash.update(DOMAIN);
+        hash.update(VERSION.to_le_bytes());
+        number(&mut hash, self.members.len() as u64);
+        for member in &self.members {
+            match member {
+                Member::Submission(submission) => {
+                    hash.update([1, u8::from(submission.own_fingerprint.is_some())]);
+                    row(&mut hash, &submission.client);
+                    row(&mut hash, &submission.key);
+                    hash.update(submission.content().fingerprint(salt).0);
+                }
+                Member::Transition(step) => {
+                    hash.update([2, step.to.number()]);
+                    number(&mut hash, step.order.as_u64());
+                    let (sort, value) = match step.expect {
+                        Expect::Anything => (0, 0),
+                        Expect::Version(version) => (1, version),
+                        Expect::State(state) => (2, state.number().into()),
+                    };
+                    number(&mut hash, sort);
+                    number(&mut hash, value);
+                    row(&mut hash, &step.command_key);
+                    row(&mut hash, step.reason.as_bytes());
+                    number(&mut hash, step.evidence.len() as u64);
+                    for piece in &step.evidence {
+                        row(&mut hash, piece.name.as_bytes());
+                        row(&mut hash, &piece.value);
+                    }
+                }
+            }
+        }
+        if let Some(cursor) = &self.cursor {
+            hash.update([3]);
+            row(&mut hash, cursor.consumer.as_bytes());
+            number(&mut hash, cursor.seq.0);
+        }
+        hash.finalize().into()
+    }
+}
+
+/// A batch that is recorded.
+///
+/// **Durability**: when you hold one, all of it is on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Linked {
+    /// The name of the batch: the record at its head.
+    pub batch: Seq,
+    /// When it was committed, in ledger time.
+    pub at: Timestamp,
+    /// Whether this call recorded it.
+    pub how: How,
+    /// What became of each member, in the order in which they were added.
+    pub results: Vec<LinkedResult>,
+}
+
+/// What became of one member of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LinkedResult {
+    /// An order was taken.
+    Submitted(Outcome),
+    /// An order took a step.
+    Moved(Transitioned),
+}
+
+/// A batch as the log tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Batch {
+    /// Its name: the record at its head.
+    pub batch: Seq,
+    /// When it was committed, in ledger time.
+    pub at: Timestamp,
+    /// Its key. Source: the caller.
+    pub key: Vec<u8>,
+    /// What it did to orders, in the order in which its members were added.
+    pub events: Vec<Event>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::{OrderId, State};
+
+    fn step(order: u64) -> Transition {
+        Transition::new(OrderId::new(0, Seq(order)), State::Completed)
+    }
+
+    /// Whatever is different is told apart, and what is the same is not.
+    #[test]
+    fn rule_23_two_batches_are_the_same_only_if_every_member_is() {
+        let order = |client: &str, key: &str| Submission::new(client, key, "tea");
+        let cursor =
+            |seq| CursorMove { consumer: "c".into(), epoch: 1, seq: Seq(seq), next: Seq(9) };
+        let with_cursor = |seq| LinkedBatch {
+            cursor: Some(cursor(seq)),
+            ..LinkedBatch::new("k").submit(order("a", "b"))
+        };
+        let empty = || LinkedBatch::new("k");
+        let batches = [
+            empty(),
+            empty().submit(order("a", "bc")),
+            empty().submit(order("ab", "c")),
+            empty().submit(order("a", "bc").account("x")),
+            empty().submit(order("a", "bc")).submit(order("a", "bc")),
+            empty().submit(order("a", "bc").fingerprint(crate::Fingerprint([7; 32]))),
+            empty().submit(order("a", "b")).transition(step(1)),
+            empty().transition(step(1)).submit(order("a", "b")),
+            empty().transition(step(1)),
+            empty().transition(step(2)),
+            empty().transition(step(1).expect_version(1)),
+            empty().transition(step(1).expect_state(State::Accepted)),
+            empty().transition(step(1).command_key("a")),
+            empty().transition(step(1).reason("a")),
+            empty().transition(step(1).evidence("a", "bc")),
+            empty().transition(step(1).evidence("ab", "c")),
+            empty().transition(step(1).evidence("a", "b").evidence("c", "")),
+            empty().submit(order("a", "b")),
+            with_cursor(1),
+            with_cursor(2),
+        ];
+        for (index, batch) in batches.iter().enumerate() {
+            assert_eq!(batch.fingerprint(&[1; 16]), batch.clone().fingerprint(&[1; 16]));
+            assert_ne!(batch.fingerprint(&[1; 16]), batch.fingerprint(&[2; 16]), "the salt");
+            for other in &batches[..index] {
+                assert_ne!(
+                    batch.fingerprint(&[1; 16]),
+                    other.fingerprint(&[1; 16]),
+                    "{batch:?} {other:?}"
+                );
+            }
+        }
+        let mut later = with_cursor(1);
+        later.cursor = Some(CursorMove { epoch: 2, next: Seq(20), ..cursor(1) });
+        assert_eq!(later.fingerprint(&[1; 16]), with_cursor(1).fingerprint(&[1; 16]));
+    }
+}
