@@ -54,7 +54,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The table is stored with the ledger: nobody has to bring it again.
     let ledger = Options::new().open(&path)?;
     assert_eq!(ledger.lifecycle(), &table()?);
-    let states: Vec<_> = ledger.history(order)?.iter().map(|event| event.body.state()).collect();
+    let states: Vec<_> =
+        ledger.history(order)?.iter().filter_map(|event| event.body.state()).collect();
     assert_eq!(states, [State::Accepted, PICKED, SHIPPED, DELIVERED]);
     let names: Vec<_> =
         states.iter().filter_map(|state| ledger.lifecycle().name_of(*state)).collect();

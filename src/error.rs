@@ -39,12 +39,12 @@ pub enum ErrorKind {
         /// The fields that differ.
         differs: Vec<Field>,
     },
-    /// The validator refused the order for good, now or at an earlier call: recorded, and the same
-    /// answer for ever. Cure: none for this key.
+    /// The order was refused for good, by the validator or because its client or account is held, now or at an
+    /// earlier call: recorded, and the same answer for ever. Cure: none for this key.
     Refused {
         /// The receipt of the refusal.
         receipt: Receipt,
-        /// The validator's code and words.
+        /// The validator's code and words, or [`Refusal::HELD`] and the reason of the hold.
         refusal: Refusal,
     },
     /// The validator refused the order for now (or panicked). Cure: submit again later, same key.
@@ -141,6 +141,15 @@ pub enum ErrorKind {
         seq: Seq,
         /// In what this one differs.
         differs: Vec<Field>,
+    },
+    /// The order has no open note there: nothing to be resolved. Nothing was recorded. Cure: look at its notes
+    /// for the one that is meant.
+    NoOpenNote {
+        /// The seq that was named.
+        note: Seq,
+        /// What has resolved the note there already; `None` when there is no note of the order that waits to be
+        /// resolved.
+        resolved_by: Option<Seq>,
     },
     /// A member of a linked batch can't be taken, so nothing of the batch was recorded. Cure: that of the
     /// member's error; then send the batch again, under the same key while it is the same.
@@ -362,6 +371,7 @@ impl Error {
             ErrorKind::CommandConflict { .. } => {
                 "the key belongs to another command: take a new key for a new command"
             }
+            ErrorKind::NoOpenNote { .. } => "look at the order's notes for the one that is meant",
             ErrorKind::BatchMember { .. } => "see to that member, then send the batch again",
             ErrorKind::BatchConflict { .. } => {
                 "leave out of the batch what is recorded already, or take new keys"
@@ -463,6 +473,12 @@ impl fmt::Display for Error {
             ErrorKind::CommandConflict { seq, differs } => {
                 write!(f, "the command key belongs to the command at seq {seq}, with another:")?;
                 differs.iter().try_for_each(|field| write!(f, " {field}"))
+            }
+            ErrorKind::NoOpenNote { note, resolved_by: Some(seq) } => {
+                write!(f, "the note at seq {note} was resolved already, at seq {seq}")
+            }
+            ErrorKind::NoOpenNote { note, resolved_by: None } => {
+                write!(f, "at seq {note} there is no note of this order that waits to be resolved")
             }
             ErrorKind::BatchMember { index, .. } => {
                 write!(f, "nothing of the batch is recorded: member {index}")?;

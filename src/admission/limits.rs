@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::lifecycle::is_name;
 use crate::order::limits::{
-    ACCOUNT_BYTES_MAX, BATCH_MEMBERS_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX,
-    EVIDENCE_BYTES_MAX, EVIDENCE_MAX, EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX,
-    PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
+    ACCOUNT_BYTES_MAX, AUTHOR_BYTES_MAX, BATCH_MEMBERS_MAX, CLIENT_BYTES_MAX,
+    COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX, EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX,
+    KIND_BYTES_MAX, NOTE_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
 };
 use crate::order::linked::{LinkedBatch, Member};
 use crate::order::{Submission, Transition};
@@ -68,6 +68,19 @@ pub(crate) fn check_transition(transition: &Transition) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks the limits of a note, or of what resolves one.
+///
+/// # Errors
+/// `Invalid`; nothing is recorded, and the command key stays free.
+pub(crate) fn check_remark(author: &[u8], command_key: &[u8], text: &[u8]) -> Result<()> {
+    check_lengths([
+        ("author", author.len(), 0, AUTHOR_BYTES_MAX),
+        // Empty: none.
+        ("command_key", command_key.len(), 0, COMMAND_KEY_BYTES_MAX),
+        ("text", text.len(), 0, NOTE_BYTES_MAX),
+    ])
 }
 
 /// Checks the limits of a linked batch; those of its members are the members' own.

@@ -142,7 +142,7 @@ pub(crate) fn decide<'a>(
                 let hash = lookup.hash(&order.client, &order.key);
                 match lookup.committed(hash, &order.client, &order.key, |frame, _| Ok(frame.seq))? {
                     Some(seq) => existing.push((index, seq)),
-                    None => match transition::check_corrected(lookup, order) {
+                    None => match check_order(lookup, order) {
                         Ok(()) => taken.push(Taken::Order(order)),
                         Err(error) if is_unknown(&error) => return Err(error),
                         Err(error) => {
@@ -172,6 +172,22 @@ pub(crate) fn decide<'a>(
     match wrong {
         None => Ok(Decided::Take(taken)),
         Some(late) => late.map(Decided::Expire),
+    }
+}
+
+/// Whether an order whose key is free may be taken.
+///
+/// # Errors
+/// `NoSuchOrder` of what it corrects; `RefusedForNow` for a hold: of a batch that is refused nothing is recorded,
+/// no refusal either.
+fn check_order(lookup: &Lookup, order: &Submission) -> Result<()> {
+    transition::check_corrected(lookup, order)?;
+    match lookup.hold_on(&order.client, &order.account)? {
+        None => Ok(()),
+        Some(hold) => {
+            let reason = format!("its client or account is held: {}", hold.reason);
+            Err(Error::new(ErrorKind::RefusedForNow { reason }))
+        }
     }
 }
 

@@ -54,12 +54,12 @@ impl Lookup {
         })
     }
 
-    /// The record of the command that an order was given under this key, if it was.
+    /// The record of the command that an order was given under this key, if it was: a step, a note, or what
+    /// resolves one.
     pub(crate) fn command(&self, order: Seq, command_key: &[u8]) -> Result<Option<Record>> {
         let hash = self.tables.hasher().command(order, command_key);
         let found = self.newest_of(order, hash, |body| {
-            let moved = body.moved()?;
-            (moved.order() == order && moved.command_key == command_key).then_some(())
+            (body.command()? == (order, command_key)).then_some(())
         })?;
         Ok(found.map(|(record, ())| record))
     }
@@ -127,6 +127,7 @@ impl Lookup {
             state = moved.to();
             events.extend(issuer.event(&record.frame(), &body));
         }
+        self.add_notes(order, &mut events)?;
         Ok(events)
     }
 }

@@ -185,8 +185,9 @@ fn repeat(
 ) -> Result<Transitioned> {
     let body = record.body()?;
     let Body::Moved(moved) = &body else {
-        let what = "the record of a command holds no step".to_owned();
-        return Err(Error::new(ErrorKind::Invalid { what }));
+        // The key is that of a note, or of what resolved one.
+        let (seq, differs) = (record.seq, vec![Field::Command]);
+        return Err(Error::new(ErrorKind::CommandConflict { seq, differs }));
     };
     let differs: Vec<_> = [
         (Field::State, moved.to() == transition.to),

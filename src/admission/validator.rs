@@ -17,7 +17,8 @@ pub enum Verdict {
         /// A sentence for the caller.
         reason: String,
     },
-    /// Never: the refusal is recorded under the key, durable, and replayed for ever.
+    /// Never: the refusal is recorded under the key, durable, and replayed for ever. Codes from `0xFFFF_0000` on are
+    /// the ledger's own ([`Refusal::HELD`]).
     RefuseFinal(Refusal),
 }
 

@@ -3,15 +3,15 @@
 //! Always true: memory is bounded. What is remembered of a seq takes two bytes, in pages that are let go
 //! from the oldest on, so that there are never more than [`PAGES_MAX`]. Of an order that began before them,
 //! or before a gap in the log, nothing is known any more, and a step of it is judged by itself. A version is
-//! remembered by its last eight bits: one that is off by a multiple of 256 is not noticed. Of orders that
-//! expire, the instant is remembered until they have come to an end, for at most [`EXPIRING_MAX`] of them: of
-//! one that is older than those it is not known whether it expires.
+//! remembered by its last eight bits: one that is off by a multiple of 256 is not noticed. So is the order of an
+//! open note. Of orders that expire, the instant is remembered until they have come to an end, for at most
+//! [`EXPIRING_MAX`] of them: of one that is older than those it is not known whether it expires.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::report::{Finding, Severity, at};
 use crate::bytes::to_usize;
-use crate::order::{Seq, State, Timestamp};
+use crate::order::{OwnState, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
 /// Seqs of one page.
@@ -22,6 +22,13 @@ const PAGES_MAX: usize = 512;
 const EXPIRING_MAX: usize = 1024 * 1024;
 /// In place of a state: the record at this seq began no order.
 const NO_ORDER: u8 = 0;
+// And those of notes. No state has such a number.
+/// A note that waits to be resolved.
+const OPEN_NOTE: u8 = 255;
+/// One that was resolved.
+const RESOLVED_NOTE: u8 = 254;
+
+const _: () = assert!(OwnState::MAX < RESOLVED_NOTE, "a state is no note");
 
 /// States of the caller's own in which an order stays for ever, when the record is a table of states.
 pub(crate) fn own_terminal(body: &Body<'_>) -> Vec<State> {
@@ -45,6 +52,8 @@ pub(crate) struct Life {
 pub(crate) enum What {
     Began { state: State, expires_at: Option<Timestamp> },
     Moved { order: Seq, version: u64, from: State, to: State },
+    Noted { order: Seq, asks: bool },
+    Resolved { order: Seq, note: Seq },
     Other,
 }
 
@@ -61,7 +70,15 @@ impl What {
                 from: moved.from(),
                 to: moved.to(),
             },
-            Body::Cursor(_) | Body::Lifecycle(_) | Body::Linked(_) | Body::Skippable => What::Other,
+            Body::Remark(remark) => match (remark.order(), remark.resolves()) {
+                (order, None) => What::Noted { order, asks: remark.asks },
+                (order, Some(note)) => What::Resolved { order, note },
+            },
+            Body::Cursor(_)
+            | Body::Lifecycle(_)
+            | Body::Held(_)
+            | Body::Linked(_)
+            | Body::Skippable => What::Other,
         }
     }
 }
@@ -69,9 +86,9 @@ impl What {
 /// Where an order stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Stand {
-    /// Or [`NO_ORDER`].
+    /// Or [`NO_ORDER`], [`OPEN_NOTE`], [`RESOLVED_NOTE`].
     state: u8,
-    /// The last eight bits.
+    /// The last eight bits; of a note, those of its order.
     version: u8,
 }
 
@@ -96,6 +113,13 @@ pub(crate) struct Lives {
     /// Of every order from here on, if it is known at all, it is known whether it expires.
     expiry_known_from: Seq,
     expiring_max: usize,
+}
+
+impl Stand {
+    /// Of the record that began an order, or tells of one.
+    fn is_order(self) -> bool {
+        !matches!(self.state, NO_ORDER | OPEN_NOTE | RESOLVED_NOTE)
+    }
 }
 
 impl Lives {
@@ -135,6 +159,11 @@ impl Lives {
                 What::Moved { order, version, from, to } => {
                     (NOTHING, self.step(life, order, version, (from, to)))
                 }
+                What::Noted { order, asks } => {
+                    let stand = Stand { state: OPEN_NOTE, version: last_bits(order.0) };
+                    (if asks { stand } else { NOTHING }, self.note(life.seq, order))
+                }
+                What::Resolved { order, note } => (NOTHING, self.resolve(life.seq, order, note)),
                 What::Other => (NOTHING, None),
             };
             self.push(stand);
@@ -161,7 +190,7 @@ impl Lives {
         }
         let Some(stand) = self.stand(order) else { return after_the_end() };
         let before = *stand;
-        if before.state == NO_ORDER {
+        if !before.is_order() {
             return Some(format!("a step of order {order}, and no order began there"));
         }
         // Whatever is wrong with it: the next one follows from what this one says.
@@ -210,6 +239,36 @@ impl Lives {
             && let Some((oldest, _)) = self.expiring.pop_first()
         {
             self.expiry_known_from = oldest.next();
+        }
+    }
+
+    /// Judges a note; what is wrong with it, in words.
+    fn note(&mut self, seq: Seq, order: Seq) -> Option<String> {
+        if order >= seq {
+            return Some(format!("a note about order {order}, which has not begun yet"));
+        }
+        let is_order = self.stand(order)?.is_order();
+        (!is_order).then(|| format!("a note about order {order}, and no order began there"))
+    }
+
+    /// Judges what resolves a note, and remembers that it is resolved.
+    fn resolve(&mut self, seq: Seq, order: Seq, note: Seq) -> Option<String> {
+        if note >= seq {
+            return Some(format!("it resolves the note at {note}, which was not made yet"));
+        }
+        let stand = self.stand(note)?;
+        let before = *stand;
+        match before.state {
+            OPEN_NOTE => {
+                stand.state = RESOLVED_NOTE;
+                (before.version != last_bits(order.0)).then(|| {
+                    format!("it resolves the note at {note}, which is not of order {order}")
+                })
+            }
+            RESOLVED_NOTE => {
+                Some(format!("it resolves the note at {note}, which was resolved before"))
+            }
+            _ => Some(format!("it resolves the note at {note}, and no note waits there for that")),
         }
     }
 
@@ -299,6 +358,51 @@ mod tests {
             moved(5, 1, 3, Confirmed, Completed),
         ];
         assert!(wrong(&mut lives, &records).is_empty());
+    }
+
+    fn noted(seq: u64, order: u64, asks: bool) -> Life {
+        life(seq, What::Noted { order: Seq(order), asks })
+    }
+
+    fn resolved(seq: u64, order: u64, note: u64) -> Life {
+        life(seq, What::Resolved { order: Seq(order), note: Seq(note) })
+    }
+
+    #[test]
+    fn a_note_is_of_an_order_and_is_resolved_once_for_it() {
+        use State::{Accepted, Completed, Confirmed};
+        let sound = [
+            began(1),
+            noted(2, 1, false),
+            noted(3, 1, true),
+            moved(4, 1, 2, Accepted, Completed),
+            // Also when it is finished.
+            noted(5, 1, true),
+            resolved(6, 1, 5),
+            resolved(7, 1, 3),
+        ];
+        let mut lives = Lives::new();
+        assert!(wrong(&mut lives, &sound).is_empty());
+        let behind = [
+            (resolved(8, 1, 3), "resolved before"),
+            (resolved(9, 1, 2), "no note waits"),
+            (resolved(10, 1, 1), "no note waits"),
+            (resolved(11, 1, 11), "not made yet"),
+            (noted(12, 12, true), "not begun yet"),
+            (noted(13, 4, true), "no order began there"),
+            (began(14), ""),
+            (noted(15, 14, true), ""),
+            (resolved(16, 1, 15), "not of order 1"),
+            (noted(17, 15, false), "no order began there"),
+            (moved(18, 15, 2, Accepted, Confirmed), "no order began there"),
+        ];
+        for (life, words) in behind {
+            let found = wrong(&mut lives, &[life]);
+            assert_eq!(found.len(), usize::from(!words.is_empty()), "{life:?}: {found:?}");
+            assert!(found.iter().all(|what| what.contains(words)), "{life:?}: {found:?}");
+        }
+        // Behind a gap nothing is known of what was before it.
+        assert!(wrong(&mut lives, &[resolved(30, 1, 3), noted(31, 4, true)]).is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::queue::{InFlight, Named, NewOrder, Pending, Place, Queue, ScopedKey, 
 use super::{Committer, Counters};
 use crate::admission::dedupe::Ahead;
 use crate::admission::validator::{self, Validator, Verdict};
-use crate::admission::{limits, transition};
+use crate::admission::{hold, limits, transition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{How, OrderId, Outcome, Refusal, Submission};
 use crate::sync::MutexGuard;
@@ -73,8 +73,18 @@ impl Committer {
                 submission,
                 key: ScopedKey::new(hash, client, key),
             });
-            if draft.is_none() && self.settings.validator.is_none() {
-                draft = Some(Arc::new(self.draft(named, None)?));
+            // Read outside the lock; asked below, where its turn is.
+            let held = self.lookup.hold_on(client, &submission.account);
+            if draft.is_none() {
+                let is_free = self.settings.validator.is_none();
+                draft = match &held {
+                    Ok(Some(held)) => {
+                        let refusal = hold::refusal(held.clone());
+                        Some(Arc::new(self.draft(named, Some(refusal))?))
+                    }
+                    Ok(None) if is_free => Some(Arc::new(self.draft(named, None)?)),
+                    _ => None,
+                };
             }
             let mut queue = self.queue.lock();
             match queue.in_flight.get(&named.key) {
@@ -95,6 +105,10 @@ impl Committer {
                 continue;
             }
             check_doubt(&queue, &named.key)?;
+            // Who can't be looked for is not let in; the key is free, and nothing was written.
+            if let Err(error) = held {
+                return Err(error.not_recorded());
+            }
             if queue.closing {
                 return Err(Error::new(ErrorKind::Closed));
             }

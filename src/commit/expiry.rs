@@ -21,7 +21,7 @@ use crate::wal::writer::ledger_time;
 fn when(pending: &Pending) -> When {
     match &pending.what {
         What::Step(step) => step.when,
-        What::Order(_) | What::Cursor | What::Lifecycle | What::Linked { .. } => When::Any,
+        _ => When::Any,
     }
 }
 
@@ -86,7 +86,7 @@ impl Committer {
     /// Those of writing. Without one it is recorded, or was left out: the next look decides.
     pub(super) fn record_expiry(&self, place: &Place) -> Result<()> {
         self.lead_if_idle();
-        self.settle(place).map(|_| ())
+        self.settle_step(place).map(|_| ())
     }
 
     /// Has it recorded that an order has expired, if it has.
@@ -150,7 +150,7 @@ impl Committer {
         }
         self.lead_if_idle();
         for place in places.drain(..) {
-            match self.settle(&place) {
+            match self.settle_step(&place) {
                 Ok(Some(_)) => expired.orders += 1,
                 Ok(None) | Err(_) => expired.some_left = true,
             }

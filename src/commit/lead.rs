@@ -339,7 +339,9 @@ fn count(group: &[Arc<Pending>]) -> (u64, u64) {
     for part in group.iter().flat_map(|pending| pending.all()) {
         match part.what {
             What::Order(_) => fresh += 1,
-            What::Step(_) | What::Cursor | What::Lifecycle => others += 1,
+            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle | What::Hold => {
+                others += 1;
+            }
             What::Linked { .. } => {}
         }
     }

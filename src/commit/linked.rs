@@ -44,6 +44,15 @@ impl Committer {
         }
         let hash = self.lookup.tables.hasher().linked(&batch.key);
         let key = ScopedKey::of_linked(hash, &batch.key);
+        // A note may take the command key of a step, and is no step.
+        let hasher = self.lookup.tables.hasher();
+        let command = |member: &Member| match member {
+            Member::Transition(step) if !step.command_key.is_empty() => {
+                Some(hasher.command(step.order.seq(), &step.command_key))
+            }
+            _ => None,
+        };
+        let commands: Vec<KeyHash> = batch.members.iter().filter_map(command).collect();
         let (mut joined, mut validated, mut waited) = (false, false, Duration::ZERO);
         let mut left_out = false;
         loop {
@@ -66,7 +75,7 @@ impl Committer {
                 Err(_) => self.keys_of_linked(batch, &key),
             };
             let mut queue = self.queue.lock();
-            match self.in_the_way(&queue, &key, &touched, seen) {
+            match self.in_the_way(&queue, &key, &touched, &commands, seen) {
                 InTheWay::Nothing => {}
                 InTheWay::News => continue,
                 InTheWay::Entry(place, is_itself) => {
@@ -94,7 +103,7 @@ impl Committer {
             };
             drop(queue);
             self.lead_if_idle();
-            if self.settle(&place)?.is_some() {
+            if self.settle_step(&place)?.is_some() {
                 return self.read_linked(batch);
             }
             // Left out: one of its orders expires before the record of its step has its turn. Mostly it has by the
@@ -170,6 +179,7 @@ impl Committer {
         queue: &Queue,
         own: &ScopedKey,
         touched: &[ScopedKey],
+        commands: &[KeyHash],
         seen: Seq,
     ) -> InTheWay {
         for key in touched {
@@ -181,8 +191,8 @@ impl Committer {
                 None => {}
             }
         }
-        let is_new = |key: &ScopedKey| self.lookup.tables.may_have_since(seen, key.hash);
-        match touched.iter().any(is_new) {
+        let mut hashes = touched.iter().map(|key| key.hash).chain(commands.iter().copied());
+        match hashes.any(|hash| self.lookup.tables.may_have_since(seen, hash)) {
             true => InTheWay::News,
             false => InTheWay::Nothing,
         }

@@ -4,11 +4,13 @@
 //! - [`round`]: the answers of one group, shared by all who wait for it
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
 //! - [`step`]: the same for what is done with an order that exists
+//! - [`note`]: the same for what is noted about one
 //! - [`linked`]: the same for what is recorded together, or not at all
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`announce`]: who waits for what happens, and is told after it is durable
 //! - [`cursor`]: how far consumers of the feed are
 //! - [`expiry`]: what may be written when, and what is recorded of orders whose time is over
+//! - [`hold`]: which clients and accounts give no new orders for now
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
 //! - [`ticket`]: the place of a caller: a future, and a wait
@@ -33,9 +35,11 @@ pub(crate) mod bell;
 pub(crate) mod cursor;
 pub(crate) mod enter;
 pub(crate) mod expiry;
+pub(crate) mod hold;
 pub(crate) mod lead;
 pub(crate) mod linked;
 pub(crate) mod merging;
+pub(crate) mod note;
 pub(crate) mod queue;
 pub(crate) mod round;
 pub(crate) mod step;

@@ -46,7 +46,7 @@ impl ScopedKey {
         ScopedKey { hash, client_bytes, bytes }
     }
 
-    /// What the steps of an order are in flight under, found by this hash: at most one at a time.
+    /// What the steps of an order and the notes about it are in flight under, found by this hash: at most one at a time.
     pub(crate) fn of_order(hash: KeyHash, order: Seq) -> ScopedKey {
         ScopedKey::of_existing(hash, b'o', &order.0.to_le_bytes())
     }
@@ -54,6 +54,12 @@ impl ScopedKey {
     /// The same for the cursors of a consumer.
     pub(crate) fn of_consumer(hash: KeyHash, name: &str) -> ScopedKey {
         ScopedKey::of_existing(hash, b'c', name.as_bytes())
+    }
+
+    /// The same for holds on a client, an account, or both.
+    pub(crate) fn of_hold(hash: KeyHash, client: &[u8], account: &[u8]) -> ScopedKey {
+        let length = u8::try_from(client.len()).unwrap_or(u8::MAX);
+        ScopedKey::of_existing(hash, b'h', &[&[length], client, account].concat())
     }
 
     /// The same for a linked batch.
@@ -114,10 +120,14 @@ pub(crate) enum What {
     Order(NewOrder),
     /// A step of an order that exists.
     Step(Step),
+    /// A note about an order that exists, or what resolves one.
+    Remark,
     /// How far a consumer is.
     Cursor,
     /// The ledger's lifecycle.
     Lifecycle,
+    /// A hold on a client or an account, or its end.
+    Hold,
     /// The head of a linked batch. A batch that takes orders waits in their lane, in the share of the first
     /// one's client, which is empty when it takes none.
     Linked { client: Vec<u8> },
@@ -169,7 +179,12 @@ impl Pending {
                 content.own_fingerprint.is_some() == order.own_fingerprint
                     && content.fingerprint(&order.salt) == order.fingerprint
             }
-            What::Step(_) | What::Cursor | What::Lifecycle | What::Linked { .. } => false,
+            What::Step(_)
+            | What::Remark
+            | What::Cursor
+            | What::Lifecycle
+            | What::Hold
+            | What::Linked { .. } => false,
         }
     }
 
@@ -179,7 +194,7 @@ impl Pending {
         match &self.what {
             What::Order(_) => false,
             What::Linked { client } => client.is_empty(),
-            What::Step(_) | What::Cursor | What::Lifecycle => true,
+            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle | What::Hold => true,
         }
     }
 }

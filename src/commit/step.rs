@@ -1,6 +1,6 @@
 //! From a step that an order is to take to its answer, or to a place in the queue.
 //!
-//! Always true: at most one step of an order is in flight, so that the next one is decided by what is
+//! Always true: at most one step or note of an order is in flight, so that the next one is decided by what is
 //! committed, and two that expect the same version never both succeed; whoever decides and queues has made
 //! sure, under the lock of the queue, that nothing was committed in between.
 
@@ -25,7 +25,7 @@ pub(crate) enum StepEntry {
     Queued(Place),
     /// The order has expired, and that is queued: when it is recorded, it decides.
     Expiring(Place),
-    /// Another step of the order is on its way: what becomes of it decides.
+    /// Another step of the order, or a note about it, is on its way: what becomes of it decides.
     Behind(Place),
 }
 
@@ -35,6 +35,9 @@ impl Committer {
         limits::check_transition(transition)?;
         let order = transition.order.seq();
         let hash = self.lookup.tables.hasher().steps_of(order);
+        let command_key = &transition.command_key;
+        let command = (!command_key.is_empty())
+            .then(|| self.lookup.tables.hasher().command(order, command_key));
         let key = ScopedKey::of_order(hash, order);
         loop {
             let seen = self.lookup.log.readable_next();
@@ -54,7 +57,9 @@ impl Committer {
             if let Some(InFlight::Queued(place)) = queue.in_flight.get(&key) {
                 return Ok(StepEntry::Behind(place.clone()));
             }
-            if self.lookup.tables.may_have_since(seen, hash) {
+            // A note may have taken the command key, and is no step.
+            let mut changed = [Some(hash), command].into_iter().flatten();
+            if changed.any(|hash| self.lookup.tables.may_have_since(seen, hash)) {
                 continue;
             }
             // Also for what was decided against: the step that is in doubt may be what decides otherwise.
@@ -119,8 +124,16 @@ impl Committer {
         self.settle(&place).map(|_| ())
     }
 
-    /// Waits for what is queued at `place`.
-    pub(crate) fn settle(&self, place: &Place) -> EntryResult {
+    /// Waits for what is queued at `place` and has no time by which it is to be written.
+    pub(crate) fn settle(&self, place: &Place) -> Result<Committed> {
+        self.settle_step(place)?.ok_or_else(|| {
+            let why = "what may be written at any time was left out".to_owned();
+            Error::new(ErrorKind::InDoubt { why })
+        })
+    }
+
+    /// Waits for what is queued at `place`, also where it may be left out.
+    pub(crate) fn settle_step(&self, place: &Place) -> EntryResult {
         match place.round.wait(place.index, None) {
             Some(arrived) => arrived,
             None => {
@@ -137,7 +150,7 @@ impl Committer {
                 StepEntry::Answered(answer) => return Ok(answer),
                 StepEntry::Queued(place) => {
                     self.lead_if_idle();
-                    let arrived = self.settle(&place);
+                    let arrived = self.settle_step(&place);
                     if let Some(answer) = self.step_outcome(&place, arrived)? {
                         return Ok(answer);
                     }
@@ -179,7 +192,7 @@ impl Committer {
         let outcome = |(answer, transition)| match answer {
             Answer::Known(outcome) => outcome,
             Answer::Waits(place) => {
-                let arrived = self.settle(&place);
+                let arrived = self.settle_step(&place);
                 let outcome = self.step_outcome(&place, arrived).transpose();
                 outcome.unwrap_or_else(|| self.step(transition))
             }
@@ -199,7 +212,7 @@ impl Committer {
     /// Has what is queued at `place` written, and waits for it; what became of it is asked elsewhere.
     pub(super) fn wait_out(&self, place: &Place) {
         self.lead_if_idle();
-        drop(self.settle(place));
+        drop(self.settle_step(place));
     }
 
     /// The state that [`Committer::step`] is to be asked for to cancel the order.

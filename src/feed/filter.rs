@@ -1,7 +1,7 @@
 //! What a consumer wants to hear of: looked at before an event is delivered.
 
 use crate::error::Result;
-use crate::order::{Event, State};
+use crate::order::{Event, EventKind, State};
 use crate::wal::log::Log;
 use crate::wal::record::{Body, Submitted};
 
@@ -9,7 +9,7 @@ use crate::wal::record::{Body, Submitted};
 ///
 /// Filters add up. Events that are passed over count as done.
 ///
-/// **Cost**: a filter by account, kind or reference reads the order's first record for each of its steps.
+/// **Cost**: a filter by account, kind or reference reads the order's first record for each of its steps and notes.
 ///
 /// ```
 /// use order_ledger::{EventFilter, State};
@@ -20,6 +20,7 @@ use crate::wal::record::{Body, Submitted};
 #[must_use]
 pub struct EventFilter {
     states: Vec<State>,
+    kinds: Vec<EventKind>,
     account: Option<Vec<u8>>,
     kind: Option<Vec<u8>>,
     ref_prefix: Option<Vec<u8>>,
@@ -37,13 +38,20 @@ impl EventFilter {
         self
     }
 
+    /// Only events of this kind, or another one that is asked for: notes, and nothing else. Together with
+    /// [`EventFilter::state`] only events that bring an order somewhere are left.
+    pub fn event_kind(mut self, kind: EventKind) -> EventFilter {
+        self.kinds.push(kind);
+        self
+    }
+
     /// Only orders of this account, compared bytewise.
     pub fn account(mut self, account: impl Into<Vec<u8>>) -> EventFilter {
         self.account = Some(account.into());
         self
     }
 
-    /// Only orders of this kind, compared bytewise.
+    /// Only orders of this kind ([`Submission::kind`](crate::Submission::kind)), compared bytewise.
     pub fn kind(mut self, kind: impl Into<Vec<u8>>) -> EventFilter {
         self.kind = Some(kind.into());
         self
@@ -57,7 +65,11 @@ impl EventFilter {
 
     /// Whether a record that says `body` about an order is wanted.
     pub(crate) fn wants(&self, log: &Log, event: &Event, body: &Body<'_>) -> Result<bool> {
-        if !self.states.is_empty() && !self.states.contains(&event.body.state()) {
+        let is_wanted_state = |state| self.states.contains(&state);
+        if !self.states.is_empty() && !event.body.state().is_some_and(is_wanted_state) {
+            return Ok(false);
+        }
+        if !self.kinds.is_empty() && !self.kinds.contains(&event.body.kind()) {
             return Ok(false);
         }
         if self.account.is_none() && self.kind.is_none() && self.ref_prefix.is_none() {

@@ -32,6 +32,15 @@
 //! **Cancelling**: [`Ledger::cancel`](crate::Ledger::cancel) ends an order on which nobody works yet. Where work
 //! is in flight it goes to `Cancelling`, and the answer of whoever works on it decides: `Cancelled`, or back.
 //!
+//! **Notes**: [`Ledger::note`](crate::Ledger::note) keeps words, feedback and disputes with an order, also when it
+//! is finished. A note changes nothing about where the order stands. One that is open (a dispute always is) waits
+//! for [`Ledger::resolve_note`](crate::Ledger::resolve_note), and [`Ledger::open_notes`](crate::Ledger::open_notes)
+//! lists what waits.
+//!
+//! **Holds**: [`Ledger::hold`](crate::Ledger::hold) takes no new orders of a client or an account until
+//! [`Ledger::release`](crate::Ledger::release). Those that come meanwhile are refused for good, each under its key;
+//! orders that are there go their way.
+//!
 //! ## When time runs out
 //!
 //! An order that was submitted with [`expires_in`](crate::Submission::expires_in) and has not come to an end by
@@ -66,7 +75,7 @@
 //! # ledger.transition(&Transition::new(order, State::Completed))?;
 //! let mut mail = ledger.consumer("mail")?;
 //! for event in mail.poll(100, Duration::from_secs(1))? {
-//!     if event.body.state() == State::Completed {
+//!     if event.body.state() == Some(State::Completed) {
 //!         // Send it, with `event.seq` as its idempotency key: after a crash it may come again.
 //!     }
 //!     mail.commit(event.seq)?;
@@ -91,5 +100,5 @@
 //!
 //! ## What there is not yet
 //!
-//! Several orders and steps in one commit, notes, and holds. A consumer that falls behind is never cut
+//! Several orders and steps in one commit. A consumer that falls behind is never cut
 //! off, because nothing is ever removed from the log.

@@ -106,6 +106,13 @@ impl Follower {
         self
     }
 
+    /// Passes over all that is there now.
+    pub fn skip_to_end(&mut self) {
+        let log = &self.reader.reads.lookup.log;
+        self.next = self.next.max(log.readable_next());
+        self.cursor = log.cursor(self.next);
+    }
+
     /// The ledger as it was at the last look: for the orders behind the events.
     #[must_use]
     pub fn reader(&self) -> &Reader {

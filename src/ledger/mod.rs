@@ -5,12 +5,17 @@
 //!   [`follow`]: [`Follower`], which goes on reading
 //! - [`sweep`]: the timer that records which orders have expired
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
+//! - [`holds`]: clients and accounts that give no new orders for now
+//! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
 pub(crate) mod follow;
 pub(crate) mod handle;
+pub(crate) mod holds;
 pub(crate) mod life;
 pub(crate) mod linked;
+pub(crate) mod notes;
+pub(crate) mod open_notes;
 pub(crate) mod opening;
 pub(crate) mod options;
 pub(crate) mod query;
@@ -23,6 +28,7 @@ pub(crate) mod typed_life;
 
 pub use follow::Follower;
 pub use handle::Ledger;
+pub use open_notes::{NotePage, NoteQuery};
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};
 pub use read::{EventIter, OrderIter};

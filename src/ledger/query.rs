@@ -153,7 +153,7 @@ impl Default for Query {
 ///
 /// **Source**: [`Page::next`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct PageToken(Seq);
+pub struct PageToken(pub(super) Seq);
 
 const TOKEN_PREFIX: &str = "after-";
 
@@ -260,7 +260,9 @@ impl<'a> Search<'a> {
         }
         let moved = match view {
             View::State(_) => self.moved_since(fed)?,
-            View::Account(_) | View::ExternalRef(_) | View::ExpiresAt(_) => BTreeSet::new(),
+            View::Account(_) | View::ExternalRef(_) | View::ExpiresAt(_) | View::OpenNotes => {
+                BTreeSet::new()
+            }
         };
         while !self.is_over() {
             let wanted = self.query.limit - self.orders.len();
@@ -336,6 +338,8 @@ impl<'a> Search<'a> {
                 let standing = self.lookup.standing_of(record.seq, body.first_state())?;
                 standing.now.state == state || standing.last >= fed
             }
+            // Notes have pages of their own.
+            View::OpenNotes => false,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::open_notes::{NotePage, NoteQuery};
 use super::query::{Page, Query};
 use super::read::{EventIter, OrderIter, Reads};
 use super::stats::Stats;
@@ -11,7 +12,7 @@ use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::ParkedEvent;
-use crate::order::{Event, LedgerId, Lifecycle, Order, OrderId, Seq};
+use crate::order::{Event, HoldEntry, LedgerId, Lifecycle, NoteEntry, Order, OrderId, Seq};
 use crate::recovery;
 
 /// A ledger that is open for reading only: takes no lock and changes no byte.
@@ -89,6 +90,32 @@ impl Reader {
     /// [`ErrorKind::BadQuery`] for a limit out of bounds; [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn page(&self, query: &Query) -> Result<Page> {
         self.reads.page(query)
+    }
+
+    /// The holds on clients and accounts that are in force, in the order in which they were set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn holds(&self) -> Result<Vec<HoldEntry>> {
+        self.reads.lookup.holds()
+    }
+
+    /// What was noted about an order, first to last, with what resolved it; empty when there is no such order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn notes(&self, order: OrderId) -> Result<Vec<NoteEntry>> {
+        self.reads.notes(order)
+    }
+
+    /// A page of notes that wait to be resolved, in the order in which they were made, from the log alone.
+    ///
+    /// **Cost**: reads the files of the log that hold notes, from the page's beginning until the page is full.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadQuery`] for a limit out of bounds; [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn open_notes(&self, query: &NoteQuery) -> Result<NotePage> {
+        self.reads.open_notes(query)
     }
 
     /// Every order, in the order of acceptance, read from the log alone.

@@ -124,7 +124,7 @@ impl<T: Serialize + DeserializeOwned, S: OrderStates> TypedConsumer<T, S> {
         let begins = matches!(event.body, EventBody::Accepted { .. } | EventBody::Refused { .. });
         let order = if begins { self.orders.ledger.get(event.order)? } else { None };
         let value = order.and_then(|order| decode(&order.payload).ok());
-        Ok(TypedEvent { state: S::from_state(event.body.state()), event, value })
+        Ok(TypedEvent { state: event.body.state().and_then(S::from_state), event, value })
     }
 
     /// Everything up to the event at `seq` is dealt with. See [`Consumer::commit`].

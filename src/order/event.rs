@@ -2,6 +2,7 @@
 
 use super::fingerprint::Fingerprint;
 use super::id::{OrderId, Seq, Timestamp};
+use super::note::NoteKind;
 use super::receipt::{Present, Receipt};
 use super::state::State;
 use super::transition::Evidence;
@@ -31,7 +32,7 @@ pub struct Order {
     /// When it expires, or has expired, if it has not come to an end before: accepted_at and
     /// [`Submission::expires_in`](crate::Submission::expires_in), added up. `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// The validator's code and words, when the order was refused for good.
+    /// Why, when the order was refused for good.
     pub refusal: Option<Refusal>,
     /// The order that this one corrects, if it does. Source: the caller.
     pub corrects: Option<OrderId>,
@@ -47,16 +48,20 @@ impl Order {
     }
 }
 
-/// Why a validator refused an order for good.
+/// Why an order was refused for good: by a validator, or because its client or account is held.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Refusal {
-    /// A number that a program can act on. Source: the validator.
+    /// A number that a program can act on. Source: the validator, or [`Refusal::HELD`].
     pub code: u32,
-    /// A sentence for people, at most [`Refusal::REASON_BYTES_MAX`] bytes. Source: the validator.
+    /// A sentence for people, at most [`Refusal::REASON_BYTES_MAX`] bytes. Source: the validator,
+    /// or whoever set the hold.
     pub reason: String,
 }
 
 impl Refusal {
+    /// The code of an order whose client or account was held ([`Hold`](crate::Hold)). The codes from
+    /// `0xFFFF_0000` on are the ledger's own: a validator takes smaller ones.
+    pub const HELD: u32 = 0xFFFF_0001;
     /// Longest reason that is stored; a longer one is cut at a character boundary.
     pub const REASON_BYTES_MAX: usize = 512;
 }
@@ -108,16 +113,69 @@ pub enum EventBody {
         /// Why, in words. Source: the caller; the ledger, when the order has expired.
         reason: String,
     },
+    /// Something was noted about the order.
+    Noted {
+        /// What sort of note it is.
+        kind: NoteKind,
+        /// Whether it waits to be resolved.
+        asks: bool,
+        /// The key of the command; empty when it had none. Source: the caller.
+        command_key: Vec<u8>,
+        /// Who says it. Source: the caller.
+        author: Vec<u8>,
+        /// What it says. Source: the caller.
+        text: Vec<u8>,
+    },
+    /// An open note was resolved.
+    Resolved {
+        /// The seq of the note.
+        note: Seq,
+        /// The key of the command; empty when it had none. Source: the caller.
+        command_key: Vec<u8>,
+        /// Who says it. Source: the caller.
+        author: Vec<u8>,
+        /// What it says. Source: the caller.
+        text: Vec<u8>,
+    },
+}
+
+/// What sort of thing happened: an [`EventBody`] without what it says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// [`EventBody::Accepted`]
+    Accepted,
+    /// [`EventBody::Refused`]
+    Refused,
+    /// [`EventBody::Moved`]
+    Moved,
+    /// [`EventBody::Noted`]
+    Noted,
+    /// [`EventBody::Resolved`]
+    Resolved,
 }
 
 impl EventBody {
-    /// The state the order is in after this event.
+    /// The state that this event brings the order into; `None` when it leaves the state as it is, like a note.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Option<State> {
         match self {
-            EventBody::Accepted { .. } => State::Accepted,
-            EventBody::Refused { .. } => State::Refused,
-            EventBody::Moved { to, .. } => *to,
+            EventBody::Accepted { .. } => Some(State::Accepted),
+            EventBody::Refused { .. } => Some(State::Refused),
+            EventBody::Moved { to, .. } => Some(*to),
+            EventBody::Noted { .. } | EventBody::Resolved { .. } => None,
+        }
+    }
+
+    /// What sort of thing happened.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self {
+            EventBody::Accepted { .. } => EventKind::Accepted,
+            EventBody::Refused { .. } => EventKind::Refused,
+            EventBody::Moved { .. } => EventKind::Moved,
+            EventBody::Noted { .. } => EventKind::Noted,
+            EventBody::Resolved { .. } => EventKind::Resolved,
         }
     }
 }

@@ -77,6 +77,12 @@ pub enum Field {
     Evidence,
     /// Of a command: its reason.
     Reason,
+    /// Of a command: what it is. A step, a note of which kind, open or not, or what resolves which note.
+    Command,
+    /// Of a note or a resolution: who says it.
+    Author,
+    /// Of a note or a resolution: what it says.
+    Text,
 }
 
 impl Field {
@@ -95,6 +101,9 @@ impl Field {
             Field::State => "state",
             Field::Evidence => "evidence",
             Field::Reason => "reason",
+            Field::Command => "command",
+            Field::Author => "author",
+            Field::Text => "text",
         }
     }
 }

@@ -17,7 +17,7 @@ pub const EXTERNAL_REF_BYTES_MAX: usize = 128;
 /// Largest payload, in bytes: 16 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Longest command key of a transition, in bytes. The shortest is 1; without one there is none.
+/// Longest command key of a transition or a note, in bytes. The shortest is 1; without one there is none.
 pub const COMMAND_KEY_BYTES_MAX: usize = KEY_BYTES_MAX;
 /// Longest name of a consumer, in bytes of visible ASCII. The shortest is 1.
 pub const CONSUMER_BYTES_MAX: usize = 64;
@@ -27,6 +27,11 @@ pub const REASON_BYTES_MAX: usize = 512;
 pub const EVIDENCE_MAX: usize = super::lifecycle::EVIDENCE_MAX;
 /// Longest value of a piece of evidence, in bytes: a document belongs elsewhere, and its hash here.
 pub const EVIDENCE_BYTES_MAX: usize = 4096;
+
+/// Longest text of a note, or of what resolves one, in bytes: 64 KiB. A document belongs elsewhere.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+/// Longest name of who says a note, in bytes.
+pub const AUTHOR_BYTES_MAX: usize = 64;
 
 /// Most members of a linked batch, a consumer's cursor among them. Source: SEMANTICS rule 23.
 pub const BATCH_MEMBERS_MAX: usize = 4_096;

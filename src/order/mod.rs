@@ -8,6 +8,8 @@
 //! - [`states`]: the same written as an enum
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
+//! - [`note`]: what is noted about an order, and what resolves it
+//! - [`hold`]: who may give no new orders for now
 //! - [`linked`]: several things that are done together, or not at all
 //! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
 //!
@@ -16,21 +18,25 @@
 pub(crate) mod consumer;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
+pub(crate) mod hold;
 pub(crate) mod id;
 pub(crate) mod lifecycle;
 pub mod limits;
 pub(crate) mod linked;
+pub(crate) mod note;
 pub(crate) mod receipt;
 pub(crate) mod state;
 pub(crate) mod states;
 pub(crate) mod submission;
 pub(crate) mod transition;
 
-pub use event::{Event, EventBody, Order, Refusal};
+pub use event::{Event, EventBody, EventKind, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
+pub use hold::{Hold, HoldChange, HoldEntry};
 pub use id::{LedgerId, OrderId, Seq, Timestamp};
 pub use lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, StateRule};
 pub use linked::{Batch, Linked, LinkedBatch, LinkedResult};
+pub use note::{Note, NoteEntry, NoteKind, Noted, Resolution, ResolutionEntry, UnknownNoteKind};
 pub use receipt::{Durability, How, Outcome, Present, Receipt, ReceiptError};
 pub use state::{OwnState, State, UnknownState};
 pub use states::OrderStates;

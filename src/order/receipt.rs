@@ -261,7 +261,7 @@ impl fmt::Display for How {
 pub struct Present {
     /// Its state.
     pub state: State,
-    /// How many records the order has: 1 when it was accepted, one more for each change.
+    /// 1 when it was accepted, one more for each step. Notes do not count.
     pub version: u64,
 }
 

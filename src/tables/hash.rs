@@ -2,8 +2,8 @@
 //! client and key. The secret keeps a hostile client from choosing keys that collide; the length keeps
 //! `("ab", "c")` and `("a", "bc")` apart.
 //!
-//! Records are found by other keys as well: an order's steps by the order, a command by its key, a consumer's
-//! cursors by its name, the lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
+//! Records are found by other keys as well: an order's steps and its notes by the order, what resolves a note by that, a command by its key, a consumer's
+//! cursors by its name, holds by whom they are on, the lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
 //! is so long, so that they never meet a key of a submission.
 //!
 //! Stored in sealed segments, so it may never change within a format version.
@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher24;
 
 use crate::order::limits::{CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, KEY_BYTES_MAX};
 use crate::order::{OrderId, Seq};
-use crate::wal::record::{Body, Refused};
+use crate::wal::record::{Body, Refused, Remark};
 
 /// What is hashed of the longest client and key.
 const ROW_BYTES_MAX: usize = 8 + CLIENT_BYTES_MAX + KEY_BYTES_MAX;
@@ -25,6 +25,10 @@ const CONSUMER: u64 = u64::MAX - 3;
 const PARKED: u64 = u64::MAX - 4;
 const LINKED: u64 = u64::MAX - 5;
 const CORRECTIONS: u64 = u64::MAX - 6;
+const NOTES_OF_ORDER: u64 = u64::MAX - 8;
+const RESOLUTION_OF_NOTE: u64 = u64::MAX - 9;
+const HOLD: u64 = u64::MAX - 10;
+const HOLDS: u64 = u64::MAX - 11;
 
 const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
 
@@ -76,6 +80,17 @@ impl KeyHasher {
         self.hash_row(STEPS_OF_ORDER, &order.0.to_le_bytes(), &[])
     }
 
+    /// By which the notes of an order are found. Not that of its steps: where an order stands is the newest step,
+    /// and must not be looked for among a thousand notes.
+    pub(crate) fn notes_of(&self, order: Seq) -> KeyHash {
+        self.hash_row(NOTES_OF_ORDER, &order.0.to_le_bytes(), &[])
+    }
+
+    /// By which is found what resolves a note.
+    pub(crate) fn resolution_of(&self, note: Seq) -> KeyHash {
+        self.hash_row(RESOLUTION_OF_NOTE, &note.0.to_le_bytes(), &[])
+    }
+
     /// By which a command is found that an order was given.
     pub(crate) fn command(&self, order: Seq, command_key: &[u8]) -> KeyHash {
         self.hash_row(COMMAND, &order.0.to_le_bytes(), command_key)
@@ -94,6 +109,24 @@ impl KeyHasher {
     /// By which the events are found that a consumer has set aside.
     pub(crate) fn parked(&self, consumer: &str) -> KeyHash {
         self.hash_row(PARKED, consumer.as_bytes(), &[])
+    }
+
+    /// By which is found what was said about this client and account, of which one may be empty.
+    pub(crate) fn hold(&self, client: &[u8], account: &[u8]) -> KeyHash {
+        // The border between them counts; both are short.
+        let length = u8::try_from(client.len()).unwrap_or(u8::MAX);
+        let account: Vec<u8> = std::iter::once(length).chain(account.iter().copied()).collect();
+        self.hash_row(HOLD, client, &account)
+    }
+
+    /// By which all of that is found.
+    pub(crate) fn holds(&self) -> KeyHash {
+        self.hash_row(HOLDS, &[], &[])
+    }
+
+    /// The keys of a hold on this client and account, or of its end.
+    pub(crate) fn keys_of_hold(&self, client: &[u8], account: &[u8]) -> RecordKeys {
+        RecordKeys { first: Some(self.hold(client, account)), second: Some(self.holds()) }
     }
 
     /// By which the orders are found that correct this one.
@@ -126,8 +159,10 @@ impl KeyHasher {
                 self.keys_of_order(key, submitted.corrects)
             }
             Body::Moved(moved) => self.keys_of_step(moved.order(), moved.command_key),
+            Body::Remark(remark) => self.keys_of_remark(remark),
             Body::Cursor(cursor) => self.keys_of_cursor(cursor.consumer, cursor.parked.is_some()),
             Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
+            Body::Held(held) => self.keys_of_hold(held.client, held.account),
             Body::Linked(head) => RecordKeys::one(self.linked(head.key)),
             Body::Skippable => RecordKeys::default(),
         }
@@ -137,6 +172,17 @@ impl KeyHasher {
     pub(crate) fn keys_of_step(&self, order: Seq, command_key: &[u8]) -> RecordKeys {
         let second = (!command_key.is_empty()).then(|| self.command(order, command_key));
         RecordKeys { first: Some(self.steps_of(order)), second }
+    }
+
+    /// The keys of a note, or of what resolves one. That is found by its note, which is found by the order.
+    pub(crate) fn keys_of_remark(&self, remark: &Remark<'_>) -> RecordKeys {
+        let (order, command_key) = (remark.order(), remark.command_key);
+        let first = match remark.resolves() {
+            None => self.notes_of(order),
+            Some(note) => self.resolution_of(note),
+        };
+        // The key of the command is that of a step.
+        RecordKeys { first: Some(first), ..self.keys_of_step(order, command_key) }
     }
 
     fn hash_row(&self, begin: u64, client: &[u8], key: &[u8]) -> KeyHash {
@@ -180,12 +226,19 @@ mod tests {
             hasher.hash(b"", &order.0.to_le_bytes()),
             hasher.steps_of(order),
             hasher.steps_of(Seq(1)),
+            hasher.notes_of(order),
+            hasher.notes_of(Seq(1)),
+            hasher.resolution_of(order),
             hasher.command(order, b""),
             hasher.command(order, b"pay"),
             hasher.command(Seq(1), b"pay"),
             hasher.lifecycle(),
             hasher.consumer("billing"),
             hasher.parked("billing"),
+            hasher.hold(b"billing", b""),
+            hasher.hold(b"", b"billing"),
+            hasher.hold(b"bill", b"ing"),
+            hasher.holds(),
             hasher.hash(b"billing", b""),
             hasher.hash(b"", b""),
         ];

@@ -8,14 +8,13 @@
 //! | `01`, length u8, account, seq u64 **big-endian** | empty | the order at `seq` has this account |
 //! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
 //! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
+//! | `04`, seq | empty | the note at `seq` is open: taken away when it is resolved |
 //! | `05`, instant u64 **big-endian**, seq | empty | the order at `seq` expires then: taken away when it comes to an end |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
 //! before the value), and within it they sort by seq, which is the order of time as well. An empty
 //! account or external ref has no key. The keys of all orders that expire sort by their instant, so that what
 //! is due comes first.
-//!
-//! Version 2 has the instants at which orders expire; 4 is kept for another list.
 //!
 //! The watermark, little-endian: magic `OLVW`, version u32, ledger id, next seq u64, entries u64,
 //! sum u64, CRC-32 of all before. `entries` and `sum` (of the hashes of the keys that are there, wrapping) let an audit
@@ -39,6 +38,7 @@ const MAGIC: [u8; 4] = *b"OLVW";
 const ACCOUNT: u8 = 1;
 const EXTERNAL_REF: u8 = 2;
 const STATE: u8 = 3;
+const OPEN_NOTES: u8 = 4;
 const EXPIRY: u8 = 5;
 
 /// What the keys of all orders that expire begin with.
@@ -49,12 +49,14 @@ const _: () = assert!(
     "the length of a value is one byte of the key"
 );
 
-/// One list of orders: what to look them up by.
+/// One list of orders, or of notes: what to look them up by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum View<'a> {
     Account(&'a [u8]),
     ExternalRef(&'a [u8]),
     State(State),
+    /// Of notes instead of orders.
+    OpenNotes,
     ExpiresAt(Timestamp),
 }
 
@@ -66,6 +68,7 @@ impl<'a> View<'a> {
             View::Account(value) => (ACCOUNT, *value, ACCOUNT_BYTES_MAX),
             View::ExternalRef(value) => (EXTERNAL_REF, *value, EXTERNAL_REF_BYTES_MAX),
             View::State(state) => return Some(vec![STATE, state.number()]),
+            View::OpenNotes => return Some(vec![OPEN_NOTES]),
             View::ExpiresAt(instant) => {
                 let mut prefix = EXPIRING_PREFIX.to_vec();
                 prefix.put(&instant.as_unix_ns().to_be_bytes());
@@ -93,6 +96,7 @@ impl<'a> View<'a> {
         let (head, seq) = key.split_last_chunk::<8>()?;
         let (view, value) = match head {
             [STATE, number] => (View::State(State::from_number(*number)?), None),
+            [OPEN_NOTES] => (View::OpenNotes, None),
             [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
             [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
             [EXPIRY, instant @ ..] => {
@@ -106,7 +110,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// What the record at `seq` changes: the keys of the order that it began at `at`, or of the step that one took.
+/// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took,
+/// or of the note that it is or resolves.
 /// That an order which comes to an end expires no more is not said here: the record of its step does not know.
 pub(super) fn changes_of(
     seq: Seq,
@@ -127,7 +132,12 @@ pub(super) fn changes_of(
         let key = |state| View::State(state).key(moved.order());
         [(key(moved.from()), Change::Remove), (key(moved.to()), Change::Add)]
     });
-    let changes = began.into_iter().flatten().chain(expires).chain(moved.into_iter().flatten());
+    let noted = body.remark().and_then(|remark| match remark.resolves() {
+        Some(note) => Some((View::OpenNotes.key(note), Change::Remove)),
+        None => remark.asks.then(|| (View::OpenNotes.key(seq), Change::Add)),
+    });
+    let changes =
+        began.into_iter().flatten().chain(expires).chain(moved.into_iter().flatten()).chain(noted);
     changes.filter_map(|(key, change)| Some((key?, change)))
 }
 
@@ -230,6 +240,7 @@ mod tests {
                 View::Account(&account),
                 View::ExternalRef(&external_ref),
                 View::State(state),
+                View::OpenNotes,
                 View::ExpiresAt(Timestamp::from_unix_ns(instant)),
             ] {
                 let key = view.key(Seq(seq)).unwrap();

@@ -4,7 +4,7 @@
 //! that it is the same whenever it is read.
 
 use super::frame::Frame;
-use super::record::{Body, Moved, Proof, distance_of};
+use super::record::{Body, Moved, Proof, Remark, distance_of};
 use crate::order::{
     Durability, Event, EventBody, Evidence, LedgerId, Order, OrderId, Present, Receipt, Refusal,
     Seq,
@@ -63,9 +63,12 @@ impl Issuer {
                 (frame.seq, EventBody::Refused { fingerprint, refusal })
             }
             Body::Moved(moved) => (moved.order(), event_of(moved)),
-            Body::Cursor(_) | Body::Lifecycle(_) | Body::Linked(_) | Body::Skippable => {
-                return None;
-            }
+            Body::Remark(remark) => (remark.order(), event_of_remark(remark)?),
+            Body::Cursor(_)
+            | Body::Lifecycle(_)
+            | Body::Held(_)
+            | Body::Linked(_)
+            | Body::Skippable => return None,
         };
         let order = OrderId::new(self.partition, order);
         Some(Event { seq: frame.seq, at: frame.at, order, batch: batch_of(frame), body })
@@ -88,6 +91,22 @@ fn event_of(moved: &Moved<'_>) -> EventBody {
         evidence: evidence_of(moved),
         reason: moved.reason.to_owned(),
     }
+}
+
+fn event_of_remark(remark: &Remark<'_>) -> Option<EventBody> {
+    let (author, text) = (remark.author.to_vec(), remark.text.to_vec());
+    let command_key = remark.command_key.to_vec();
+    Some(match remark.resolves() {
+        Some(note) => EventBody::Resolved { note, command_key, author, text },
+        None => EventBody::Noted {
+            // Checked when the body was decoded.
+            kind: remark.kind()?,
+            asks: remark.asks,
+            command_key,
+            author,
+            text,
+        },
+    })
 }
 
 /// The evidence that a step was taken with.

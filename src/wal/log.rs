@@ -11,7 +11,7 @@ use crate::sync::{AtomicBool, AtomicU64, RwLock};
 use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::issuer::Issuer;
-use super::record::{self, Body, is_step};
+use super::record::{self, Body, KIND_HOLD, is_remark, is_step};
 use super::scan::{self, Position};
 use super::section::SectionError;
 use super::segment::{OpenIndex, RecordAt, Segment};
@@ -40,6 +40,10 @@ pub(crate) struct Log {
     readable_next: AtomicU64,
     /// A step of an order was ever written.
     has_steps: AtomicBool,
+    /// A note was ever written.
+    has_notes: AtomicBool,
+    /// A client or an account was ever held.
+    has_holds: AtomicBool,
     /// How the last group was written, or the next one will be.
     past_cache: AtomicBool,
 }
@@ -117,14 +121,19 @@ impl Log {
         segments: Vec<Arc<Segment>>,
         readable_next: Seq,
     ) -> Log {
-        let has_steps =
-            segments.iter().any(|it| it.counts().iter().any(|(kind, _)| is_step(*kind)));
+        let has = |is_it: fn(u8) -> bool| {
+            segments.iter().any(|it| it.counts().iter().any(|(kind, _)| is_it(*kind)))
+        };
+        let (has_steps, has_notes) = (has(is_step), has(is_remark));
+        let has_holds = has(|kind| kind == KIND_HOLD);
         Log {
             issuer,
             files,
             segments: RwLock::new(segments),
             readable_next: AtomicU64::new(readable_next.0),
             has_steps: AtomicBool::new(has_steps),
+            has_notes: AtomicBool::new(has_notes),
+            has_holds: AtomicBool::new(has_holds),
             past_cache: AtomicBool::new(false),
         }
     }
@@ -134,10 +143,26 @@ impl Log {
         self.has_steps.load(Ordering::Acquire)
     }
 
+    /// Whether anything was ever noted about any order.
+    pub(crate) fn has_notes(&self) -> bool {
+        self.has_notes.load(Ordering::Acquire)
+    }
+
+    /// Whether any client or account was ever held.
+    pub(crate) fn has_holds(&self) -> bool {
+        self.has_holds.load(Ordering::Acquire)
+    }
+
     /// A record of this kind was written, and may be read soon.
     pub(crate) fn note_kind(&self, kind: u8) {
         if is_step(kind) && !self.has_steps() {
             self.has_steps.store(true, Ordering::Release);
+        }
+        if is_remark(kind) && !self.has_notes() {
+            self.has_notes.store(true, Ordering::Release);
+        }
+        if kind == KIND_HOLD && !self.has_holds() {
+            self.has_holds.store(true, Ordering::Release);
         }
     }
 

@@ -16,7 +16,10 @@
 //! | 67 | the same with a command key |
 //! | 5 | how far a consumer of the feed is: [`Cursor`] |
 //! | 69 | the same, and an event that it has set aside |
-//! | 4, 6, 7 | kept for notes, alerts, dispatches |
+//! | 4 | a note about an order, or what resolves one: [`Remark`], without a command key |
+//! | 68 | the same with a command key |
+//! | 6, 7 | kept for alerts, dispatches |
+//! | 73 | a client or an account is held, or released: [`Held`]; found by that, and with all others |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |
 //! | 10 | the head of a linked batch, which so many members follow: [`LinkedHead`] |
 //! | 128 and up | may be skipped by a reader that does not know them |
@@ -42,9 +45,13 @@ use crate::order::limits::{
 };
 use crate::order::{OrderId, Refusal, Seq, State, Submission, Timestamp};
 
+mod hold;
+mod note;
 mod submitted;
 mod table;
 
+pub(crate) use hold::{Held, encode_held};
+pub(crate) use note::{RESOLUTION, Remark, encode_remark};
 pub(crate) use submitted::{Refused, Submitted};
 use submitted::{bytes_about, check_limits, cut_reason};
 pub(crate) use table::Table;
@@ -61,12 +68,18 @@ pub(crate) const KIND_REFUSED_CORRECTING: u8 = KIND_REFUSED | KIND_BIT_SECOND_KE
 pub(crate) const KIND_MOVED: u8 = 3;
 /// The same, by a command that has a key.
 pub(crate) const KIND_MOVED_BY_KEY: u8 = KIND_MOVED | KIND_BIT_SECOND_KEY;
+/// A note about an order, or what resolves one.
+pub(crate) const KIND_NOTE: u8 = 4;
+/// The same, by a command that has a key.
+pub(crate) const KIND_NOTE_BY_KEY: u8 = KIND_NOTE | KIND_BIT_SECOND_KEY;
 /// How far a consumer is.
 pub(crate) const KIND_CURSOR: u8 = 5;
 /// The same, and what it has set aside.
 pub(crate) const KIND_CURSOR_PARKED: u8 = KIND_CURSOR | KIND_BIT_SECOND_KEY;
 /// A lifecycle was set.
 pub(crate) const KIND_LIFECYCLE: u8 = 8;
+/// A client or an account is held, or released.
+pub(crate) const KIND_HOLD: u8 = 9 | KIND_BIT_SECOND_KEY;
 /// The head of a linked batch.
 pub(crate) const KIND_LINKED: u8 = 10;
 /// In the kind of records that are found by two keys.
@@ -142,8 +155,10 @@ pub(crate) enum Body<'a> {
     Accepted(Submitted<'a>),
     Refused(Refused<'a>),
     Moved(Moved<'a>),
+    Remark(Remark<'a>),
     Cursor(Cursor<'a>),
     Lifecycle(Table<'a>),
+    Held(Held<'a>),
     Linked(LinkedHead<'a>),
     /// Of a newer version, and marked as one that may be skipped.
     Skippable,
@@ -280,14 +295,22 @@ pub(crate) const fn is_step(kind: u8) -> bool {
     matches!(kind, KIND_MOVED | KIND_MOVED_BY_KEY)
 }
 
+/// Whether a record of this kind is a note, or resolves one.
+pub(crate) const fn is_remark(kind: u8) -> bool {
+    matches!(kind, KIND_NOTE | KIND_NOTE_BY_KEY)
+}
+
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
-        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_CURSOR | KIND_LIFECYCLE | KIND_LINKED => 1,
+        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_NOTE | KIND_CURSOR | KIND_LIFECYCLE
+        | KIND_LINKED => 1,
         KIND_ACCEPTED_CORRECTING
         | KIND_REFUSED_CORRECTING
         | KIND_MOVED_BY_KEY
-        | KIND_CURSOR_PARKED => 2,
+        | KIND_NOTE_BY_KEY
+        | KIND_CURSOR_PARKED
+        | KIND_HOLD => 2,
         _ => 0,
     }
 }
@@ -343,6 +366,12 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
                 Ok(Body::Moved(body))
             })
         }
+        (KIND_NOTE | KIND_NOTE_BY_KEY, BODY_VERSION) => {
+            whole::<Remark<'_>>(bytes).and_then(|body| {
+                body.check(kind)?;
+                Ok(Body::Remark(body))
+            })
+        }
         (KIND_CURSOR | KIND_CURSOR_PARKED, BODY_VERSION) => {
             whole::<Cursor<'_>>(bytes).and_then(|body| {
                 body.check(kind)?;
@@ -352,6 +381,10 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
         (KIND_LIFECYCLE, BODY_VERSION) => whole::<Table<'_>>(bytes).and_then(|body| {
             body.lifecycle()?;
             Ok(Body::Lifecycle(body))
+        }),
+        (KIND_HOLD, BODY_VERSION) => whole::<Held<'_>>(bytes).and_then(|body| {
+            body.check()?;
+            Ok(Body::Held(body))
         }),
         (KIND_LINKED, BODY_VERSION) => whole::<LinkedHead<'_>>(bytes).and_then(|body| {
             body.check()?;
@@ -391,8 +424,10 @@ impl<'a> Body<'a> {
             Body::Accepted(submitted) => Some(submitted),
             Body::Refused(refused) => Some(&refused.submitted),
             Body::Moved(_)
+            | Body::Remark(_)
             | Body::Cursor(_)
             | Body::Lifecycle(_)
+            | Body::Held(_)
             | Body::Linked(_)
             | Body::Skippable => None,
         }
@@ -404,6 +439,24 @@ impl<'a> Body<'a> {
             Body::Moved(moved) => Some(moved),
             _ => None,
         }
+    }
+
+    /// The note, or what resolves one, when this record is that.
+    pub(crate) fn remark(&self) -> Option<&Remark<'a>> {
+        match self {
+            Body::Remark(remark) => Some(remark),
+            _ => None,
+        }
+    }
+
+    /// The order that was given a command, and the key of it, when this record is of one that has a key.
+    pub(crate) fn command(&self) -> Option<(Seq, &'a [u8])> {
+        let (order, key) = match self {
+            Body::Moved(moved) => (moved.order(), moved.command_key),
+            Body::Remark(remark) => (remark.order(), remark.command_key),
+            _ => return None,
+        };
+        (!key.is_empty()).then_some((order, key))
     }
 
     /// The state of an order that this record began.

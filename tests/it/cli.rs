@@ -2,7 +2,9 @@
 //!
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
+//! - [`notes`]: what is noted about orders, and who is held
 //! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own; [`expiry`]: orders that expire
+//! - [`tail`]: what happens, as it happens
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
 //! - [`bench`]: what the disk takes and what an order costs
@@ -16,8 +18,10 @@ mod expiry;
 mod failing;
 mod kills;
 mod northwind;
+mod notes;
 mod own_lifecycle;
 mod read;
 mod run;
 mod steps;
 mod submit;
+mod tail;

@@ -42,8 +42,8 @@ fn rule_25_events_come_in_order_without_a_gap() {
     assert_eq!(seqs(&events), (2..=21).collect::<Vec<_>>());
     assert!(events.is_sorted_by(|one, next| one.at < next.at));
     let told: Vec<_> = events.iter().map(|event| (event.order, event.body.state())).collect();
-    let accepted = ids.iter().map(|id| (*id, State::Accepted));
-    let completed = ids.iter().map(|id| (*id, State::Completed));
+    let accepted = ids.iter().map(|id| (*id, Some(State::Accepted)));
+    let completed = ids.iter().map(|id| (*id, Some(State::Completed)));
     assert_eq!(told, accepted.chain(completed).collect::<Vec<_>>());
     assert!(polled(&mut billing).is_empty(), "delivered once to one handle");
     assert_eq!(ledger.events(Seq::FIRST).map(Result::unwrap).collect::<Vec<_>>(), events);

@@ -233,7 +233,7 @@ fn rule_50_steps_of_version_1_are_found_for_ever() {
         told.split_inclusive('\n').filter(|line| !line.contains("failed")).collect();
     assert_eq!(again, by_key);
     let history = ledger.history(OrderId::new(0, Seq(2))).unwrap();
-    let states: Vec<_> = history.iter().map(|event| event.body.state()).collect();
+    let states: Vec<_> = history.iter().filter_map(|event| event.body.state()).collect();
     assert_eq!(states, [State::Accepted, PACKED, State::Completed]);
     let EventBody::Moved { evidence, reason, .. } = &history[2].body else { panic!() };
     assert_eq!((evidence.len(), evidence[1].value.len(), reason.as_str()), (2, 4000, ""));

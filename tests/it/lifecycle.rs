@@ -28,7 +28,7 @@ fn kind(answer: Result<Transitioned>) -> ErrorKind {
 }
 
 fn states(ledger: &Ledger, order: OrderId) -> Vec<State> {
-    ledger.history(order).unwrap().iter().map(|event| event.body.state()).collect()
+    ledger.history(order).unwrap().iter().filter_map(|event| event.body.state()).collect()
 }
 
 /// What stays the same about a step for ever.

@@ -36,6 +36,7 @@ mod feed;
 #[cfg(not(order_ledger_shuttle))]
 mod fixtures;
 mod follow;
+mod holds;
 mod keys;
 mod layers;
 mod lifecycle;
@@ -45,6 +46,7 @@ mod linked;
 mod log_rules;
 #[cfg(not(order_ledger_shuttle))]
 mod merged;
+mod notes;
 mod overload;
 mod pages;
 mod receipts;

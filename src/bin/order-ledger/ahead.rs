@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -18,6 +18,9 @@ use crate::lines::{Lines, RawLine};
 const BUDGET_BYTES: usize = 32 * 1024 * 1024;
 /// Lines that may wait.
 const LINES_AHEAD: usize = 4096;
+/// Lines, and bytes of them, that are handed to the ledger at once.
+const BATCH_LINES_MAX: usize = 4096;
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What a line costs beside its bytes.
 const LINE_OVERHEAD_BYTES: usize = 64;
 
@@ -100,6 +103,38 @@ pub(crate) fn read<T: Send + 'static>(
         .spawn(move || hand_over(lines, &budget, &hear, &sender))
         .map_err(|error| Failure::io("starting a thread", error))?;
     Ok(receiver)
+}
+
+/// Has `take` work off the lines, as many at once as are waiting, until the input ends; answers the error that it
+/// ended with, if it did.
+pub(crate) fn in_batches<T>(
+    items: &Receiver<Item<T>>,
+    budget: &Budget,
+    mut take: impl FnMut(Vec<Line<T>>) -> Result<(), Failure>,
+) -> Result<Option<io::Error>, Failure> {
+    let mut input_error = None;
+    loop {
+        // Waits for the first line only; whatever has arrived with it goes along.
+        let Ok(first) = items.recv() else { return Ok(input_error) };
+        let (mut batch, mut bytes, mut next) = (Vec::new(), 0, Ok(first));
+        loop {
+            match next {
+                Ok(Item::Line(line)) => {
+                    bytes += line.bytes;
+                    batch.push(line);
+                }
+                Ok(Item::Failed(error)) => input_error = Some(error),
+                // The end is seen again by the waiting look.
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+            if batch.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX {
+                break;
+            }
+            next = items.try_recv();
+        }
+        take(batch)?;
+        budget.give_back(bytes);
+    }
 }
 
 fn hand_over<T>(

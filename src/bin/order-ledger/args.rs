@@ -1,10 +1,14 @@
 //! What can be said on the command line: every command, its options, their help and their limits.
 //!
 //! - [`steps`]: the commands about the life of an order
+//! - [`follow`]: the commands that wait for what happens
+//! - [`remarks`]: the commands about what is said of orders, clients and accounts
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
 
+mod follow;
+mod remarks;
 mod steps;
 mod values;
 
@@ -15,6 +19,8 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::{PageToken, Timestamp};
 
+pub(crate) use follow::{Tail, Wait};
+pub(crate) use remarks::{Hold, Note};
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
 use values::{account, client, key, seconds, state_name, time};
@@ -46,9 +52,13 @@ pub(crate) enum Command {
     Submit(Submit),
     Transition(Transition),
     Cancel(Cancel),
+    Note(Note),
+    Hold(Hold),
     Get(Get),
     Find(Find),
     History(History),
+    Tail(Tail),
+    Wait(Wait),
     List(List),
     Lifecycle(Lifecycle),
     Dump(Dump),
@@ -178,13 +188,14 @@ pub(crate) struct History {
     pub(crate) order: Wanted,
 }
 
-/// Lists orders in the order in which they were taken
+/// Lists orders in the order in which they were taken, or the notes that wait to be resolved
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   order-ledger list --dir ./orders --account ALFKI
   order-ledger list --dir ./orders --state accepted --since 2026-01-31T08:00:00Z --limit 20
   order-ledger list --dir ./orders --after after-20
+  order-ledger list --dir ./orders --open-notes
 
 Exit codes:
   0  done, also when no order fits
@@ -208,6 +219,9 @@ pub(crate) struct List {
     /// Goes on behind an earlier page: the token that it ended with
     #[arg(long, value_name = "TOKEN")]
     pub(crate) after: Option<PageToken>,
+    /// Instead of orders, the notes that wait to be resolved, in the order in which they were made
+    #[arg(long, conflicts_with_all = ["account", "state", "since"])]
+    pub(crate) open_notes: bool,
 }
 
 /// Writes every order as a JSON line, read from the log alone

@@ -192,5 +192,6 @@ pub(crate) fn is_unusable(error: &Error) -> bool {
             | ErrorKind::NoSuchStep { .. }
             | ErrorKind::MissingEvidence { .. }
             | ErrorKind::CommandConflict { .. }
+            | ErrorKind::NoOpenNote { .. }
     )
 }

@@ -1,6 +1,6 @@
 //! `history`: everything that happened to an order, first to last.
 
-use order_ledger::{Event, EventBody, Evidence, Lifecycle, Reader};
+use order_ledger::{Event, EventBody, Evidence, Lifecycle, NoteKind, Reader};
 use serde_json::{Map, Value, json};
 
 use crate::args::History;
@@ -27,11 +27,13 @@ pub(crate) fn run(args: &History, out: &mut Out) -> Result<Exit, Failure> {
     for event in &events {
         let name = |state| name_of(&lifecycle, state).into_owned();
         let (from, version) = match &event.body {
-            EventBody::Moved { from, version, .. } => (name(*from), *version),
-            _ => (String::new(), 1),
+            EventBody::Moved { from, version, .. } => (name(*from), version.to_string()),
+            EventBody::Accepted { .. } | EventBody::Refused { .. } => (String::new(), "1".into()),
+            _ => (String::new(), String::new()),
         };
-        let state = name(event.body.state());
-        let (seq, version) = (event.seq.to_string(), version.to_string());
+        // A note leaves the order where it is.
+        let state = event.body.state().map(name).unwrap_or_default();
+        let seq = event.seq.to_string();
         rows.add_row([seq, time(event.at), from, state, version, what(&event.body)]);
     }
     out.line(rows)?;
@@ -39,14 +41,16 @@ pub(crate) fn run(args: &History, out: &mut Out) -> Result<Exit, Failure> {
 }
 
 /// An event as JSON.
-fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
+pub(crate) fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
     let name = |state| Value::from(name_of(lifecycle, state));
     let mut fields = Map::new();
     let mut put = |field: &str, value: Value| fields.insert(field.to_owned(), value);
     put("seq", event.seq.0.into());
     put("at", time(event.at).into());
     put("order_id", event.order.as_u64().into());
-    put("state", name(event.body.state()));
+    if let Some(state) = event.body.state() {
+        put("state", name(state));
+    }
     if let Some(batch) = event.batch {
         put("batch", batch.0.into());
     }
@@ -64,11 +68,7 @@ fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
             put("version", (*version).into());
             put("from", name(*from));
             put("to", name(*to));
-            match std::str::from_utf8(command_key) {
-                Ok("") => None,
-                Ok(text) => put("command_key", text.into()),
-                Err(_) => put("command_key_hex", hex(command_key).into()),
-            };
+            put_bytes(&mut put, "command_key", command_key);
             if !evidence.is_empty() {
                 put("evidence", evidence.iter().map(piece).collect::<Map<_, _>>().into());
             }
@@ -76,24 +76,57 @@ fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
                 put("reason", reason.as_str().into());
             }
         }
+        EventBody::Noted { kind, asks, command_key, author, text } => {
+            put("note", kind.name().into());
+            put("open", (*asks).into());
+            put_bytes(&mut put, "command_key", command_key);
+            put_bytes(&mut put, "author", author);
+            put("text", said(text));
+        }
+        EventBody::Resolved { note, command_key, author, text } => {
+            put("resolves", note.0.into());
+            put_bytes(&mut put, "command_key", command_key);
+            put_bytes(&mut put, "author", author);
+            put("text", said(text));
+        }
         // A kind of event that this program does not know yet: its state says enough.
         _ => {}
     }
     fields
 }
 
-/// A piece of evidence as `transition` takes it: text, or an object with the bytes as hex digits, which no
-/// text can be taken for.
-fn piece(evidence: &Evidence) -> (String, Value) {
-    let value = match std::str::from_utf8(&evidence.value) {
-        Ok(text) => text.into(),
-        Err(_) => json!({"hex": hex(&evidence.value)}),
+/// Text as it is, or other bytes as hex digits under the name with `_hex` behind it; nothing when there is nothing.
+fn put_bytes(put: &mut impl FnMut(&str, Value) -> Option<Value>, field: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok("") => None,
+        Ok(text) => put(field, text.into()),
+        Err(_) => put(&format!("{field}_hex"), hex(bytes).into()),
     };
-    (evidence.name.clone(), value)
+}
+
+/// Bytes as `transition` and `note` take them: text, or an object with the bytes as hex digits, which no text can
+/// be taken for.
+pub(crate) fn said(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => json!({"hex": hex(bytes)}),
+    }
+}
+
+fn piece(evidence: &Evidence) -> (String, Value) {
+    (evidence.name.clone(), said(&evidence.value))
+}
+
+/// Who says it, if that is known.
+fn by(author: &[u8]) -> String {
+    match author {
+        [] => String::new(),
+        author => format!(" by {}", shown(author)),
+    }
 }
 
 /// What an event says beside its states, for people.
-fn what(body: &EventBody) -> String {
+pub(crate) fn what(body: &EventBody) -> String {
     match body {
         EventBody::Accepted { fingerprint } => format!("fingerprint {fingerprint}"),
         EventBody::Refused { refusal, .. } => {
@@ -109,6 +142,13 @@ fn what(body: &EventBody) -> String {
                 parts.push(shown(reason.as_bytes()));
             }
             parts.join("; ")
+        }
+        EventBody::Noted { kind, asks, author, text, .. } => {
+            let waits = if *asks && *kind != NoteKind::Dispute { " (to be resolved)" } else { "" };
+            format!("{kind}{waits}{}: {}", by(author), shown(text))
+        }
+        EventBody::Resolved { note, author, text, .. } => {
+            format!("resolves {note}{}: {}", by(author), shown(text))
         }
         _ => String::new(),
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A duration as a number of seconds, whole ones as a whole number.
@@ -38,6 +39,21 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str, fields: &str) -> Res
         return Err(format!("not an object with {fields}"));
     }
     serde_json::from_str(text).map_err(|error| explain(&error))
+}
+
+/// What a value says: text, or an object with bytes as hex digits.
+pub(crate) fn bytes(value: &Value) -> Option<Vec<u8>> {
+    if let Some(text) = value.as_str() {
+        return Some(text.into());
+    }
+    let fields = value.as_object().filter(|fields| fields.len() == 1)?;
+    let digits = fields.get("hex")?.as_str()?.as_bytes();
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+        _ => None,
+    });
+    pairs.collect()
 }
 
 /// The parser's words. A line is one line, so only the column says something.

@@ -1,10 +1,12 @@
-//! `list`: orders by account, state and time, page by page.
+//! `list`: orders by account, state and time, or open notes, page by page.
 
-use order_ledger::{Page, Query, Reader, State};
+use order_ledger::{NoteEntry, NotePage, NoteQuery, Page, Query, Reader, State};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::args::List;
 use crate::errors::{Exit, Failure};
+use crate::history::said;
 use crate::names::{self, name_of};
 use crate::output::{Detail, OrderView, Out, shown, table, time};
 
@@ -16,6 +18,9 @@ struct PageView<'a> {
 
 pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
     let reader = Reader::open(&args.dir.path)?;
+    if args.open_notes {
+        return open_notes(&reader, args, out);
+    }
     let lifecycle = reader.lifecycle()?;
     let state =
         args.state.as_deref().map(|state| names::argument(&lifecycle, state)).transpose()?;
@@ -45,6 +50,49 @@ pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
         out.line(format!("more: --after {next}"))?;
     }
     Ok(Exit::Done)
+}
+
+/// The notes that wait to be resolved.
+fn open_notes(reader: &Reader, args: &List, out: &mut Out) -> Result<Exit, Failure> {
+    let mut query = NoteQuery::open().limit(usize::from(args.limit));
+    if let Some(after) = args.after {
+        query = query.after(after);
+    }
+    let NotePage { notes, next, .. } = reader.open_notes(&query)?;
+    let next = next.map(|next| next.to_string());
+    if out.json {
+        let notes: Vec<_> = notes.iter().map(note_line).collect();
+        out.json_line(&json!({"notes": notes, "next": next}))?;
+        return Ok(Exit::Done);
+    }
+    let mut rows = table(&["seq", "at", "order", "kind", "author", "text"]);
+    for note in &notes {
+        rows.add_row([
+            note.seq.to_string(),
+            time(note.at),
+            note.order.to_string(),
+            note.kind.to_string(),
+            shown(&note.author),
+            shown(&note.text),
+        ]);
+    }
+    out.line(rows)?;
+    if let Some(next) = next {
+        out.line(format!("more: --after {next}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// An open note as JSON.
+fn note_line(note: &NoteEntry) -> Value {
+    json!({
+        "seq": note.seq.0,
+        "at": time(note.at),
+        "order_id": note.order.as_u64(),
+        "kind": note.kind.name(),
+        "author": said(&note.author),
+        "text": said(&note.text),
+    })
 }
 
 fn query(args: &List, state: Option<State>) -> Query {

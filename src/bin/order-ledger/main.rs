@@ -17,6 +17,7 @@ mod errors;
 mod find;
 mod get;
 mod history;
+mod hold;
 mod json;
 mod lifecycle;
 mod lines;
@@ -24,6 +25,7 @@ mod list;
 mod machine;
 mod manual;
 mod names;
+mod note;
 mod opening;
 mod outcome;
 mod output;
@@ -31,8 +33,10 @@ mod own;
 mod progress;
 mod stats;
 mod submit;
+mod tail;
 mod transition;
 mod verify;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -56,9 +60,13 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Submit(submit) => submit::run(submit, &mut out),
         Command::Transition(transition) => transition::run(transition, &mut out),
         Command::Cancel(cancel) => cancel::run(cancel, &mut out),
+        Command::Note(note) => note::run(note, &mut out),
+        Command::Hold(hold) => hold::run(hold, &mut out),
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),
+        Command::Tail(tail) => tail::run(tail, &mut out),
+        Command::Wait(wait) => wait::run(wait, &mut out),
         Command::List(list) => list::run(list, &mut out),
         Command::Lifecycle(lifecycle) => lifecycle::run(lifecycle, &mut out),
         Command::Dump(dump) => dump::run(dump, &mut out),

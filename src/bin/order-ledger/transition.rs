@@ -9,16 +9,14 @@
 //! answer after one sync.
 
 pub(crate) mod answer;
-mod input;
+pub(crate) mod input;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
 
 use order_ledger::Ledger;
 
-use crate::ahead::{self, Budget, Item, Line};
+use crate::ahead::{self, Budget, Line};
 use crate::args::{Transition, Wanted};
 use crate::errors::{Exit, Failure};
 use crate::get;
@@ -29,10 +27,6 @@ use crate::output::Out;
 use crate::progress::{Progress, Unit};
 use answer::{About, Answer};
 use input::{Asked, Said};
-
-/// Lines, and bytes of them, that are handed to the ledger at once.
-const BATCH_LINES_MAX: usize = 4096;
-const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Longest line: every field at its limit, all of it written as `\u` escapes.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
@@ -124,7 +118,10 @@ fn lines(args: &Transition, out: &mut Out) -> Result<Exit, Failure> {
     let items = ahead::read(input, LINE_BYTES_MAX, Arc::clone(&budget), hear)?;
     let mut tally = Tally::new(STOPPED);
     let progress = Progress::new(total, Unit::Bytes, true);
-    let ended = work(&ledger, &budget, &items, &mut tally, &progress, out);
+    let ended = ahead::in_batches(&items, &budget, |batch| {
+        answer_all(&ledger, batch, &mut tally, &progress, out)?;
+        out.flush()
+    });
     drop(progress);
     // Also when the output is gone: what was handed over is written before the ledger is closed.
     let closed = ledger.close();
@@ -136,41 +133,6 @@ fn lines(args: &Transition, out: &mut Out) -> Result<Exit, Failure> {
     match closed {
         Err(error) if tally.exit() != Exit::Unusable => Err(error.into()),
         _ => Ok(tally.exit()),
-    }
-}
-
-/// Works until the input ends; answers the error that it ended with, if it did.
-fn work(
-    ledger: &Ledger,
-    budget: &Budget,
-    items: &Receiver<Item<Asked>>,
-    tally: &mut Tally,
-    progress: &Progress,
-    out: &mut Out,
-) -> Result<Option<io::Error>, Failure> {
-    let mut input_error = None;
-    loop {
-        // Waits for the first line only; whatever has arrived with it goes along.
-        let Ok(first) = items.recv() else { return Ok(input_error) };
-        let (mut batch, mut bytes, mut next) = (Vec::new(), 0, Ok(first));
-        loop {
-            match next {
-                Ok(Item::Line(line)) => {
-                    bytes += line.bytes;
-                    batch.push(line);
-                }
-                Ok(Item::Failed(error)) => input_error = Some(error),
-                // The end is seen again by the waiting look.
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-            if batch.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX {
-                break;
-            }
-            next = items.try_recv();
-        }
-        answer_all(ledger, batch, tally, progress, out)?;
-        budget.give_back(bytes);
-        out.flush()?;
     }
 }
 

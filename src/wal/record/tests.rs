@@ -16,8 +16,10 @@ use super::*;
 use crate::Fingerprint;
 use crate::order::limits::PAYLOAD_BYTES_MAX;
 
+mod hold;
 mod linked;
 mod moved;
+mod note;
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)

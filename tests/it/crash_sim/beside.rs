@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{SimDisk, SimHost};
-use order_ledger::{Error, Ledger, Options, Reader, Result, Submission, Ticket};
+use order_ledger::{Error, HoldEntry, Ledger, Options, Reader, Result, Submission, Ticket};
 
 use super::plan::Key;
 use super::steps::Told;
@@ -26,7 +26,7 @@ pub(super) enum Errand {
 pub(super) enum Heard {
     Ticket(Key, Ticket),
     Looked(Key, Result<Option<Box<Told>>>),
-    Read(Result<Vec<Told>>),
+    Read(Result<(Vec<Told>, Vec<HoldEntry>)>),
     /// The second opener; it held the ledger for a moment, or was refused.
     Opened(Option<Error>),
 }
@@ -38,14 +38,15 @@ pub(super) fn look(ledger: &Ledger, order: &Submission) -> Result<Option<Told>> 
     Ok(Some(Told { order, history }))
 }
 
-/// All orders and their histories, by a reader.
-pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<Vec<Told>> {
+/// All orders and their histories, and the holds in force, by a reader.
+pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<(Vec<Told>, Vec<HoldEntry>)> {
     let reader = Reader::open_on(disk.as_disk(), host)?;
     let told = |order: order_ledger::Order| {
         let history = reader.history(order.id())?;
         Ok(Told { order, history })
     };
-    reader.orders().map(|order| order.and_then(told)).collect()
+    let orders: Result<_> = reader.orders().map(|order| order.and_then(told)).collect();
+    Ok((orders?, reader.holds()?))
 }
 
 /// Sees every call of the ledger, and does its errands when their time has come.

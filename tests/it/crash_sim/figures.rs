@@ -11,8 +11,9 @@ macro_rules! figures {
         impl Figures {
             pub(super) fn add(&mut self, other: &Figures) {
                 let longest = self.longest_life.max(other.longest_life);
+                let most = self.most_notes.max(other.most_notes);
                 $(self.$name += other.$name;)*
-                self.longest_life = longest;
+                (self.longest_life, self.most_notes) = (longest, most);
             }
 
             pub(super) fn named(&self) -> Vec<(&'static str, u64)> {
@@ -72,6 +73,20 @@ figures! {
     relaxed_moves_lost,
     /// The most steps of one order.
     longest_life,
+    /// Notes and resolutions that were recorded, and what else came of asking for one.
+    noted,
+    notes_replayed,
+    notes_in_conflict,
+    notes_refused,
+    notes_in_doubt_there,
+    notes_in_doubt_gone,
+    /// The most notes and resolutions of one order.
+    most_notes,
+    /// Holds and releases that were recorded, and those that found nothing to be changed.
+    holds_changed,
+    holds_unchanged,
+    holds_in_doubt,
+    held_orders,
     read_between,
     second_openers,
     /// Logs that `verify` was asked about: as a crash left them, and at the end.

@@ -9,17 +9,20 @@ use std::{future::Future, pin::Pin};
 use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
 use order_ledger::{
-    Certainty, Durability, Error, ErrorKind, Field, GroupPadding, How, Ledger, Options, Order,
-    Result, Soundness, Submission, Ticket, Views, verify_on,
+    Certainty, Durability, Error, ErrorKind, Field, GroupPadding, HoldEntry, How, Ledger,
+    NoteQuery, Options, Order, Result, Soundness, Submission, Ticket, Views, verify_on,
 };
 
 use super::beside::{self, Beside, Errand, Heard};
 use super::figures::Figures;
 use super::known::{Book, Fate, Fussy, Trouble, own_table};
+use super::notes::Words;
 use super::plan::{Aside, Key, Plan, Step};
 use super::steps::{Told, Wish};
 use crate::rig::Random;
 
+mod held;
+mod jots;
 mod moves;
 mod rotten;
 
@@ -59,6 +62,7 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
         cut_off: 0,
         rotted: Vec::new(),
         again: Vec::new(),
+        say_again: Vec::new(),
     };
     history.figures.own_tables += u64::from(plan.setup.own_table);
     for step in &plan.steps {
@@ -127,6 +131,8 @@ struct History<'a> {
     rotted: Vec<String>,
     /// Commands whose answer was in doubt.
     again: Vec<(Key, Wish)>,
+    /// The same for notes.
+    say_again: Vec<(Key, Words)>,
 }
 
 impl History<'_> {
@@ -268,6 +274,7 @@ impl History<'_> {
         *self.beside.ledger.lock().unwrap() = Some(ledger.clone());
         self.ledger = Some(ledger.clone());
         self.ask_again(&ledger);
+        self.say_again(&ledger);
     }
 
     /// Looks with a reader before anybody repairs anything.
@@ -280,12 +287,12 @@ impl History<'_> {
         let settled = self.disk.pending_units() == 0;
         let before = self.disk.digest("");
         match beside::read(&self.disk, &self.host) {
-            Ok(orders) => {
+            Ok((orders, holds)) => {
                 if settled {
                     assert_eq!(before, self.disk.digest(""), "a reader changed a byte");
                 }
                 let may_lose = self.may_lose || self.plan.setup.relaxed;
-                self.book.check(&orders, may_lose, &mut self.figures);
+                self.book.check(&orders, &holds, may_lose, &mut self.figures);
             }
             Err(error) => panic!("reading refused after a crash: {error}"),
         }
@@ -309,13 +316,17 @@ impl History<'_> {
             Told { order, history }
         };
         let all: Vec<Told> = ledger.orders().map(told).collect();
-        let records = self.book.check(&all, self.may_lose, &mut self.figures);
+        let holds = ledger.holds().unwrap();
+        let records = self.book.check(&all, &holds, self.may_lose, &mut self.figures);
         self.may_lose = false;
         let stats = ledger.stats().unwrap();
         assert_eq!((stats.orders, stats.records), (all.len() as u64, records));
         let mut states = BTreeMap::new();
         all.iter().for_each(|told| *states.entry(told.order.now.state).or_default() += 1);
         assert_eq!(stats.states, states.into_iter().collect::<Vec<_>>());
+        let open = ledger.open_notes(&NoteQuery::open().limit(10_000)).unwrap();
+        let open: Vec<u64> = open.notes.iter().map(|note| note.seq.0).collect();
+        assert_eq!(open, self.book.open_notes(), "the list of open notes");
         let full = self.random.chance(1, 4);
         for known in &self.book.known {
             if !full && !self.random.chance(1, 8) {
@@ -341,19 +352,19 @@ impl History<'_> {
         let Some(ledger) = self.ledger.clone().filter(|_| !self.disk.is_off()) else { return };
         match step {
             Step::Submit(key) => {
-                self.book.on_the_way.insert(*key);
+                self.book.hands_in(*key);
                 let answer = ledger.submit(&self.book.known[*key].submission);
                 self.settle(&ledger, vec![(*key, answer)]);
             }
             Step::SubmitMany(keys) => {
-                self.book.on_the_way.extend(keys);
+                keys.iter().for_each(|key| self.book.hands_in(*key));
                 let batch: Vec<Submission> =
                     keys.iter().map(|key| self.book.known[*key].submission.clone()).collect();
                 let answers = ledger.submit_many(&batch);
                 self.settle(&ledger, keys.iter().copied().zip(answers).collect());
             }
             Step::Defer(key) => {
-                self.book.on_the_way.insert(*key);
+                self.book.hands_in(*key);
                 let ticket = ledger.submit_deferred(&self.book.known[*key].submission);
                 self.tickets.push((*key, ticket));
                 self.listen();
@@ -384,6 +395,8 @@ impl History<'_> {
             }
             Step::Move(..) | Step::MoveMany(_) | Step::Cancel(_) => self.moves(&ledger, step),
             Step::Sweep => self.sweep(&ledger),
+            Step::Hold(number, reason) => self.set_hold(&ledger, *number, *reason),
+            Step::Note(key, jot) => self.jot(&ledger, *key, jot),
             Step::Close => self.close(ledger),
             _ => {}
         }
@@ -471,7 +484,7 @@ impl History<'_> {
             match heard {
                 Heard::Ticket(key, ticket) => {
                     self.figures.handed_in_between += 1;
-                    self.book.on_the_way.insert(key);
+                    self.book.hands_in(key);
                     self.tickets.push((key, ticket));
                 }
                 Heard::Looked(key, found) => {
@@ -507,9 +520,9 @@ impl History<'_> {
     }
 
     /// What a reader saw while something was going on.
-    fn read(&mut self, read: Result<Vec<Told>>) {
+    fn read(&mut self, read: Result<(Vec<Told>, Vec<HoldEntry>)>) {
         match read {
-            Ok(orders) => {
+            Ok((orders, _)) => {
                 self.book.dense(&orders);
                 let may_lose = self.may_lose || self.plan.setup.relaxed;
                 for told in &orders {

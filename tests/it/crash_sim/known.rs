@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use order_ledger::{
-    Certainty, Committed, Error, ErrorKind, How, Lifecycle, Order, Outcome, Receipt, Refusal,
-    State, StateRule, Submission, Timestamp, Transitioned, Validator, Verdict,
+    Certainty, Committed, Error, ErrorKind, HoldEntry, How, Lifecycle, Noted, Order, Outcome,
+    Receipt, Refusal, State, StateRule, Submission, Timestamp, Transitioned, Validator, Verdict,
 };
 
 use super::figures::Figures;
+use super::holds::Holds;
+use super::notes::{Said, Words};
 use super::plan::{Content, Key, LOADED, PACKED, Plan, Word};
-use super::steps::{About, Came, Taken, Told, Track, Wish, dense};
+use super::steps::{About, Came, Taken, Told, Track, Wish, gaps};
 use crate::rig::Random;
 
 /// What is known of one key.
@@ -80,6 +82,9 @@ pub(super) struct Book {
     doubted: BTreeSet<Key>,
     /// The steps that a call of now asks for.
     moving: Vec<(Key, Wish)>,
+    /// What a call of now notes.
+    noting: Option<(Key, Words)>,
+    pub(super) holds: Holds,
     pub(super) lifecycle: Lifecycle,
     own_table: bool,
 }
@@ -140,6 +145,8 @@ impl Book {
             seen_early: BTreeSet::new(),
             doubted: BTreeSet::new(),
             moving: Vec::new(),
+            noting: None,
+            holds: Holds::default(),
             lifecycle: if plan.setup.own_table { own_table() } else { Lifecycle::default() },
             own_table: plan.setup.own_table,
         }
@@ -162,6 +169,9 @@ impl Book {
         let moving = moving.map(|(_, wish)| wish.clone()).collect();
         self.known[key].assert_expires(order);
         self.known[key].track.shown(&told.steps(), own, may_lose, moving);
+        let noting = self.noting.as_ref().filter(|(other, _)| *other == key);
+        let noting = noting.map(|(_, words)| words);
+        self.known[key].track.notes.shown(&told.notes(), own, may_lose, noting);
         let on_the_way = self.on_the_way.contains(&key);
         let known = &mut self.known[key];
         assert_eq!(order.payload, known.submission.payload());
@@ -187,9 +197,16 @@ impl Book {
         assert!(*fate == Fate::Free || early, "not found: key {key}, {fate:?}");
     }
 
+    /// An order is handed in.
+    pub(super) fn hands_in(&mut self, key: Key) {
+        self.on_the_way.insert(key);
+        self.holds.meets(key);
+    }
+
     /// All that was on its way has its answer, or never gets one.
     pub(super) fn nothing_on_the_way(&mut self) {
         self.on_the_way.clear();
+        self.holds.nothing_on_the_way();
         self.seen_early.clear();
     }
 
@@ -225,6 +242,7 @@ impl Book {
                     }
                     Fate::Free => {
                         assert!(!refused && !later);
+                        assert!(self.holds.may_be_taken(key), "taken, and it was held");
                         assert_ne!(outcome.how, How::Replayed, "a replay of what was never taken");
                         known.fate = Fate::Acknowledged(outcome.receipt);
                     }
@@ -237,6 +255,10 @@ impl Book {
         match (error.certainty(), error.kind()) {
             (Certainty::Recorded(_), ErrorKind::Refused { receipt, refusal }) => {
                 let fate = Fate::Refused(*receipt, refusal.clone());
+                let refused = match refusal.code {
+                    Refusal::HELD => self.holds.may_be_refused(key, refusal),
+                    _ => refused && self.holds.may_be_taken(key),
+                };
                 assert!(known.fate == Fate::Free && refused || known.fate == fate, "{error}");
                 known.fate = fate;
             }
@@ -343,27 +365,73 @@ impl Book {
         doubts
     }
 
+    /// Somebody is about to note this.
+    pub(super) fn notes(&mut self, key: Key, words: &Words) {
+        self.noting = Some((key, words.clone()));
+    }
+
+    /// Takes in the answer; true when it is in doubt.
+    pub(super) fn noted(
+        &mut self,
+        answer: Result<Noted, Error>,
+        trouble: Trouble,
+        figures: &mut Figures,
+    ) -> bool {
+        let (key, words) = self.noting.take().expect("somebody has asked");
+        let receipt = self.receipt(key).expect("only orders that are there are asked about");
+        let invisible = trouble.poisoned && self.doubted.contains(&key);
+        let track = &mut self.known[key].track;
+        let came = track.noted(receipt.order, &words, answer, (trouble, invisible));
+        figures.most_notes = figures.most_notes.max(track.notes.count() as u64);
+        match came {
+            Came::Taken => figures.noted += 1,
+            Came::Replayed => figures.notes_replayed += 1,
+            Came::Conflicted => figures.notes_in_conflict += 1,
+            Came::Refused => figures.notes_refused += 1,
+            Came::Mismatched | Came::Failed | Came::InDoubt => {}
+        }
+        came == Came::InDoubt
+    }
+
+    /// The notes that wait to be resolved, of all orders.
+    pub(super) fn open_notes(&self) -> Vec<u64> {
+        let open = self.known.iter().flat_map(|known| known.track.notes.open());
+        let mut open: Vec<u64> = open.map(|note| note.0).collect();
+        open.sort_unstable();
+        open
+    }
+
     /// Holds all orders of a ledger that was opened after a crash against what is known, and settles the
     /// doubts.
     ///
     /// Answers how many records there are.
-    pub(super) fn check(&mut self, all: &[Told], may_lose: bool, figures: &mut Figures) -> u64 {
-        let records = self.dense(all);
+    pub(super) fn check(
+        &mut self,
+        all: &[Told],
+        holds: &[HoldEntry],
+        may_lose: bool,
+        figures: &mut Figures,
+    ) -> u64 {
+        let (gaps, next) = gaps(all, self.own_table);
+        let of_holds = self.holds.settle(holds, &gaps, next);
+        figures.holds_in_doubt += u64::from(of_holds.is_some());
+        let records = self.holds.account_for(&gaps, next) - 1;
         let mut there: Vec<Option<&Order>> = vec![None; self.known.len()];
-        let mut steps = vec![Vec::new(); self.known.len()];
+        let mut steps = vec![(Vec::new(), Vec::new()); self.known.len()];
         for told in all {
             let key = self.key_of(&told.order);
             let twice = there[key].replace(&told.order);
             assert!(twice.is_none(), "{} is there twice", told.order.id());
-            steps[key] = told.steps();
+            steps[key] = (told.steps(), told.notes());
         }
         let in_doubt = |known: &&Known| known.fate == Fate::InDoubt;
         let doubts = self.known.iter().filter(in_doubt).count();
         let found = |(known, order): &(&Known, &Option<&Order>)| in_doubt(known) && order.is_some();
         let doubts_there = self.known.iter().zip(&there).filter(found).count();
         let of_steps = self.settle_steps(&steps, may_lose, figures);
-        let doubts = doubts + of_steps.len();
-        let doubts_there = doubts_there + of_steps.iter().filter(|there| **there).count();
+        let others: Vec<bool> = of_steps.into_iter().chain(of_holds).collect();
+        let doubts = doubts + others.len();
+        let doubts_there = doubts_there + others.iter().filter(|there| **there).count();
         assert!(
             doubts_there == 0 || doubts_there == doubts,
             "{doubts_there} of the {doubts} records of one group are there"
@@ -379,6 +447,7 @@ impl Book {
                     assert_eq!(order.refusal, None);
                 }
                 (Fate::Refused(receipt, refusal), Some(order)) => {
+                    figures.held_orders += u64::from(refusal.code == Refusal::HELD);
                     assert_eq!(order.receipt, *receipt);
                     assert_eq!(order.refusal.as_ref(), Some(refusal));
                 }
@@ -411,23 +480,29 @@ impl Book {
     /// The same for steps. Answers of each that was in doubt whether it is there.
     fn settle_steps(
         &mut self,
-        steps: &[Vec<Taken>],
+        steps: &[(Vec<Taken>, Vec<Said>)],
         may_lose: bool,
         figures: &mut Figures,
     ) -> Vec<bool> {
         let mut doubts = Vec::new();
-        for (known, steps) in self.known.iter_mut().zip(steps) {
+        for (known, (steps, notes)) in self.known.iter_mut().zip(steps) {
             let (lost, doubt) = known.track.settle(steps, may_lose);
             figures.relaxed_moves_lost += lost;
             figures.moves_in_doubt_there += u64::from(doubt == Some(true));
             figures.moves_in_doubt_gone += u64::from(doubt == Some(false));
             doubts.extend(doubt);
+            let (lost, doubt) = known.track.notes.settle(notes, may_lose);
+            figures.relaxed_moves_lost += lost;
+            figures.notes_in_doubt_there += u64::from(doubt == Some(true));
+            figures.notes_in_doubt_gone += u64::from(doubt == Some(false));
+            doubts.extend(doubt);
         }
         doubts
     }
 
-    /// Orders and steps account for every seq; answers how many records there are.
-    pub(super) fn dense(&self, all: &[Told]) -> u64 {
-        dense(all, self.own_table)
+    /// Orders, steps, notes and holds account for every seq.
+    pub(super) fn dense(&self, all: &[Told]) {
+        let (gaps, next) = gaps(all, self.own_table);
+        self.holds.account_for(&gaps, next);
     }
 }

@@ -13,6 +13,8 @@
 //! - the steps of an order are those that were acknowledged, and at most the one in doubt, which is settled
 //!   from then on; its command, repeated word for word, is carried out once and has its first answer for ever;
 //!   of two that expect the same version one wins;
+//! - who is held is refused, who is not is taken, and holds are those that were acknowledged;
+//! - so are the notes of an order and what resolves them; what is open is on the list;
 //! - `orders`, `get`, `by_key`, `history`, `stats` and a reader beside them say the same; the seqs of orders
 //!   and steps are dense, times rise;
 //! - opening never refuses, and opening once more changes no byte of the log; no handle is left.
@@ -28,7 +30,9 @@
 mod beside;
 mod figures;
 mod history;
+mod holds;
 mod known;
+mod notes;
 mod plan;
 mod planted;
 mod shrink;

@@ -1,9 +1,10 @@
 //! A history as a value: everything that will be done and will go wrong, so that it can be printed, run
 //! again, and made smaller.
 
-use order_ledger::State;
 use order_ledger::disk::sim::{Crash, CrashMode, Fault};
+use order_ledger::{NoteKind, State};
 
+use super::holds::SCOPES;
 use crate::rig::Random;
 
 /// The number of a key; its order is the one of that place in [`Plan::orders`].
@@ -63,6 +64,18 @@ pub(super) struct Move {
     pub(super) evidence_bytes: Option<usize>,
 }
 
+/// Something that is noted about an order.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Jot {
+    pub(super) kind: NoteKind,
+    pub(super) open: bool,
+    /// As for a step; the small ones are keys of steps as well.
+    pub(super) command: Option<u8>,
+    pub(super) bytes: usize,
+    /// It resolves the note of this number, if there is one.
+    pub(super) resolves: Option<usize>,
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Expected {
     Anything,
@@ -90,6 +103,10 @@ pub(super) enum Step {
     Cancel(Key),
     /// What has expired is recorded, as far as the views know.
     Sweep,
+    /// Something is noted about the order of the key.
+    Note(Key, Jot),
+    /// A scope is held, for a reason of this number, or released.
+    Hold(usize, Option<u8>),
     /// A reader beside the ledger, or before it is opened.
     Reader,
     SetClock(u64),
@@ -178,17 +195,21 @@ impl Plan {
             past_cache: seed.count_ones().is_multiple_of(2),
             views: expires,
         };
+        let mut jots = Random::new(!seed);
         let mut maker = Maker {
+            holds: !rots && !setup.relaxed && jots.chance(1, 4),
             own_table: setup.own_table,
             garbage: setup.padded && random.chance(1, 2),
             stale: random.chance(1, 4),
             errors: !rots && random.chance(1, 4),
             fills: !rots && random.chance(1, 10),
             beside: random.chance(1, 2),
-            expiry: expires.then(|| Random::new(!seed)),
+            expiry: expires.then(|| Random::new(seed.rotate_left(32))),
             orders: Vec::new(),
             steps: Vec::new(),
             random,
+            // Dice of their own: what else happens is what there was before there were notes.
+            jots,
         };
         let lives = 2 + maker.random.below(4);
         for _ in 0..lives {
@@ -210,6 +231,9 @@ pub(super) const LOADED: State = State::own(101).unwrap();
 /// Makes the steps of a plan up.
 struct Maker {
     random: Random,
+    jots: Random,
+    /// Whether anybody is held.
+    holds: bool,
     own_table: bool,
     garbage: bool,
     stale: bool,
@@ -397,6 +421,33 @@ impl Maker {
             _ => Step::Tick(self.random.below(3000)),
         };
         self.steps.push(step);
+        if self.jots.chance(1, 6) {
+            self.jot();
+        }
+        if self.holds && self.jots.chance(1, 8) {
+            let reason = self.jots.chance(1, 2).then(|| self.jots.pick(&[1, 2]));
+            let scope = self.jots.index(SCOPES);
+            self.steps.push(Step::Hold(scope, reason));
+        }
+    }
+
+    /// Something is noted, mostly about one of the first orders.
+    fn jot(&mut self) {
+        let orders = match self.orders.len() {
+            0 => return,
+            orders if self.jots.chance(2, 3) => orders.min(3),
+            orders => orders,
+        };
+        let key = self.jots.index(orders);
+        let command = self.jots.chance(1, 2).then(|| self.jots.below(16));
+        let jot = Jot {
+            kind: self.jots.pick(&NoteKind::ALL),
+            open: self.jots.chance(1, 3),
+            command: command.and_then(|command| u8::try_from(command).ok()),
+            bytes: self.jots.pick(&[0, 20, 20, 700, 9_000]),
+            resolves: self.jots.chance(2, 5).then(|| self.jots.index(4)),
+        };
+        self.steps.push(Step::Note(key, jot));
     }
 
     /// Most steps are of few orders, so that some have a long life.

@@ -3,7 +3,7 @@
 
 use order_ledger::disk::sim::{Crash, CrashMode};
 
-use super::plan::{Aside, Content, Expected, Key, Move, Plan, Setup, Step, Word};
+use super::plan::{Aside, Content, Expected, Jot, Key, Move, Plan, Setup, Step, Word};
 
 /// A smaller plan that `fails` as well.
 pub(super) fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
@@ -105,7 +105,7 @@ fn keys(step: &mut Step) -> Vec<&mut Key> {
         Step::Submit(key) | Step::Defer(key) | Step::Conflict(key) | Step::Look(key) => vec![key],
         Step::During(_, Aside::Defer(key) | Aside::Look(key)) => vec![key],
         Step::SubmitMany(keys) => keys.iter_mut().collect(),
-        Step::Move(key, _) | Step::Cancel(key) => vec![key],
+        Step::Move(key, _) | Step::Cancel(key) | Step::Note(key, _) => vec![key],
         Step::MoveMany(moves) => moves.iter_mut().map(|(key, _)| key).collect(),
         _ => Vec::new(),
     }
@@ -144,6 +144,11 @@ fn simpler(step: &Step) -> Vec<Step> {
             let simplest = Move { command: None, ..anyhow.clone() };
             let moves = [plain, without_key, anyhow, simplest];
             moves.map(|step| Step::Move(*key, step)).into()
+        }
+        Step::Note(key, jot) => {
+            let short = Jot { bytes: 0, ..jot.clone() };
+            let without_key = Jot { command: None, ..short.clone() };
+            [short, without_key].map(|jot| Step::Note(*key, jot)).into()
         }
         Step::Close => vec![Step::Kill],
         Step::Cut(crash) => {

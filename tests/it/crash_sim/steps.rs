@@ -4,14 +4,15 @@
 //! Always true: at most one step of an order is in doubt; what was taken never changes and never goes; an order
 //! that expires takes no step at its instant or behind it but the one that says so, and none is asked for that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use order_ledger::{
-    Certainty, Error, ErrorKind, Event, EventBody, Evidence, Field, How, Lifecycle, Order, OrderId,
-    Present, Receipt, Seq, State, Timestamp, Transition, Transitioned,
+    Certainty, Error, ErrorKind, Event, EventBody, Evidence, Field, How, Lifecycle, Noted, Order,
+    OrderId, Present, Receipt, Seq, State, Timestamp, Transition, Transitioned,
 };
 
 use super::known::Trouble;
+use super::notes::{Notes, Said, Words};
 
 /// What an order is asked to do, with every number filled in: to be asked for again word for word.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,20 +106,25 @@ impl Told {
         let (order, receipt) = (&self.order, &self.order.receipt);
         let (began, moved) = self.history.split_first().expect("an order without a beginning");
         assert_eq!((began.seq, began.at), (receipt.order.seq(), receipt.accepted_at));
-        assert_eq!(began.body.state(), receipt.first_state);
+        assert_eq!(began.body.state(), Some(receipt.first_state));
         let (mut state, mut last_at) = (receipt.first_state, began.at);
         let mut steps = Vec::with_capacity(moved.len());
-        for (event, next) in moved.iter().zip(2..) {
+        let mut next = 2;
+        for event in moved {
             assert_eq!(event.order, receipt.order, "a step of another order");
+            assert!(last_at < event.at, "time does not rise");
+            last_at = event.at;
+            if Said::of(event).is_some() {
+                continue;
+            }
             let EventBody::Moved { from, to, version, command_key, evidence, reason } = &event.body
             else {
                 panic!("it began twice: {event:?}")
             };
             assert_eq!((*from, *version), (state, next), "a step that does not follow: {event:?}");
-            assert!(last_at < event.at, "time does not rise");
             let has_expired = order.expires_at.is_some_and(|instant| event.at >= instant);
             assert_eq!(*to == State::Expired, has_expired, "expired at another time: {event:?}");
-            (state, last_at) = (*to, event.at);
+            state = *to;
             steps.push(Taken {
                 seq: event.seq,
                 at: event.at,
@@ -129,10 +135,16 @@ impl Told {
                 evidence: evidence.clone(),
                 reason: reason.clone(),
             });
+            next += 1;
         }
         let now = (order.now.state, order.now.version);
-        assert_eq!(now, (state, self.history.len() as u64), "the order and its history disagree");
+        assert_eq!(now, (state, next - 1), "the order and its history disagree");
         steps
+    }
+
+    /// What was noted.
+    pub(super) fn notes(&self) -> Vec<Said> {
+        self.history.iter().filter_map(Said::of).collect()
     }
 }
 
@@ -178,12 +190,13 @@ pub(super) struct About {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     taken: Vec<Taken>,
+    pub(super) notes: Notes,
     /// How many at the end others have seen, while the ledger has not answered for them: it may not show
     /// them in this life.
     early: usize,
     /// In the group that this life of the ledger ended with.
     pub(super) doubt: Option<Wish>,
-    /// This life of the ledger has called a step of the order in doubt.
+    /// This life of the ledger has called a step of the order, or a note about it, in doubt.
     doubted: bool,
     /// Somebody was told that it has expired; the step that says so was not looked at yet.
     expired: bool,
@@ -230,6 +243,7 @@ impl Track {
 
     pub(super) fn life_has_ended(&mut self) {
         (self.early, self.doubted, self.sweep_failed) = (0, false, false);
+        self.notes.life_has_ended();
     }
 
     fn due(&self, first: State, wish: &Wish, lifecycle: &Lifecycle) -> Due {
@@ -241,6 +255,9 @@ impl Track {
                     [] => Due::Known(Some(place)),
                     differs => Due::Conflict(taken.seq, differs.to_vec()),
                 };
+            }
+            if let Some(seq) = self.notes.of_command(&wish.command) {
+                return Due::Conflict(seq, vec![Field::Command]);
             }
         } else if state == wish.to && !matches!(wish.expect, Hope::Version(_)) {
             return Due::Known(self.taken.len().checked_sub(1));
@@ -301,6 +318,28 @@ impl Track {
         self.early = 0;
         self.doubt = None;
         (lost, doubted.then_some(steps.len() > known))
+    }
+
+    /// Takes in what somebody was told who noted something about the order.
+    pub(super) fn noted(
+        &mut self,
+        order: OrderId,
+        words: &Words,
+        answer: Result<Noted, Error>,
+        about: (Trouble, bool),
+    ) -> Came {
+        let step = self
+            .taken
+            .iter()
+            .find(|step| !words.command.is_empty() && step.command == words.command);
+        let step = step.map(|step| step.seq);
+        let in_doubt =
+            |error: &Error| matches!(error.kind(), ErrorKind::InDoubt { .. }) && about.0.poisoned;
+        if self.sweep_failed && answer.as_ref().is_err_and(in_doubt) {
+            // What is in doubt is whether it has expired.
+            return Came::Failed;
+        }
+        self.notes.answered(order, words, step, answer, &mut self.doubted, about)
     }
 
     /// Steps that others have seen before the ledger answers for them.
@@ -498,15 +537,19 @@ impl Track {
     }
 }
 
-/// Holds the seqs of all records of a log against each other: orders and steps have all of them, but that
-/// of a table of the ledger's own, which is the first. Answers how many records there are.
-pub(super) fn dense(told: &[Told], own_table: bool) -> u64 {
+/// Holds the seqs of all records of a log against each other: orders, steps and notes have all of them, but that
+/// of a table of the ledger's own, which is the first, and those that are answered (of holds); and the seq behind
+/// the last one.
+pub(super) fn gaps(told: &[Told], own_table: bool) -> (BTreeSet<u64>, u64) {
     let mut events: Vec<&Event> = told.iter().flat_map(|told| &told.history).collect();
     events.sort_by_key(|event| event.seq);
-    let first = if own_table { 2 } else { 1 };
-    for (event, seq) in events.iter().zip(first..) {
-        assert_eq!(event.seq.0, seq, "seqs are not dense");
+    let mut next = if own_table { 2 } else { 1 };
+    let mut gaps = BTreeSet::new();
+    for event in &events {
+        assert!(event.seq.0 >= next, "two events have the seq {}", event.seq);
+        gaps.extend(next..event.seq.0);
+        next = event.seq.0 + 1;
     }
     assert!(events.is_sorted_by(|one, next| one.at < next.at), "time does not rise");
-    events.len() as u64 + first - 1
+    (gaps, next)
 }

@@ -71,17 +71,17 @@ struct Step {
     to_version: u64,
 }
 
-/// Why a step was not taken.
+/// Why a command was not carried out.
 #[derive(Serialize)]
-struct Problem {
-    certainty: &'static str,
-    error: &'static str,
+pub(crate) struct Problem {
+    pub(crate) certainty: &'static str,
+    pub(crate) error: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    differs: Vec<&'static str>,
+    pub(crate) differs: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<String>,
-    why: String,
-    advice: &'static str,
+    pub(crate) why: String,
+    pub(crate) advice: &'static str,
 }
 
 impl Answer {
@@ -221,17 +221,17 @@ impl Answer {
     }
 }
 
-const CORRECT_IT: &str = "correct it and send it again; nothing was recorded for it";
+pub(crate) const CORRECT_IT: &str = "correct it and send it again; nothing was recorded for it";
 
 impl Problem {
-    fn new(error: &'static str, why: String, advice: &'static str) -> Problem {
+    pub(crate) fn new(error: &'static str, why: String, advice: &'static str) -> Problem {
         let certainty = certainty_name(Certainty::NotRecorded);
         Problem { certainty, error, differs: Vec::new(), missing: Vec::new(), why, advice }
     }
 }
 
 /// What went wrong, as a word for programs.
-fn word(kind: &ErrorKind) -> &'static str {
+pub(crate) fn word(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Invalid { .. } => "invalid",
         ErrorKind::NoSuchOrder { .. } => "no_such_order",
@@ -240,6 +240,7 @@ fn word(kind: &ErrorKind) -> &'static str {
         ErrorKind::NoSuchStep { .. } => "no_such_step",
         ErrorKind::MissingEvidence { .. } => "missing_evidence",
         ErrorKind::CommandConflict { .. } => "command_conflict",
+        ErrorKind::NoOpenNote { .. } => "no_open_note",
         ErrorKind::Overloaded { .. } => "overloaded",
         ErrorKind::DiskLow { .. } => "disk_low",
         ErrorKind::InDoubt { .. } => "in_doubt",

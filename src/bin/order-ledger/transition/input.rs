@@ -91,7 +91,7 @@ impl Fields<'_> {
             (None, None) => step,
         };
         for (name, value) in self.evidence.iter().flat_map(|pieces| &pieces.0) {
-            let value = bytes(value).ok_or_else(|| {
+            let value = json::bytes(value).ok_or_else(|| {
                 format!("the evidence {name} is neither text nor {{\"hex\": \"...\"}}")
             })?;
             step = step.evidence(name.as_str(), value);
@@ -103,30 +103,15 @@ impl Fields<'_> {
     }
 }
 
-/// What a piece of evidence says: text, or bytes as hex digits.
-fn bytes(value: &Value) -> Option<Vec<u8>> {
-    if let Some(text) = value.as_str() {
-        return Some(text.into());
-    }
-    let fields = value.as_object().filter(|fields| fields.len() == 1)?;
-    let digits = fields.get("hex")?.as_str()?.as_bytes();
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
-        _ => None,
-    });
-    pairs.collect()
-}
-
-/// The order and the command key of a line that is JSON but not a step.
-fn told(text: &str) -> (Option<OrderId>, Option<Vec<u8>>) {
+/// The order and the command key of a line that is JSON but not a command.
+pub(crate) fn told(text: &str) -> (Option<OrderId>, Option<Vec<u8>>) {
     let Ok(Value::Object(fields)) = serde_json::from_str(text) else { return (None, None) };
     let order = fields.get("order_id").and_then(Value::as_u64).map(OrderId::from_u64);
     (order, fields.get("command_key").and_then(Value::as_str).and_then(printable))
 }
 
 /// A key that is far too long is not repeated in the answer.
-fn printable(key: &str) -> Option<Vec<u8>> {
+pub(crate) fn printable(key: &str) -> Option<Vec<u8>> {
     (!key.is_empty() && key.len() <= COMMAND_KEY_BYTES_MAX).then(|| key.into())
 }
 

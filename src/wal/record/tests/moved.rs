@@ -59,7 +59,7 @@ fn lifecycle() -> Lifecycle {
         .unwrap()
 }
 
-fn golden(name: &str, encoded: &Encoded) -> Vec<u8> {
+pub(super) fn golden(name: &str, encoded: &Encoded) -> Vec<u8> {
     let path = fixture(name);
     if std::env::var_os("ORDER_LEDGER_REGENERATE").is_some() {
         #[expect(clippy::disallowed_methods, reason = "a fixture is not a file of a ledger")]

@@ -118,12 +118,11 @@ impl History<'_> {
             assert_eq!(order.receipt, *receipt);
             assert!(order.payload == known.submission.payload(), "other bytes");
             match history(order.id()) {
-                Ok(history) => known.track.clone().shown(
-                    &Told { order, history }.steps(),
-                    false,
-                    false,
-                    Vec::new(),
-                ),
+                Ok(history) => {
+                    let (told, mut track) = (Told { order, history }, known.track.clone());
+                    track.shown(&told.steps(), false, false, Vec::new());
+                    track.notes.shown(&told.notes(), false, false, None);
+                }
                 Err(_) => whole = false,
             }
         }
