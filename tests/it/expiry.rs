@@ -334,7 +334,7 @@ fn rule_31_the_sweeper_records_what_is_due_and_nothing_else() {
     assert!(still(&late) && still(&never));
     let listed = ledger.page(&Query::all().state(State::Expired).limit(1000)).unwrap();
     assert_eq!(listed.orders.len(), 400);
-    let expired = |event: &Event| event.body.state() == State::Expired;
+    let expired = |event: &Event| event.body.state() == Some(State::Expired);
     let told = ledger.events(Seq::FIRST).map(Result::unwrap).filter(expired).count();
     assert_eq!(told, 400, "the feed has them");
     ledger.close().unwrap();

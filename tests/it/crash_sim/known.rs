@@ -388,7 +388,7 @@ impl Book {
             Came::Replayed => figures.notes_replayed += 1,
             Came::Conflicted => figures.notes_in_conflict += 1,
             Came::Refused => figures.notes_refused += 1,
-            Came::Mismatched | Came::Failed | Came::InDoubt => {}
+            Came::Mismatched | Came::Expired | Came::Failed | Came::InDoubt => {}
         }
         came == Came::InDoubt
     }
