@@ -98,7 +98,6 @@
 //! answers when the order is confirmed. [`Ledger::events`](crate::Ledger::events) reads without a place that is
 //! kept.
 //!
-//! ## What there is not yet
+//! ## What is never removed
 //!
-//! Several orders and steps in one commit. A consumer that falls behind is never cut
-//! off, because nothing is ever removed from the log.
+//! A consumer that falls behind is never cut off, because nothing is ever removed from the log.
