@@ -111,8 +111,8 @@ pub enum ErrorKind {
         /// Where the order stands.
         now: Present,
     },
-    /// The order is in a state that it stays in for ever. Cure: none for this order; a correction is a new
-    /// order.
+    /// The order is in a state that it stays in for ever; also when its time ran out, which is on disk before
+    /// this is answered. Cure: none for this order; a correction is a new order.
     AlreadyTerminal {
         /// Where the order stands.
         now: Present,

@@ -1,7 +1,8 @@
 //! What a ledger owes its callers about the steps of one order, from its answers and from what it shows.
 //!
 //! Always true: what was taken stays as it is; at most one step is in doubt, and while it is, the ledger that
-//! said so says nothing else about the order.
+//! said so says nothing else about the order. An order that expires takes no step at its instant or behind it but
+//! the one that says so: nobody asks for that, and it is there when anybody is told.
 
 use arbitrary::Arbitrary;
 use order_ledger::{
@@ -128,6 +129,8 @@ impl Told {
             assert_eq!((event.order, *from, *version), (receipt.order, state, next), "{event:?}");
             assert!(last_at < event.at, "time moves forward");
             (state, last_at) = (*to, event.at);
+            let has_expired = self.order.expires_at.is_some_and(|instant| event.at >= instant);
+            assert_eq!(*to == State::Expired, has_expired, "expired at another time: {event:?}");
             assert!(evidence.iter().all(|it| it.name == EVIDENCE) && evidence.len() < 2);
             steps.push(Taken {
                 seq: event.seq,
@@ -153,11 +156,14 @@ pub struct Life {
     doubt: Option<Wish>,
     /// This ledger has said "in doubt".
     blocked: bool,
+    /// Somebody was told that it has expired, and the step was not looked at yet.
+    expired: bool,
 }
 
 impl Life {
     fn now(&self, first: State) -> (State, u64) {
-        self.taken.last().map_or((first, 1), |last| (last.to, last.version))
+        let (state, version) = self.taken.last().map_or((first, 1), |last| (last.to, last.version));
+        if self.expired { (State::Expired, version + 1) } else { (state, version) }
     }
 
     /// Whether the order was ever seen there, or may have been.
@@ -167,6 +173,7 @@ impl Life {
         is_now(first, 1)
             || self.taken.iter().any(|it| is_now(it.to, it.version))
             || self.doubt.as_ref().is_some_and(|doubt| is_now(doubt.to, next))
+            || (self.expired || self.doubt.is_some()) && is_now(State::Expired, next)
     }
 
     pub fn wish(&self, first: State, asked: Move) -> Wish {
@@ -207,12 +214,21 @@ impl Life {
         let both = self.taken.len().min(steps.len());
         assert_eq!(self.taken[..both], steps[..both], "a step has changed");
         assert!(lags || both == self.taken.len(), "steps are lost: {:?}", &self.taken[both..]);
+        let told = std::mem::take(&mut self.expired);
         for step in &steps[both..] {
+            if step.to == State::Expired {
+                let doubted = self.doubt.take().is_some();
+                assert!(told || doubted, "nobody came too late: {step:?}");
+                self.taken.push(step.clone());
+                continue;
+            }
             let wish = self.doubt.take().unwrap_or_else(|| panic!("nobody asked for {step:?}"));
             let same = wish.command == step.command && wish.differs(step).is_empty();
             assert!(same, "{wish:?} became {step:?}");
             self.taken.push(step.clone());
         }
+        let is_there = self.taken.last().is_some_and(|last| last.to == State::Expired);
+        assert!(!told || is_there, "told that it has expired, and it has not");
         if ended {
             (self.doubt, self.blocked) = (None, false);
         }
@@ -222,6 +238,7 @@ impl Life {
     pub fn end(
         &mut self,
         receipt: &Receipt,
+        expires_at: Option<Timestamp>,
         wish: &Wish,
         answer: &Result<Transitioned>,
         lifecycle: &Lifecycle,
@@ -240,6 +257,7 @@ impl Life {
                 if done.how == How::Fresh {
                     assert!(!poisoned, "a poisoned ledger took a step");
                     assert!(known.is_none(), "carried out twice: {done:?}");
+                    assert!(expires_at.is_none_or(|instant| done.at < instant), "too late: {done:?}");
                     assert!(!is_end && expected && lifecycle.allows(state, wish.to), "{done:?}");
                     assert_eq!((done.from, done.to, done.version), (state, wish.to, version + 1));
                     self.taken.push(Taken {
@@ -283,7 +301,12 @@ impl Life {
         let unseen = poisoned && matches!(error.kind(), ErrorKind::NoSuchOrder { .. });
         assert!(!self.blocked || unseen, "{error}, while a step is in doubt");
         let may_be_taken = known.is_none() && !is_end && expected;
+        let may_expire = expires_at.is_some() && known.is_none() && !is_end;
         let right = match error.kind() {
+            ErrorKind::AlreadyTerminal { now } if may_expire => {
+                self.expired = true;
+                self.now(receipt.first_state) == (now.state, now.version)
+            }
             ErrorKind::NoSuchOrder { .. } => unseen,
             ErrorKind::CommandConflict { seq, differs } => {
                 known.is_some_and(|it| it.seq == *seq && wish.differs(it) == *differs)
@@ -296,7 +319,7 @@ impl Life {
             ErrorKind::Poisoned { .. }
             | ErrorKind::DiskLow { .. }
             | ErrorKind::Overloaded { .. }
-            | ErrorKind::Closed => may_be_taken && lifecycle.allows(state, wish.to),
+            | ErrorKind::Closed => may_expire || may_be_taken && lifecycle.allows(state, wish.to),
             _ => false,
         };
         assert!(right, "{error}, from {state} {version}: {wish:?}");

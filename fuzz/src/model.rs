@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::time::Duration;
 
 use order_ledger::{
     Certainty, Error, ErrorKind, Field, How, Lifecycle, Order, OrderId, Outcome, Receipt, Result,
-    State, Submission, Transitioned,
+    State, Submission, Timestamp, Transitioned,
 };
 
 use crate::lives::{Life, Move, Told, Wish};
@@ -38,6 +39,11 @@ pub trait Content: Copy + Ord + Debug {
 
     /// Whether `order` holds what [`Content::submission`] hands in, byte for byte.
     fn is_of(self, order: &Order) -> bool;
+
+    /// After how long the order expires.
+    fn expires_in(self) -> Option<Duration> {
+        None
+    }
 
     /// What a conflict of the two names; empty: they are the same order.
     fn differs(self, other: Self) -> Vec<Field>;
@@ -80,9 +86,18 @@ impl Content for Small {
 
     fn submission(self, key: Key) -> Submission {
         let Scope { client, key } = Small::scope(key);
-        Submission::new(client, key, self.bytes())
+        let order = Submission::new(client, key, self.bytes())
             .account([self.account])
-            .external_ref(self.external_ref())
+            .external_ref(self.external_ref());
+        match self.expires_in() {
+            Some(duration) => order.expires_in(duration),
+            None => order,
+        }
+    }
+
+    /// A few, and soon: the clock moves by a microsecond whenever it is read.
+    fn expires_in(self) -> Option<Duration> {
+        (self.payload % 4 == 1).then_some(Duration::from_micros(12))
     }
 
     fn is_valid(self, _: Key) -> bool {
@@ -94,6 +109,7 @@ impl Content for Small {
             && order.schema == 0
             && order.account == [self.account]
             && order.external_ref == self.external_ref()
+            && order.expires_at == expires_at(&order.receipt, self)
             && order.payload == self.bytes()
     }
 
@@ -105,11 +121,20 @@ impl Content for Small {
         if self.external_ref() != other.external_ref() {
             differs.push(Field::ExternalRef);
         }
+        if self.expires_in() != other.expires_in() {
+            differs.push(Field::Expiry);
+        }
         if self.payload != other.payload {
             differs.push(Field::Payload);
         }
         differs
     }
+}
+
+/// The instant at which an order expires.
+fn expires_at(receipt: &Receipt, content: impl Content) -> Option<Timestamp> {
+    let accepted_ns = receipt.accepted_at.as_unix_ns();
+    content.expires_in().map(|it| Timestamp::from_unix_ns(accepted_ns + it.as_nanos() as u64))
 }
 
 /// What may have become of one content under one key.
@@ -369,8 +394,9 @@ impl<C: Content> Model<C> {
         poisoned: bool,
     ) {
         let known = self.keys.get_mut(&key).expect("only what is recorded is asked");
-        let (_, receipt) = known.recorded.expect("only what is recorded is asked");
-        known.life.end(&receipt, wish, answer, &self.lifecycle, poisoned);
+        let (content, receipt) = known.recorded.expect("only what is recorded is asked");
+        let expires_at = expires_at(&receipt, content);
+        known.life.end(&receipt, expires_at, wish, answer, &self.lifecycle, poisoned);
     }
 
     /// Every order of the ledger was read. `ended`: no call that was begun can still be written, so

@@ -24,7 +24,14 @@ pub(crate) fn check(submission: &Submission) -> Result<()> {
         ("account", submission.account.len(), 0, ACCOUNT_BYTES_MAX),
         ("external_ref", submission.external_ref.len(), 0, EXTERNAL_REF_BYTES_MAX),
         ("payload", submission.payload.len(), 0, PAYLOAD_BYTES_MAX),
-    ])
+    ])?;
+    match submission.expires_in_ns {
+        Some(0) => {
+            let what = "expires_in is 0 ns; the shortest is 1 ns".to_owned();
+            Err(Error::new(ErrorKind::Invalid { what }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks the limits of a transition.
@@ -115,6 +122,7 @@ fn check_lengths<const N: usize>(rows: [(&str, usize, usize, usize); N]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn every_limit_of_a_transition_is_exact() {
@@ -150,6 +158,9 @@ mod tests {
             with(64, 255, PAYLOAD_BYTES_MAX).kind([1; 64]).account([1; 64]).external_ref([1; 128]);
         assert!(check(&fits).is_ok());
         assert!(check(&with(1, 1, 0)).is_ok());
+        for longest in [Duration::from_nanos(1), Duration::MAX] {
+            assert!(check(&with(1, 1, 0).expires_in(longest)).is_ok());
+        }
         for broken in [
             with(0, 1, 0),
             with(65, 1, 0),
@@ -159,6 +170,7 @@ mod tests {
             with(1, 1, 0).kind([1; 65]),
             with(1, 1, 0).account([1; 65]),
             with(1, 1, 0).external_ref([1; 129]),
+            with(1, 1, 0).expires_in(Duration::ZERO),
         ] {
             let error = check(&broken).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Invalid { .. }));

@@ -10,6 +10,7 @@ use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::linked::Member;
 use crate::order::{
     Batch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, OrderId, Seq, Submission,
+    Timestamp,
 };
 use crate::wal::format::WAL_DIR;
 use crate::wal::issuer::batch_of;
@@ -21,6 +22,15 @@ use crate::wal::record::Body;
 pub(crate) enum Taken<'a> {
     Order(&'a Submission),
     Step(Step),
+}
+
+/// What is to be done about a batch.
+#[derive(Debug)]
+pub(crate) enum Decided<'a> {
+    /// Its members are to be recorded.
+    Take(Vec<Taken<'a>>),
+    /// The time of this order is over, of which a member wants a step: that is to be recorded, and then decides.
+    Expire(Seq),
 }
 
 impl Lookup {
@@ -113,7 +123,7 @@ impl Lookup {
     }
 }
 
-/// Decides about every member, by what is committed.
+/// Decides about every member, by what is committed and what time it is now.
 ///
 /// # Errors
 /// `BatchConflict`, `BatchMember`; `Io` or `Corrupt` when it is not known.
@@ -121,8 +131,11 @@ pub(crate) fn decide<'a>(
     lookup: &Lookup,
     lifecycle: &Lifecycle,
     batch: &'a LinkedBatch,
-) -> Result<Vec<Taken<'a>>> {
-    let (mut taken, mut existing, mut wrong) = (Vec::new(), Vec::new(), None);
+    ledger_now: impl Fn() -> Timestamp + Copy,
+) -> Result<Decided<'a>> {
+    let (mut taken, mut existing) = (Vec::new(), Vec::new());
+    // The first member that can't be: why, or the order whose time is over.
+    let mut wrong: Option<Result<Seq>> = None;
     for (index, member) in batch.members.iter().enumerate() {
         match member {
             Member::Submission(order) => {
@@ -133,25 +146,33 @@ pub(crate) fn decide<'a>(
                         Ok(()) => taken.push(Taken::Order(order)),
                         Err(error) if is_unknown(&error) => return Err(error),
                         Err(error) => {
-                            wrong.get_or_insert_with(|| member_error(index, error));
+                            wrong.get_or_insert_with(|| Err(member_error(index, error)));
                         }
                     },
                 }
             }
-            Member::Transition(step) => match transition::decide(lookup, lifecycle, step) {
-                Ok(Decision::Take(step)) => taken.push(Taken::Step(step)),
-                Ok(Decision::Known(answer)) => existing.push((index, answer.seq)),
-                Err(error) if is_unknown(&error) => return Err(error),
-                Err(error) => {
-                    wrong.get_or_insert_with(|| member_error(index, error));
+            Member::Transition(step) => {
+                match transition::decide(lookup, lifecycle, step, ledger_now) {
+                    Ok(Decision::Take(step)) => taken.push(Taken::Step(step)),
+                    Ok(Decision::Known(answer)) => existing.push((index, answer.seq)),
+                    Ok(Decision::Expire(step)) => {
+                        wrong.get_or_insert(Ok(step.order));
+                    }
+                    Err(error) if is_unknown(&error) => return Err(error),
+                    Err(error) => {
+                        wrong.get_or_insert_with(|| Err(member_error(index, error)));
+                    }
                 }
-            },
+            }
         }
     }
     if !existing.is_empty() {
         return Err(Error::new(ErrorKind::BatchConflict { existing }));
     }
-    wrong.map_or(Ok(taken), Err)
+    match wrong {
+        None => Ok(Decided::Take(taken)),
+        Some(late) => late.map(Decided::Expire),
+    }
 }
 
 /// Whether an order whose key is free may be taken.

@@ -3,12 +3,16 @@
 //! The order of the checks is fixed (SEMANTICS rule 17): the order exists, command key, target reached
 //! already (rule 19), terminal, expected version or state, edge, evidence. Looks at committed state only:
 //! whoever asks has made sure that no other step of the order is on its way.
+//!
+//! An order whose time is over counts as terminal (rule 31), and is answered for when that is recorded: a wall
+//! clock may go back, and an answer may not. What is decided here comes to its time later, when it is written:
+//! each step says what time its record may have ([`When`]).
 
 use super::dedupe::Lookup;
 use super::standing::Standing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{
-    Expect, Field, How, Lifecycle, OrderId, Present, Seq, State, Submission, Transition,
+    Expect, Field, How, Lifecycle, OrderId, Present, Seq, State, Submission, Timestamp, Transition,
     Transitioned,
 };
 use crate::wal::issuer::evidence_of;
@@ -22,7 +26,32 @@ pub(crate) enum Decision {
     Known(Transitioned),
     /// The step is to be recorded.
     Take(Step),
+    /// The time of the order is over: this step is to be recorded, and then decides.
+    Expire(Step),
 }
+
+/// Which time the record of a step may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum When {
+    Any,
+    /// The order expires then.
+    Before(Timestamp),
+    /// The order has expired then.
+    From(Timestamp),
+}
+
+impl When {
+    pub(crate) fn allows(self, at: Timestamp) -> bool {
+        match self {
+            When::Any => true,
+            When::Before(end) => at < end,
+            When::From(start) => at >= start,
+        }
+    }
+}
+
+/// Why an order has expired: what its last step says.
+const EXPIRED: &str = "its time ran out";
 
 /// A step that may be taken from where the order stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +62,7 @@ pub(crate) struct Step {
     pub(crate) to: State,
     /// Of the order, after it.
     pub(crate) version: u64,
+    pub(crate) when: When,
 }
 
 impl Step {
@@ -49,9 +79,22 @@ impl Step {
             reason: &transition.reason,
         }
     }
+
+    /// The body that records it when nobody asked for it: the order has expired.
+    pub(crate) fn record_of_expiry(&self) -> Moved<'static> {
+        Moved {
+            order: self.order.0,
+            version: self.version,
+            from: self.from.number(),
+            to: self.to.number(),
+            command_key: &[],
+            evidence: Vec::new(),
+            reason: EXPIRED,
+        }
+    }
 }
 
-/// Decides by what is committed.
+/// Decides by what is committed, and by what time it is now: that is asked only if the order expires.
 ///
 /// # Errors
 /// `NoSuchOrder`, `CommandConflict`, `AlreadyTerminal`, `VersionMismatch`, `NoSuchStep`, `MissingEvidence`;
@@ -60,15 +103,25 @@ pub(crate) fn decide(
     lookup: &Lookup,
     lifecycle: &Lifecycle,
     transition: &Transition,
+    ledger_now: impl FnOnce() -> Timestamp,
 ) -> Result<Decision> {
     let Transition { order: id, to, expect, ref command_key, .. } = *transition;
     let (began, standing) = find(lookup, id)?;
     let (order, now) = (began.seq, standing.now);
-    if !command_key.is_empty() {
-        if let Some(record) = lookup.command(order, command_key)? {
-            return repeat(lookup, transition, &record, now).map(Decision::Known);
-        }
-    } else if now.state == to && !matches!(expect, Expect::Version(_)) {
+    if !command_key.is_empty()
+        && let Some(record) = lookup.command(order, command_key)?
+    {
+        return repeat(lookup, transition, &record, now).map(Decision::Known);
+    }
+    let version = now.version + 1;
+    let expires_at = began.body()?.expires_at(began.at);
+    if let Some(end) = expires_at.filter(|_| !lifecycle.is_terminal(now.state))
+        && ledger_now() >= end
+    {
+        let (to, when) = (State::Expired, When::From(end));
+        return Ok(Decision::Expire(Step { order, from: now.state, to, version, when }));
+    }
+    if command_key.is_empty() && now.state == to && !matches!(expect, Expect::Version(_)) {
         return reached(lookup, id, standing).map(Decision::Known);
     }
     if lifecycle.is_terminal(now.state) {
@@ -90,7 +143,8 @@ pub(crate) fn decide(
     if !missing.is_empty() {
         return Err(Error::new(ErrorKind::MissingEvidence { now, to, missing }));
     }
-    Ok(Decision::Take(Step { order, from: now.state, to, version: now.version + 1 }))
+    let when = expires_at.map_or(When::Any, When::Before);
+    Ok(Decision::Take(Step { order, from: now.state, to, version, when }))
 }
 
 /// The state that cancels an order which stands there: at once where the lifecycle allows it, else by

@@ -178,7 +178,8 @@ fn take_in(
         match body_of(&frame) {
             Ok(body) => {
                 walked.orders += u64::from(body.submitted().is_some());
-                walked.lives.push(Life { seq: frame.seq, offset, what: What::of(&body) });
+                let what = What::of(&body, frame.at);
+                walked.lives.push(Life { seq: frame.seq, at: frame.at, offset, what });
                 walked.terminal.extend(lives::own_terminal(&body));
                 if let Some(wrong) = linked.take_in(&frame, &body) {
                     let place = at(path).offset(offset).seqs(frame.seq, Some(frame.seq.next()));

@@ -4,19 +4,22 @@
 //! from the oldest on, so that there are never more than [`PAGES_MAX`]. Of an order that began before them,
 //! or before a gap in the log, nothing is known any more, and a step of it is judged by itself. A version is
 //! remembered by its last eight bits: one that is off by a multiple of 256 is not noticed. So is the order of an
-//! open note.
+//! open note. Of orders that expire, the instant is remembered until they have come to an end, for at most
+//! [`EXPIRING_MAX`] of them: of one that is older than those it is not known whether it expires.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::report::{Finding, Severity, at};
 use crate::bytes::to_usize;
-use crate::order::{OwnState, Seq, State};
+use crate::order::{OwnState, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
 /// Seqs of one page.
 const PAGE_SEQS: u64 = 64 * 1024;
 /// Pages that are remembered: 64 MiB, for the last 32 million records.
 const PAGES_MAX: usize = 512;
+/// Orders that expire and have not come to an end, of which the instant is remembered: about 32 MiB.
+const EXPIRING_MAX: usize = 1024 * 1024;
 /// In place of a state: the record at this seq began no order.
 const NO_ORDER: u8 = 0;
 // And those of notes. No state has such a number.
@@ -39,6 +42,7 @@ pub(crate) fn own_terminal(body: &Body<'_>) -> Vec<State> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Life {
     pub(crate) seq: Seq,
+    pub(crate) at: Timestamp,
     /// Of the frame in the segment.
     pub(crate) offset: u64,
     pub(crate) what: What,
@@ -46,7 +50,7 @@ pub(crate) struct Life {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum What {
-    Began(State),
+    Began { state: State, expires_at: Option<Timestamp> },
     Moved { order: Seq, version: u64, from: State, to: State },
     Noted { order: Seq, asks: bool },
     Resolved { order: Seq, note: Seq },
@@ -54,9 +58,12 @@ pub(crate) enum What {
 }
 
 impl What {
-    pub(crate) fn of(body: &Body<'_>) -> What {
+    /// What the body of a record of this time says.
+    pub(crate) fn of(body: &Body<'_>, at: Timestamp) -> What {
         match body {
-            Body::Accepted(_) | Body::Refused(_) => What::Began(body.first_state()),
+            Body::Accepted(_) | Body::Refused(_) => {
+                What::Began { state: body.first_state(), expires_at: body.expires_at(at) }
+            }
             Body::Moved(moved) => What::Moved {
                 order: moved.order(),
                 version: moved.version,
@@ -101,6 +108,11 @@ pub(crate) struct Lives {
     /// never stop being it.
     terminal: BTreeSet<State>,
     pages_max: usize,
+    /// When orders expire that have not come to an end.
+    expiring: BTreeMap<Seq, Timestamp>,
+    /// Of every order from here on, if it is known at all, it is known whether it expires.
+    expiry_known_from: Seq,
+    expiring_max: usize,
 }
 
 impl Stand {
@@ -119,6 +131,9 @@ impl Lives {
             next: Seq::FIRST,
             terminal: BTreeSet::new(),
             pages_max: PAGES_MAX,
+            expiring: BTreeMap::new(),
+            expiry_known_from: Seq::FIRST,
+            expiring_max: EXPIRING_MAX,
         }
     }
 
@@ -137,9 +152,12 @@ impl Lives {
                 self.forget(life.seq);
             }
             let (stand, wrong) = match life.what {
-                What::Began(state) => (Stand { state: state.number(), version: 1 }, None),
+                What::Began { state, expires_at } => {
+                    self.remember_expiry(life.seq, expires_at);
+                    (Stand { state: state.number(), version: 1 }, None)
+                }
                 What::Moved { order, version, from, to } => {
-                    (NOTHING, self.step(life.seq, order, version, (from, to)))
+                    (NOTHING, self.step(life, order, version, (from, to)))
                 }
                 What::Noted { order, asks } => {
                     let stand = Stand { state: OPEN_NOTE, version: last_bits(order.0) };
@@ -159,7 +177,7 @@ impl Lives {
     /// Judges a step, and remembers where it leads; what is wrong with it, in words.
     fn step(
         &mut self,
-        seq: Seq,
+        life: &Life,
         order: Seq,
         version: u64,
         (from, to): (State, State),
@@ -167,7 +185,7 @@ impl Lives {
         let is_end = from.is_terminal() || self.terminal.contains(&from);
         let after_the_end =
             || is_end.then(|| format!("a step of order {order} after {from}, which is terminal"));
-        if order >= seq {
+        if order >= life.seq {
             return Some(format!("a step of order {order}, which has not begun yet"));
         }
         let Some(stand) = self.stand(order) else { return after_the_end() };
@@ -188,7 +206,40 @@ impl Lives {
             let stood = State::from_number(before.state).unwrap_or(State::Accepted);
             return Some(format!("a step of order {order} from {from}, and it stands at {stood}"));
         }
-        after_the_end()
+        after_the_end().or_else(|| self.out_of_time(life.at, order, to))
+    }
+
+    /// What is wrong with the time of a step, in words: an order expires at its instant, and then only.
+    fn out_of_time(&mut self, at: Timestamp, order: Seq, to: State) -> Option<String> {
+        let expires_at = self.expiring.get(&order).copied();
+        if to.is_terminal() || self.terminal.contains(&to) {
+            self.expiring.remove(&order);
+        }
+        if order < self.expiry_known_from {
+            return None;
+        }
+        match (expires_at, to == State::Expired) {
+            (None, true) => {
+                Some(format!("a step of order {order} to expired, and it does not expire"))
+            }
+            (Some(instant), true) if at < instant => {
+                Some(format!("a step of order {order} to expired before it expires"))
+            }
+            (Some(instant), false) if at >= instant => {
+                Some(format!("a step of order {order} to {to} when it has expired"))
+            }
+            _ => None,
+        }
+    }
+
+    fn remember_expiry(&mut self, order: Seq, expires_at: Option<Timestamp>) {
+        let Some(instant) = expires_at else { return };
+        self.expiring.insert(order, instant);
+        if self.expiring.len() > self.expiring_max
+            && let Some((oldest, _)) = self.expiring.pop_first()
+        {
+            self.expiry_known_from = oldest.next();
+        }
     }
 
     /// Judges a note; what is wrong with it, in words.
@@ -256,6 +307,7 @@ impl Lives {
     /// before is not known either.
     fn forget(&mut self, next: Seq) {
         self.pages.clear();
+        self.expiring.clear();
         self.known_from = next;
         self.next = next;
     }
@@ -270,13 +322,22 @@ fn last_bits(version: u64) -> u8 {
 mod tests {
     use super::*;
 
+    /// The record at this seq, whose time has the same number.
+    fn life(seq: u64, what: What) -> Life {
+        Life { seq: Seq(seq), at: Timestamp::from_unix_ns(seq), offset: 0, what }
+    }
+
     fn began(seq: u64) -> Life {
-        Life { seq: Seq(seq), offset: 0, what: What::Began(State::Accepted) }
+        life(seq, What::Began { state: State::Accepted, expires_at: None })
+    }
+
+    fn expiring(seq: u64, instant_ns: u64) -> Life {
+        let expires_at = Some(Timestamp::from_unix_ns(instant_ns));
+        life(seq, What::Began { state: State::Accepted, expires_at })
     }
 
     fn moved(seq: u64, order: u64, version: u64, from: State, to: State) -> Life {
-        let what = What::Moved { order: Seq(order), version, from, to };
-        Life { seq: Seq(seq), offset: 0, what }
+        life(seq, What::Moved { order: Seq(order), version, from, to })
     }
 
     fn wrong(lives: &mut Lives, records: &[Life]) -> Vec<String> {
@@ -300,12 +361,11 @@ mod tests {
     }
 
     fn noted(seq: u64, order: u64, asks: bool) -> Life {
-        Life { seq: Seq(seq), offset: 0, what: What::Noted { order: Seq(order), asks } }
+        life(seq, What::Noted { order: Seq(order), asks })
     }
 
     fn resolved(seq: u64, order: u64, note: u64) -> Life {
-        let what = What::Resolved { order: Seq(order), note: Seq(note) };
-        Life { seq: Seq(seq), offset: 0, what }
+        life(seq, What::Resolved { order: Seq(order), note: Seq(note) })
     }
 
     #[test]
@@ -343,6 +403,63 @@ mod tests {
         }
         // Behind a gap nothing is known of what was before it.
         assert!(wrong(&mut lives, &[resolved(30, 1, 3), noted(31, 4, true)]).is_empty());
+    }
+
+    #[test]
+    fn rule_31_an_order_expires_at_its_instant_and_then_only() {
+        use State::{Accepted, Completed, Confirmed, Expired};
+        let sound = [
+            expiring(1, 5),
+            expiring(2, 5),
+            expiring(3, 9),
+            // One nanosecond before, at the instant, and behind it.
+            moved(4, 1, 2, Accepted, Completed),
+            moved(5, 2, 2, Accepted, Expired),
+            moved(6, 3, 2, Accepted, Confirmed),
+            began(7),
+            moved(8, 7, 2, Accepted, Confirmed),
+            began(9),
+            moved(10, 3, 3, Confirmed, Expired),
+        ];
+        assert_eq!(wrong(&mut Lives::new(), &sound), [""; 0]);
+        for (records, words) in [
+            (vec![expiring(1, 3), began(2), moved(3, 1, 2, Accepted, Confirmed)], "has expired"),
+            (vec![expiring(1, 3), moved(2, 1, 2, Accepted, Expired)], "before it expires"),
+            (vec![began(1), moved(2, 1, 2, Accepted, Expired)], "does not expire"),
+            (
+                vec![
+                    expiring(1, 2),
+                    moved(2, 1, 2, Accepted, Expired),
+                    moved(3, 1, 3, Expired, Completed),
+                ],
+                "terminal",
+            ),
+        ] {
+            let found = wrong(&mut Lives::new(), &records);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains(words), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn of_how_many_orders_it_is_remembered_when_they_expire_is_bounded() {
+        use State::{Accepted, Confirmed, Expired};
+        let mut lives = Lives { expiring_max: 2, ..Lives::new() };
+        let records = [
+            expiring(1, 4),
+            expiring(2, 4),
+            expiring(3, 100),
+            // Forgotten, so that nothing is said.
+            moved(4, 1, 2, Accepted, Confirmed),
+            moved(5, 2, 2, Accepted, Expired),
+            moved(6, 3, 2, Accepted, Expired),
+        ];
+        assert_eq!(wrong(&mut lives, &records).len(), 1);
+        assert!(lives.expiring.is_empty(), "who has come to an end is forgotten");
+        // Behind a gap nothing is known of what was before.
+        assert!(
+            wrong(&mut lives, &[expiring(7, 8), moved(9, 7, 2, Accepted, Confirmed)]).is_empty()
+        );
     }
 
     #[test]

@@ -39,13 +39,16 @@ pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 /// Takes no lock, changes no byte, and works beside a running writer.
 ///
 /// **Steps of orders**: reported is one of an order that does not exist, one whose version or state is not
-/// the next of what the order had, and one after a terminal state. So that memory stays bounded, a step is
+/// the next of what the order had, one after a terminal state, and one whose time does not fit to when the order
+/// expires: at or behind that instant only the step to expired may be taken, and before it that one may not. So that memory stays bounded, a step is
 /// held against its order only if that began within the last 32 million records, and behind the last place
-/// where records are missing; of an older order only a step after a terminal state is noticed. Whether the
+/// where records are missing (and, for when it expires, only if it is one of the last million that were to expire
+/// and had not come to an end); of an older order only a step after a terminal state is noticed. Whether the
 /// table of states has such a step at all is not asked.
 ///
 /// **Cost**: reads all of `wal/` past the page cache; in memory are the keys of one segment at a time, what its
-/// records say of orders, and two bytes for each of the last 32 million records: at most 64 MiB.
+/// records say of orders, and two bytes for each of the last 32 million records: at most 64 MiB; and some 32
+/// MiB for a million orders that are to expire.
 ///
 /// # Errors
 /// [`ErrorKind::NotALedger`], [`ErrorKind::NewerFormat`], [`ErrorKind::Io`] when the directory can't be

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::queue::{Pending, Place, Queue, What};
 use super::round::{Committed, EntryResult, Round};
-use super::{Committer, Core};
+use super::{Committer, Core, expiry};
 use crate::disk::{disk_low, is_full};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
@@ -220,12 +220,35 @@ impl Committer {
         results
     }
 
+    /// Writes a group, but for those of its entries whose time does not fit.
     fn write_group(&self, core: &mut Core, group: &[Arc<Pending>], results: &mut Vec<EntryResult>) {
+        let wall = Timestamp::from_unix_ns(self.host.wall_ns());
+        let Some(fits) = expiry::in_time(group, || core.writer.time_of_next(wall)) else {
+            return self.write_records(core, group, wall, results);
+        };
+        let kept = group.iter().zip(&fits).filter(|(_, fits)| **fits);
+        let kept: Vec<_> = kept.map(|(pending, _)| Arc::clone(pending)).collect();
+        let mut written = Vec::with_capacity(kept.len());
+        // A group without records would be a seal.
+        if !kept.is_empty() {
+            self.write_records(core, &kept, wall, &mut written);
+        }
+        let mut written = written.into_iter();
+        let result = |fits: &bool| fits.then(|| written.next()).flatten().unwrap_or(Ok(None));
+        results.extend(fits.iter().map(result));
+    }
+
+    fn write_records(
+        &self,
+        core: &mut Core,
+        group: &[Arc<Pending>],
+        wall: Timestamp,
+        results: &mut Vec<EntryResult>,
+    ) {
         let mut records = Vec::with_capacity(group.len());
         for pending in group {
             records.extend(pending.all().map(|part| &part.record));
         }
-        let wall = Timestamp::from_unix_ns(self.host.wall_ns());
         let started_ns = self.host.monotonic_ns();
         match core.writer.append(&records, wall) {
             Ok(appended) => {
@@ -235,6 +258,10 @@ impl Committer {
                 let (fresh, steps) = count(group);
                 self.counters.fresh.fetch_add(fresh, Ordering::Relaxed);
                 self.counters.steps.fetch_add(steps, Ordering::Relaxed);
+                if steps > 0 {
+                    let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
+                    self.counters.expired.fetch_add(expired as u64, Ordering::Relaxed);
+                }
                 let group_ns = now_ns.saturating_sub(started_ns);
                 self.counters.group_ns.store(group_ns, Ordering::Relaxed);
                 self.upkeep.note_group(now_ns);
@@ -258,6 +285,7 @@ impl Committer {
         let Appended { first_seq, first_at, closed } = appended;
         let keys = group.iter().flat_map(|pending| pending.all().map(|part| part.keys));
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
+        self.note_time(core.writer.position().last_at);
         self.lookup.log.publish(core.writer.position().next_seq);
         self.announcer.published(group);
         if let Some(on_publish) = self.on_publish.get() {
@@ -268,7 +296,7 @@ impl Committer {
             let seq = Seq(first_seq.0 + index);
             let at = Timestamp::from_unix_ns(first_at.as_unix_ns() + index);
             index += 1 + pending.members.len() as u64;
-            Ok(Committed { seq, at })
+            Ok(Some(Committed { seq, at }))
         }));
         if let Some(closed) = closed {
             core.closed.push(closed);

@@ -11,7 +11,7 @@ use super::queue::{InFlight, Named, Pending, Place, Queue, ScopedKey, What};
 use super::step::encode;
 use super::{Committer, Counters, enter};
 use crate::admission::limits;
-use crate::admission::linked::{self, Taken};
+use crate::admission::linked::{self, Decided, Taken};
 use crate::admission::validator::{self, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::limits::BATCH_BYTES_MAX;
@@ -54,13 +54,22 @@ impl Committer {
         };
         let commands: Vec<KeyHash> = batch.members.iter().filter_map(command).collect();
         let (mut joined, mut validated, mut waited) = (false, false, Duration::ZERO);
+        let mut left_out = false;
         loop {
             let seen = self.lookup.log.readable_next();
             if let Some(head) = self.lookup.batch_head(&batch.key)? {
                 return self.repeat_linked(&head, batch, joined);
             }
             // Encoded outside the lock. An error counts only if nothing is on its way that may change it.
-            let drafted = self.draft_linked(batch, &key, &mut validated);
+            let drafted = match self.draft_linked(batch, &key, &mut validated) {
+                Ok(Ok(pending)) => Ok(pending),
+                // Then the next look answers by what is on disk.
+                Ok(Err(late)) => {
+                    self.expire_one(late)?;
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
             let touched = match &drafted {
                 Ok(pending) => pending.all().map(|part| part.key.clone()).collect(),
                 Err(_) => self.keys_of_linked(batch, &key),
@@ -94,8 +103,14 @@ impl Committer {
             };
             drop(queue);
             self.lead_if_idle();
-            self.settle(&place)?;
-            return self.read_linked(batch);
+            if self.settle_step(&place)?.is_some() {
+                return self.read_linked(batch);
+            }
+            // Left out: one of its orders expires before the record of its step has its turn. Mostly it has by the
+            // next look, which decides; where the wall clock is behind, time passes only with what is recorded.
+            if std::mem::replace(&mut left_out, true) {
+                return Err(self.overloaded(0));
+            }
         }
     }
 
@@ -206,14 +221,19 @@ impl Committer {
         (hash, ScopedKey::of_consumer(hash, &cursor.consumer))
     }
 
-    /// The records of a batch, by what is committed.
+    /// The records of a batch, by what is committed; `Err` within: an order that it wants to take a step has
+    /// expired, and that is to be recorded first.
     fn draft_linked(
         &self,
         batch: &LinkedBatch,
         key: &ScopedKey,
         validated: &mut bool,
-    ) -> Result<Pending> {
-        let taken = linked::decide(&self.lookup, &self.settings.lifecycle, batch)?;
+    ) -> Result<std::result::Result<Pending, Seq>> {
+        let now = || self.ledger_now();
+        let taken = match linked::decide(&self.lookup, &self.settings.lifecycle, batch, now)? {
+            Decided::Take(taken) => taken,
+            Decided::Expire(order) => return Ok(Err(order)),
+        };
         if !std::mem::replace(validated, true) {
             self.validate_linked(batch).inspect_err(|_| *validated = false)?;
         }
@@ -260,7 +280,7 @@ impl Committer {
         });
         let client = clients.take(1).next().unwrap_or_default();
         let keys = RecordKeys::one(key.hash);
-        Ok(Pending { key: key.clone(), record, keys, what: What::Linked { client }, members })
+        Ok(Ok(Pending { key: key.clone(), record, keys, what: What::Linked { client }, members }))
     }
 
     /// The record of the cursor that moves with a batch.

@@ -9,6 +9,7 @@
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`announce`]: who waits for what happens, and is told after it is durable
 //! - [`cursor`]: how far consumers of the feed are
+//! - [`expiry`]: what may be written when, and what is recorded of orders whose time is over
 //! - [`hold`]: which clients and accounts give no new orders for now
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
@@ -33,6 +34,7 @@ pub(crate) mod announce;
 pub(crate) mod bell;
 pub(crate) mod cursor;
 pub(crate) mod enter;
+pub(crate) mod expiry;
 pub(crate) mod hold;
 pub(crate) mod lead;
 pub(crate) mod linked;
@@ -122,6 +124,8 @@ pub(crate) struct Committer {
     pub(crate) disk_low: AtomicBool,
     /// Bytes that the log can take without asking the disk for more.
     pub(crate) room_bytes: AtomicU64,
+    /// The time of the last record that may be read, for a guess at what time it is: the leader knows.
+    last_at_ns: Count,
     owner_pid: u32,
 }
 
@@ -133,6 +137,8 @@ pub(crate) struct Counters {
     pub(crate) joined: Count,
     pub(crate) conflicts: Count,
     pub(crate) steps: Count,
+    /// Of those, the ones that say that the time of an order is over.
+    pub(crate) expired: Count,
     pub(crate) groups: Count,
     pub(crate) group_ns: Count,
 }
@@ -160,6 +166,7 @@ impl Committer {
         closed: Vec<Closed>,
     ) -> Committer {
         let room_bytes = writer.room_bytes();
+        let last_at_ns = Count::new(writer.position().last_at.as_unix_ns());
         let needs_seal = !writer.position().sealed;
         let now_ns = host.monotonic_ns();
         Committer {
@@ -178,6 +185,7 @@ impl Committer {
             counters: Counters::default(),
             disk_low: AtomicBool::new(false),
             room_bytes: AtomicU64::new(room_bytes),
+            last_at_ns,
             owner_pid: host.process_id(),
             disk,
             host,

@@ -6,7 +6,7 @@
 //! in between.
 
 use super::queue::{InFlight, Pending, Place, ScopedKey, What};
-use super::round::{Committed, EntryResult};
+use super::round::Committed;
 use super::{Committer, Counters, enter, step};
 use crate::admission::limits;
 use crate::admission::note::{Decision, Wanted, decide};
@@ -115,7 +115,7 @@ impl Committer {
 }
 
 /// The answer for what was queued.
-fn noted(order: OrderId, arrived: EntryResult) -> Result<Noted> {
+fn noted(order: OrderId, arrived: Result<Committed>) -> Result<Noted> {
     let Committed { seq, at } = arrived?;
     Ok(Noted { order, seq, at, how: How::Fresh })
 }

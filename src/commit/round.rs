@@ -11,8 +11,9 @@ use crate::sync::{Condvar, Mutex, OnceLock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
 
-/// What became of one entry.
-pub(crate) type EntryResult = Result<Committed>;
+/// What became of one entry. `None`: it was left out, because its time was over (or had not come), and whoever
+/// waits decides afresh. That happens to steps only.
+pub(crate) type EntryResult = Result<Option<Committed>>;
 
 /// Where an entry was committed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,12 +114,12 @@ mod tests {
     }
 
     fn committed(seq: u64) -> EntryResult {
-        Ok(Committed { seq: Seq(seq), at: Timestamp::from_unix_ns(seq) })
+        Ok(Some(Committed { seq: Seq(seq), at: Timestamp::from_unix_ns(seq) }))
     }
 
     /// The seq of an answer that is there.
     fn seq(answer: Option<EntryResult>) -> Option<u64> {
-        answer.map(|result| result.unwrap().seq.0)
+        answer.map(|result| result.unwrap().unwrap().seq.0)
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum StepEntry {
     Answered(Transitioned),
     /// It is queued.
     Queued(Place),
+    /// The order has expired, and that is queued: when it is recorded, it decides.
+    Expiring(Place),
     /// Another step of the order, or a note about it, is on its way: what becomes of it decides.
     Behind(Place),
 }
@@ -39,11 +41,15 @@ impl Committer {
         let key = ScopedKey::of_order(hash, order);
         loop {
             let seen = self.lookup.log.readable_next();
-            let decided = decide(&self.lookup, &self.settings.lifecycle, transition);
+            let now = || self.ledger_now();
+            let decided = decide(&self.lookup, &self.settings.lifecycle, transition, now);
             // Encoded outside the lock.
             let record = match &decided {
                 Ok(Decision::Take(step)) => {
                     Some(encode(record::encode_moved(&step.record(transition)))?)
+                }
+                Ok(Decision::Expire(step)) => {
+                    Some(encode(record::encode_moved(&step.record_of_expiry()))?)
                 }
                 _ => None,
             };
@@ -58,18 +64,18 @@ impl Committer {
             }
             // Also for what was decided against: the step that is in doubt may be what decides otherwise.
             enter::check_doubt(&queue, &key)?;
-            let step = match decided? {
+            let (step, command_key, entry): (_, &[u8], fn(Place) -> StepEntry) = match decided? {
                 Decision::Known(answer) => {
                     Counters::add(&self.counters.replayed);
                     return Ok(StepEntry::Answered(answer));
                 }
-                Decision::Take(step) => step,
+                Decision::Take(step) => (step, &transition.command_key, StepEntry::Queued),
+                Decision::Expire(step) => (step, &[], StepEntry::Expiring),
             };
             let Some(record) = record else { continue };
-            let keys =
-                self.lookup.tables.hasher().keys_of_step(step.order, &transition.command_key);
+            let keys = self.lookup.tables.hasher().keys_of_step(step.order, command_key);
             let pending = Pending::single(key, record, keys, What::Step(step));
-            return self.push_existing(queue, pending).map(StepEntry::Queued);
+            return self.push_existing(queue, pending).map(entry);
         }
     }
 
@@ -90,16 +96,21 @@ impl Committer {
         Ok(queue.push(Arc::new(pending)))
     }
 
-    /// The answer for a step that was queued at `place`.
-    pub(crate) fn step_outcome(&self, place: &Place, arrived: EntryResult) -> Result<Transitioned> {
-        let Committed { seq, at } = arrived?;
-        let What::Step(Step { order, from, to, version }) = place.pending.what else {
+    /// The answer for a step that was queued at `place`; `None` when it was left out, and is to be decided
+    /// afresh.
+    pub(crate) fn step_outcome(
+        &self,
+        place: &Place,
+        arrived: EntryResult,
+    ) -> Result<Option<Transitioned>> {
+        let Some(Committed { seq, at }) = arrived? else { return Ok(None) };
+        let What::Step(Step { order, from, to, version, .. }) = place.pending.what else {
             let what = "what was queued is no step".to_owned();
             return Err(Error::new(ErrorKind::Invalid { what }));
         };
         let now = Present { state: to, version };
         let order = OrderId::new(self.lookup.log.issuer.partition, order);
-        Ok(Transitioned { order, seq, at, from, to, version, how: How::Fresh, now })
+        Ok(Some(Transitioned { order, seq, at, from, to, version, how: How::Fresh, now }))
     }
 
     /// Records the lifecycle that is followed from now on.
@@ -113,8 +124,16 @@ impl Committer {
         self.settle(&place).map(|_| ())
     }
 
-    /// Waits for what is queued at `place`.
-    pub(crate) fn settle(&self, place: &Place) -> EntryResult {
+    /// Waits for what is queued at `place` and has no time by which it is to be written.
+    pub(crate) fn settle(&self, place: &Place) -> Result<Committed> {
+        self.settle_step(place)?.ok_or_else(|| {
+            let why = "what may be written at any time was left out".to_owned();
+            Error::new(ErrorKind::InDoubt { why })
+        })
+    }
+
+    /// Waits for what is queued at `place`, also where it may be left out.
+    pub(crate) fn settle_step(&self, place: &Place) -> EntryResult {
         match place.round.wait(place.index, None) {
             Some(arrived) => arrived,
             None => {
@@ -131,9 +150,13 @@ impl Committer {
                 StepEntry::Answered(answer) => return Ok(answer),
                 StepEntry::Queued(place) => {
                     self.lead_if_idle();
-                    let arrived = self.settle(&place);
-                    return self.step_outcome(&place, arrived);
+                    let arrived = self.settle_step(&place);
+                    if let Some(answer) = self.step_outcome(&place, arrived)? {
+                        return Ok(answer);
+                    }
                 }
+                // Answered by what is on disk, so that a clock that goes back changes no answer.
+                StepEntry::Expiring(place) => self.record_expiry(&place)?,
                 // Whatever became of it: the next look decides.
                 StepEntry::Behind(place) => self.wait_out(&place),
             }
@@ -156,19 +179,25 @@ impl Committer {
                     Err(error) => break Answer::Known(Err(error)),
                     Ok(StepEntry::Answered(answer)) => break Answer::Known(Ok(answer)),
                     Ok(StepEntry::Queued(place)) => break Answer::Waits(place),
+                    Ok(StepEntry::Expiring(place)) => {
+                        if let Err(error) = self.record_expiry(&place) {
+                            break Answer::Known(Err(error));
+                        }
+                    }
                     Ok(StepEntry::Behind(place)) => self.wait_out(&place),
                 }
             });
         }
         self.lead_if_idle();
-        let outcome = |answer| match answer {
+        let outcome = |(answer, transition)| match answer {
             Answer::Known(outcome) => outcome,
             Answer::Waits(place) => {
-                let arrived = self.settle(&place);
-                self.step_outcome(&place, arrived)
+                let arrived = self.settle_step(&place);
+                let outcome = self.step_outcome(&place, arrived).transpose();
+                outcome.unwrap_or_else(|| self.step(transition))
             }
         };
-        answers.into_iter().map(outcome).collect()
+        answers.into_iter().zip(transitions).map(outcome).collect()
     }
 
     /// The newest place of a batch, unless its answer is there.
@@ -183,7 +212,7 @@ impl Committer {
     /// Has what is queued at `place` written, and waits for it; what became of it is asked elsewhere.
     pub(super) fn wait_out(&self, place: &Place) {
         self.lead_if_idle();
-        drop(self.settle(place));
+        drop(self.settle_step(place));
     }
 
     /// The state that [`Committer::step`] is to be asked for to cancel the order.

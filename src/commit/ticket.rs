@@ -146,7 +146,10 @@ impl Ticket {
 
     /// The outcome of an entry that was committed, or has failed.
     fn outcome(&self, place: &Place, how: How, arrived: EntryResult) -> Result<Outcome> {
-        let Committed { seq, at } = arrived?;
+        let Some(Committed { seq, at }) = arrived? else {
+            // An order may be taken at any time.
+            return Err(still_on_its_way());
+        };
         if how == How::Joined {
             Counters::add(&self.committer.counters.joined);
         }

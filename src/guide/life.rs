@@ -19,7 +19,7 @@
 //! A worker that takes work from somebody else's list wants the first; a person who clicks in a page that may
 //! be old wants the second, together with the first if the click may be sent twice.
 //!
-//! Checked in this order: the command key, the terminal states, the expected version or state, the step, its
+//! Checked in this order: the command key, the terminal states (and whether the order has expired), the expected version or state, the step, its
 //! evidence. Nothing is written by a step that is refused, and its [`Certainty`](crate::Certainty) is
 //! `NotRecorded`.
 //!
@@ -40,6 +40,26 @@
 //! **Holds**: [`Ledger::hold`](crate::Ledger::hold) takes no new orders of a client or an account until
 //! [`Ledger::release`](crate::Ledger::release). Those that come meanwhile are refused for good, each under its key;
 //! orders that are there go their way.
+//!
+//! ## When time runs out
+//!
+//! An order that was submitted with [`expires_in`](crate::Submission::expires_in) and has not come to an end by
+//! then is [`Expired`](crate::State::Expired). The instant is exact, in ledger time (which never goes back, whatever
+//! the wall clock does): a step one nanosecond before it is taken, one at it is answered with `AlreadyTerminal`.
+//! No lifecycle has such a step: it is the ledger's, from every state that is not terminal.
+//!
+//! Nobody has to look for that to be so. The step is a record like any other, in the history and in the feed, and
+//! is written by whoever comes first: the *sweeper*, a thread of the ledger that sleeps until the next order
+//! expires and finds it through the views; or whoever asks for a step of the order too late, before he is
+//! answered. So what was answered stays true after a crash, also where the clock of the next machine is slow.
+//!
+//! - What is read ([`get`](crate::Ledger::get), pages, [`wait_for`](crate::Ledger::wait_for), a replay's `now`)
+//!   shows what is recorded. Between the instant and the record, which is some tens of milliseconds, an order is
+//!   shown where it stood; [`Order::expires_at`](crate::Order::expires_at) says when its time is over.
+//! - A command that was carried out before the instant is repeated behind it with its first answer.
+//! - Without views ([`Views::Off`](crate::Views::Off), a relaxed ledger) nobody sweeps: an order whose time is over
+//!   is as closed to steps as with them, and is recorded as expired when somebody asks for one.
+//! - While the disk is full or the queue is, the sweeper tries again once a second.
 //!
 //! ## How others hear of it
 //!
@@ -78,7 +98,6 @@
 //! answers when the order is confirmed. [`Ledger::events`](crate::Ledger::events) reads without a place that is
 //! kept.
 //!
-//! ## What there is not yet
+//! ## What is never removed
 //!
-//! Several orders and steps in one commit, and expiry. A consumer that falls behind is never cut
-//! off, because nothing is ever removed from the log.
+//! A consumer that falls behind is never cut off, because nothing is ever removed from the log.

@@ -10,6 +10,7 @@ use super::options::LogWrites;
 use super::query::{Page, Query};
 use super::read::{OrderIter, Reads};
 use super::stats::{Stats, ViewsStats};
+use super::sweep::Timer;
 use crate::commit::Committer;
 use crate::commit::enter::Entry;
 use crate::commit::ticket::Ticket;
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     /// Given back when the ledger is closed.
     locks: Mutex<Option<Vec<Box<dyn DiskLock>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// What the sweeper sleeps by.
+    pub(super) timer: Arc<Timer>,
 }
 
 impl Inner {
@@ -46,7 +49,7 @@ impl Inner {
         locks: Vec<Box<dyn DiskLock>>,
     ) -> Inner {
         let (locks, threads) = (Mutex::new(Some(locks)), Mutex::new(Vec::new()));
-        Inner { committer, reads, report, locks, threads }
+        Inner { committer, reads, report, locks, threads, timer: Arc::default() }
     }
 
     /// A thread that works for the ledger: closing waits for its end.
@@ -57,6 +60,7 @@ impl Inner {
     /// Closes once; later calls find nothing left to do.
     fn close(&self) -> Result<()> {
         let Some(locks) = self.locks.lock().take() else { return Ok(()) };
+        self.timer.stop();
         let closed = self.committer.close();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // A thread that panicked has poisoned the ledger, which `closed` tells.
@@ -281,6 +285,7 @@ impl Ledger {
         stats.joined = counters.joined.load(Ordering::Relaxed);
         stats.conflicts = counters.conflicts.load(Ordering::Relaxed);
         stats.steps = counters.steps.load(Ordering::Relaxed);
+        stats.expired = counters.expired.load(Ordering::Relaxed);
         stats.groups = counters.groups.load(Ordering::Relaxed);
         // As noted by the writer: asking the file would wait for whoever writes.
         stats.log_writes = Some(match self.inner.reads.lookup.log.is_written_past_cache() {
@@ -320,6 +325,15 @@ impl Ledger {
     #[cfg(any(order_ledger_shuttle, order_ledger_loom))]
     pub fn run_commit_thread(&self) {
         self.inner.committer.run_commit_thread();
+    }
+
+    /// Records which orders have expired, as far as the views know, and answers how many: for a ledger on a
+    /// simulated disk, which has no threads.
+    #[cfg(feature = "sim")]
+    pub fn sweep(&self) -> u64 {
+        let Some(views) = &self.inner.reads.views else { return 0 };
+        views.catch_up();
+        super::sweep::sweep(&self.inner.committer, views, &self.inner.timer).orders
     }
 
     /// Does the upkeep that is due: for a ledger on a simulated disk, which has no threads.

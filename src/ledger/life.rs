@@ -17,7 +17,8 @@ impl Ledger {
     /// result ([`Transitioned::now`] says where the order stands since). Without one, and without a version
     /// that is expected, asking for the state that the order is in already succeeds and writes nothing.
     ///
-    /// **Order of the checks**: command key, terminal, expected version or state, step, evidence.
+    /// **Order of the checks**: command key, terminal or expired, expected version or state, step, evidence.
+    /// That an order has expired is recorded before it is answered.
     ///
     /// **Limits**: see [`limits`](crate::limits). Steps are let in when new orders are not: their part of
     /// the queue is their own, and the space that is kept free on the disk is kept for them.
@@ -88,7 +89,8 @@ impl Ledger {
     /// look at [`Present::state`] to see whether it got there.
     ///
     /// Returns early when it can't get there any more, in a terminal state. The order is seen there from the
-    /// sync on, as everywhere.
+    /// sync on, as everywhere. One that expires is [`State::Expired`] when that is recorded, which without views is
+    /// not before somebody asks for a step of it.
     ///
     /// # Errors
     /// [`ErrorKind::NoSuchOrder`]; [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] when nothing is written any

@@ -35,7 +35,8 @@ impl Ledger {
     /// - [`ErrorKind::BatchKeyConflict`](crate::ErrorKind::BatchKeyConflict): the key belongs to another batch;
     /// - [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded), [`ErrorKind::DiskLow`](crate::ErrorKind::DiskLow),
     ///   [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned), [`ErrorKind::Closed`](crate::ErrorKind::Closed):
-    ///   not recorded;
+    ///   not recorded (`Overloaded` also in the last moment before an order of the batch expires, when its step
+    ///   would be written too late);
     /// - [`ErrorKind::InDoubt`](crate::ErrorKind::InDoubt): unknown; after opening again send the same batch;
     /// - [`ErrorKind::Io`](crate::ErrorKind::Io), [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): it could
     ///   not be looked up; this call wrote nothing, but an earlier one may have: unknown.

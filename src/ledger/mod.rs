@@ -3,6 +3,7 @@
 //! - [`options`]: how a ledger is opened; [`opening`]: how it is put together
 //! - [`handle`]: [`Ledger`], open for writing; [`life`]: its steps and consumers; [`linked`]: its batches; [`reader`]: [`Reader`], open for reading only;
 //!   [`follow`]: [`Follower`], which goes on reading
+//! - [`sweep`]: the timer that records which orders have expired
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`holds`]: clients and accounts that give no new orders for now
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
@@ -21,6 +22,7 @@ pub(crate) mod query;
 pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod stats;
+pub(crate) mod sweep;
 pub(crate) mod typed;
 pub(crate) mod typed_life;
 

@@ -180,7 +180,9 @@ impl Options {
                 committer.poison(lost.to_string());
             }
         });
-        let views = views::Views::start(ViewsConfig { place, disk, log, deadlines }, on_ahead);
+        let lifecycle = committer.settings.lifecycle.clone();
+        let config = ViewsConfig { place, disk, log, lifecycle, deadlines };
+        let views = views::Views::start(config, on_ahead);
         let told = Arc::clone(&views);
         // Set once: nobody else has the committer yet.
         drop(committer.on_publish.set(Box::new(move || told.notify())));
@@ -264,7 +266,21 @@ fn start_threads(committer: &Arc<Committer>, inner: &Inner) -> Result<()> {
     };
     start("ledger-commit", Committer::run_commit_thread)?;
     start("ledger-upkeep", Committer::run_upkeep_thread)?;
-    start("ledger-merge", Committer::run_merge_thread)
+    start("ledger-merge", Committer::run_merge_thread)?;
+    // Without views nobody knows what is due.
+    let Some(views) = inner.reads.views.as_ref().filter(|views| views.may_be_asked()) else {
+        return Ok(());
+    };
+    let timer = Arc::clone(&inner.timer);
+    views.on_expiring(Box::new(move |instant| timer.hear_of(instant)));
+    let (committer, views) = (Arc::clone(committer), Arc::clone(views));
+    let timer = Arc::clone(&inner.timer);
+    let thread = std::thread::Builder::new()
+        .name("ledger-expiry".to_owned())
+        .spawn(move || timer.run(&committer, &views))
+        .map_err(|error| Error::io("starting a thread", error))?;
+    inner.keep_thread(thread);
+    Ok(())
 }
 
 #[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]

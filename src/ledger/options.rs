@@ -47,7 +47,9 @@ pub enum Views {
     /// them, which for a durable one is the proof that the log lost data.
     #[default]
     On,
-    /// Not kept: the same queries answer the same from the log alone, by reading all of it.
+    /// Not kept: the same queries answer the same from the log alone, by reading all of it. Nobody looks for
+    /// orders that have expired: each still does at its instant for whoever asks for a step of it, and is recorded
+    /// as expired then ([`guide::life`](crate::guide::life)).
     Off,
 }
 

@@ -260,7 +260,9 @@ impl<'a> Search<'a> {
         }
         let moved = match view {
             View::State(_) => self.moved_since(fed)?,
-            View::Account(_) | View::ExternalRef(_) | View::OpenNotes => BTreeSet::new(),
+            View::Account(_) | View::ExternalRef(_) | View::ExpiresAt(_) | View::OpenNotes => {
+                BTreeSet::new()
+            }
         };
         while !self.is_over() {
             let wanted = self.query.limit - self.orders.len();
@@ -331,6 +333,7 @@ impl<'a> Search<'a> {
         Ok(match view {
             View::Account(account) => submitted.account == account,
             View::ExternalRef(external_ref) => submitted.external_ref == external_ref,
+            View::ExpiresAt(instant) => body.expires_at(record.at) == Some(instant),
             View::State(state) => {
                 let standing = self.lookup.standing_of(record.seq, body.first_state())?;
                 standing.now.state == state || standing.last >= fed

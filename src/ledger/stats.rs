@@ -46,6 +46,9 @@ pub struct Stats {
     pub conflicts: u64,
     /// Steps that orders took since the ledger was opened.
     pub steps: u64,
+    /// Of those, the ones that say that an order has expired: recorded by the sweeper, or when somebody asked
+    /// for a step behind the instant.
+    pub expired: u64,
     /// Groups written since the ledger was opened: syncs that orders shared.
     pub groups: u64,
     /// How groups are written now: chosen when a file of the log is opened. `None` for a reader, which
@@ -114,6 +117,7 @@ impl Stats {
             joined: 0,
             conflicts: 0,
             steps: 0,
+            expired: 0,
             groups: 0,
             log_writes: None,
             views: None,

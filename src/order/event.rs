@@ -29,6 +29,9 @@ pub struct Order {
     pub external_ref: Vec<u8>,
     /// The content. Source: the caller, byte for byte.
     pub payload: Vec<u8>,
+    /// When it expires, or has expired, if it has not come to an end before: accepted_at and
+    /// [`Submission::expires_in`](crate::Submission::expires_in), added up. `None`: never.
+    pub expires_at: Option<Timestamp>,
     /// Why, when the order was refused for good.
     pub refusal: Option<Refusal>,
     /// The order that this one corrects, if it does. Source: the caller.
@@ -107,7 +110,7 @@ pub enum EventBody {
         command_key: Vec<u8>,
         /// What spoke for it. Source: the caller.
         evidence: Vec<Evidence>,
-        /// Why, in words. Source: the caller.
+        /// Why, in words. Source: the caller; the ledger, when the order has expired.
         reason: String,
     },
     /// Something was noted about the order.

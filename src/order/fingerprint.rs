@@ -63,7 +63,7 @@ pub enum Field {
     Account,
     /// [`Submission::external_ref`](crate::Submission::external_ref)
     ExternalRef,
-    /// The time after which the order expires.
+    /// [`Submission::expires_in`](crate::Submission::expires_in)
     Expiry,
     /// The payload of [`Submission::new`](crate::Submission::new)
     Payload,

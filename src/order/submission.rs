@@ -3,6 +3,8 @@
 //! A [`Submission`] is only data. Limits are checked by `admission`, so that building one never fails
 //! and a broken one gets the same kind of answer as everything else.
 
+use std::time::Duration;
+
 use super::fingerprint::{Content, Fingerprint};
 use super::id::OrderId;
 
@@ -30,7 +32,7 @@ pub struct Submission {
     pub(crate) schema: u32,
     pub(crate) account: Vec<u8>,
     pub(crate) external_ref: Vec<u8>,
-    /// Room for expiry: part of the record and of the fingerprint, not yet settable.
+    /// From the moment that the order is taken.
     pub(crate) expires_in_ns: Option<u64>,
     pub(crate) own_fingerprint: Option<Fingerprint>,
     pub(crate) payload: Vec<u8>,
@@ -88,6 +90,41 @@ impl Submission {
     #[must_use]
     pub fn external_ref(mut self, external_ref: impl Into<Vec<u8>>) -> Submission {
         self.external_ref = external_ref.into();
+        self
+    }
+
+    /// The order expires when so much time has passed since it was taken, if it has not come to an end by then.
+    /// Default: never.
+    ///
+    /// The instant is exact, in ledger time: accepted_at + `expires_in` ([`Order::expires_at`](crate::Order)
+    /// says when that is). From then on no step of the order is taken, whatever its state and whatever the
+    /// lifecycle says: [`ErrorKind::AlreadyTerminal`](crate::ErrorKind::AlreadyTerminal) with
+    /// [`State::Expired`](crate::State::Expired). The ledger records that step itself, soon after the instant
+    /// or when somebody asks for a step, whichever comes first; until it is recorded, what is read shows the
+    /// order where it stood.
+    ///
+    /// **Idempotency**: it is a part of the content: the same key with another duration is a conflict that names
+    /// [`Field::Expiry`](crate::Field::Expiry). So give the duration that the intent was made with, not what is
+    /// left of it.
+    ///
+    /// **Units and limits**: 1 ns or more, counted in nanoseconds; more than 584 years count as 584 years, and an
+    /// instant behind the end of ledger time (in the year 2554) is never reached.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use order_ledger::{Ledger, State, Submission, Transition};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let ledger = Ledger::open(dir.path().join("orders.ledger"))?;
+    /// let offer = Submission::new("web-shop", "cart-17", "2 x tea").expires_in(Duration::from_millis(1));
+    /// let order = ledger.submit(&offer)?.receipt.order;
+    /// let expired = ledger.wait_for(order, &[State::Expired], Duration::from_secs(30))?;
+    /// assert_eq!(expired.state, State::Expired);
+    /// assert!(ledger.transition(&Transition::new(order, State::Confirmed)).is_err());
+    /// # Ok::<(), order_ledger::Error>(())
+    /// ```
+    #[must_use]
+    pub fn expires_in(mut self, duration: Duration) -> Submission {
+        self.expires_in_ns = Some(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
         self
     }
 

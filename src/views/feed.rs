@@ -23,11 +23,12 @@ use std::time::Duration;
 use crate::sync::Mutex;
 
 use super::guard::Guarded;
-use super::layout::{Change, View, WATERMARK_KEY, Watermark, changes_of};
+use super::layout::{Change, EXPIRING_PREFIX, View, WATERMARK_KEY, Watermark, changes_of};
 use super::store::{Batch, Doubt, Store};
-use crate::error::Error;
-use crate::order::{Durability, Seq};
+use crate::error::{Error, ErrorKind, Result as LogResult};
+use crate::order::{Durability, Lifecycle, Seq, Timestamp};
 use crate::wal::log::{Cursor, Log};
+use crate::wal::record::Body;
 
 /// Most records in one batch. Source: sled took 12 GB of memory for batches of 10,000 (DESIGN).
 pub(super) const BATCH_RECORDS_MAX: usize = 100;
@@ -90,6 +91,28 @@ impl Handle {
         })
     }
 
+    /// At most `limit` orders that expire, by instant and seq, after this one.
+    pub(super) fn expiring(
+        &self,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Vec<(Timestamp, Seq)>, Doubt> {
+        let after = after.and_then(|(instant, seq)| View::ExpiresAt(instant).key(seq));
+        let after = after.unwrap_or_else(|| EXPIRING_PREFIX.to_vec());
+        self.call("reading what expires", deadline, move |store| {
+            let keys = store.keys(EXPIRING_PREFIX, &after, limit)?;
+            if !keys.is_sorted_by(|one, next| one < next) {
+                return Err(Doubt::BadKey);
+            }
+            let expiring = keys.iter().map(|key| match View::parse(key) {
+                Some((View::ExpiresAt(instant), seq)) if *key > after => Ok((instant, seq)),
+                _ => Err(Doubt::BadKey),
+            });
+            expiring.collect()
+        })
+    }
+
     /// Asks for something small, to see that the store still answers.
     pub(super) fn ping(&self, deadline: Duration) -> Result<(), Doubt> {
         self.call("answering at all", deadline, |store| store.watermark().map(|_| ()))
@@ -127,6 +150,12 @@ pub(super) struct Feed {
     log: Arc<Log>,
     cursor: Cursor,
     mark: Watermark,
+    /// Knows in which states an order stays.
+    lifecycle: Lifecycle,
+    /// Whether any order in the store may expire: else no step asks when its order does.
+    has_expiring: bool,
+    /// The first instant at which an order expires that was fed since it was asked last.
+    earliest: Option<Timestamp>,
 }
 
 impl Feed {
@@ -135,14 +164,15 @@ impl Feed {
     pub(super) fn begin(
         handle: Handle,
         log: Arc<Log>,
+        lifecycle: Lifecycle,
         opened_next: Seq,
         deadline: Duration,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Feed, Unusable> {
         let ledger = log.issuer.ledger;
         let found = handle.call("reading the watermark", deadline, |store| store.watermark())?;
-        let mark = match found {
-            None => Watermark::start(ledger),
+        let (mark, earliest) = match found {
+            None => (Watermark::start(ledger), None),
             Some(bytes) => {
                 let mark = Watermark::decode(&bytes).map_err(Doubt::BadWatermark)?;
                 if mark.ledger != ledger {
@@ -155,8 +185,8 @@ impl Feed {
                         Durability::Relaxed => Doubt::AheadOfRelaxed(last).into(),
                     });
                 }
-                audit(&handle, &mark, deadline, wanted)?;
-                mark
+                let earliest = audit(&handle, &mark, deadline, wanted)?;
+                (mark, earliest)
             }
         };
         if mark == Watermark::start(ledger) {
@@ -166,8 +196,14 @@ impl Feed {
                 return Err(Doubt::NoWatermark.into());
             }
         }
+        let has_expiring = earliest.is_some();
         let cursor = log.cursor(mark.next);
-        Ok(Feed { handle, deadline, log, cursor, mark })
+        Ok(Feed { handle, deadline, log, cursor, mark, lifecycle, has_expiring, earliest })
+    }
+
+    /// The first instant at which an order expires that came into the store since this was asked last.
+    pub(super) fn take_earliest(&mut self) -> Option<Timestamp> {
+        self.earliest.take()
     }
 
     /// Every record below it is in the store.
@@ -182,10 +218,18 @@ impl Feed {
     /// Feeds one batch; answers how many records it had, 0 when there are none to feed.
     pub(super) fn step(&mut self) -> Result<usize, FeedError> {
         let (mut mark, mut batch, mut records) = (self.mark, Batch::default(), 0);
+        let mut earliest = self.earliest;
         while records < BATCH_RECORDS_MAX {
             match self.cursor.next().and_then(|record| {
                 let Some(record) = record else { return Ok(false) };
-                for (key, change) in changes_of(record.seq, &record.body()?) {
+                let body = record.body()?;
+                if let Some(instant) = body.expires_at(record.at) {
+                    self.has_expiring = true;
+                    earliest = Some(earliest.map_or(instant, |known| known.min(instant)));
+                }
+                let ended = expiry_ended_by(&self.log, &self.lifecycle, &body, self.has_expiring)?;
+                let ended = ended.map(|key| (key, Change::Remove));
+                for (key, change) in changes_of(record.seq, record.at, &body).chain(ended) {
                     match change {
                         Change::Add => mark.count(&key),
                         Change::Remove => mark.uncount(&key),
@@ -212,7 +256,7 @@ impl Feed {
         self.handle
             .call("applying a batch", self.deadline, move |store| store.apply(batch, bytes))
             .map_err(FeedError::Doubt)?;
-        self.mark = mark;
+        (self.mark, self.earliest) = (mark, earliest);
         if self.cursor.position() != mark.next {
             self.rewind();
         }
@@ -225,13 +269,39 @@ impl Feed {
     }
 }
 
-/// Holds every key of the store against what the watermark says was written.
+/// The key that says when the order expires which comes to an end by this step, if it does.
+fn expiry_ended_by(
+    log: &Log,
+    lifecycle: &Lifecycle,
+    body: &Body<'_>,
+    has_expiring: bool,
+) -> LogResult<Option<Vec<u8>>> {
+    let Some(moved) = body.moved().filter(|moved| {
+        has_expiring && lifecycle.is_terminal(moved.to()) && !lifecycle.is_terminal(moved.from())
+    }) else {
+        return Ok(None);
+    };
+    let order = moved.order();
+    let began = match log.read(order) {
+        Ok(Some(began)) => began,
+        Ok(None) => return Ok(None),
+        // The key stays, and is a hint that comes to nothing. One order that rotted must not hold up the rest.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let expires_at = began.body().ok().and_then(|body| body.expires_at(began.at));
+    Ok(expires_at.and_then(|instant| View::ExpiresAt(instant).key(order)))
+}
+
+/// Holds every key of the store against what the watermark says was written. Answers the first instant at which
+/// an order expires.
 fn audit(
     handle: &Handle,
     mark: &Watermark,
     deadline: Duration,
     wanted: &dyn Fn() -> bool,
-) -> Result<(), Unusable> {
+) -> Result<Option<Timestamp>, Unusable> {
+    let mut earliest = None;
     let mut counted = Watermark { entries: 0, sum: 0, ..*mark };
     let mut after = WATERMARK_KEY.to_vec();
     loop {
@@ -243,15 +313,18 @@ fn audit(
             handle.call("auditing", deadline, move |store| store.keys(&[], &from, AUDIT_KEYS))?;
         let Some(last) = keys.last() else { break };
         for key in &keys {
-            if View::parse(key).is_none_or(|(_, seq)| seq >= mark.next) {
+            let Some((view, _)) = View::parse(key).filter(|(_, seq)| *seq < mark.next) else {
                 return Err(Doubt::BadKey.into());
+            };
+            if let View::ExpiresAt(instant) = view {
+                earliest.get_or_insert(instant);
             }
             counted.count(key);
         }
         after.clone_from(last);
     }
     if counted == *mark {
-        Ok(())
+        Ok(earliest)
     } else {
         let (found, expected) = (counted.entries, mark.entries);
         Err(Doubt::Incomplete { found, expected }.into())

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, SetOnce};
 
 use super::feed::{Feed, FeedError, Handle, Unusable};
 use super::guard::{Guarded, Open};
 use super::home::{self, Home};
 use super::store::Doubt;
-use super::{Deadlines, OnAhead, Phase};
-use crate::order::Seq;
+use super::{Deadlines, OnAhead, OnExpiring, Phase};
+use crate::order::{Lifecycle, Seq};
 use crate::wal::log::Log;
 
 /// A store that is in doubt so soon after it was built is not built for ever.
@@ -45,6 +45,7 @@ pub(super) struct Shared {
     asleep: AtomicBool,
     pub(super) status: Mutex<Status>,
     changed: Condvar,
+    pub(super) on_expiring: SetOnce<OnExpiring>,
 }
 
 pub(super) struct Status {
@@ -76,7 +77,8 @@ impl Shared {
             ended: false,
         };
         let (asleep, changed) = (AtomicBool::new(false), Condvar::new());
-        Shared { log, asleep, status: Mutex::new(status), changed }
+        let on_expiring = SetOnce::new();
+        Shared { log, asleep, status: Mutex::new(status), changed, on_expiring }
     }
 
     /// Something was published.
@@ -195,6 +197,7 @@ pub(super) struct Feeder {
     pub(super) home: Home,
     pub(super) opener: Opener,
     pub(super) deadlines: Deadlines,
+    pub(super) lifecycle: Lifecycle,
     pub(super) opened_next: Seq,
     pub(super) on_ahead: OnAhead,
 }
@@ -295,7 +298,9 @@ impl Feeder {
         self.shared.status.lock().phase = Phase::Auditing;
         let wanted = || self.shared.wanted();
         let log = Arc::clone(&self.shared.log);
-        let begun = Feed::begin(handle, log, self.opened_next, self.deadlines.call, &wanted);
+        let lifecycle = self.lifecycle.clone();
+        let (opened_next, deadline) = (self.opened_next, self.deadlines.call);
+        let begun = Feed::begin(handle, log, lifecycle, opened_next, deadline, &wanted);
         match begun {
             Ok(feed) => self.feed(feed),
             Err(unusable) => unusable.into(),
@@ -303,7 +308,7 @@ impl Feeder {
     }
 
     fn feed(&self, mut feed: Feed) -> End {
-        self.offer(&feed);
+        self.offer(&mut feed);
         loop {
             if let Some(end) = self.answer_requests(&feed) {
                 return end;
@@ -315,7 +320,7 @@ impl Feeder {
                     self.shared.pause(GATHER_PAUSE);
                 }
                 Ok(_) => {
-                    self.offer(&feed);
+                    self.offer(&mut feed);
                     // While somebody writes, work for half of the time: the other half of this core,
                     // and of the disk, is theirs.
                     if self.shared.log.readable_next() != end_before {
@@ -332,12 +337,20 @@ impl Feeder {
     }
 
     /// Tells queries how far the store is. A store that one of them doubts is not offered again.
-    fn offer(&self, feed: &Feed) {
-        let mut status = self.shared.status.lock();
-        if status.doubt.is_none() {
+    fn offer(&self, feed: &mut Feed) {
+        let earliest = {
+            let mut status = self.shared.status.lock();
+            if status.doubt.is_some() {
+                return;
+            }
             status.phase = Phase::Feeding;
             status.store = Some((feed.handle().clone(), feed.next()));
             status.log_error = None;
+            feed.take_earliest()
+        };
+        // Told when it can be found.
+        if let (Some(earliest), Some(on_expiring)) = (earliest, self.shared.on_expiring.get()) {
+            on_expiring(earliest);
         }
     }
 

@@ -9,10 +9,12 @@
 //! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
 //! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
 //! | `04`, seq | empty | the note at `seq` is open: taken away when it is resolved |
+//! | `05`, instant u64 **big-endian**, seq | empty | the order at `seq` expires then: taken away when it comes to an end |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
 //! before the value), and within it they sort by seq, which is the order of time as well. An empty
-//! account or external ref has no key.
+//! account or external ref has no key. The keys of all orders that expire sort by their instant, so that what
+//! is due comes first.
 //!
 //! The watermark, little-endian: magic `OLVW`, version u32, ledger id, next seq u64, entries u64,
 //! sum u64, CRC-32 of all before. `entries` and `sum` (of the hashes of the keys that are there, wrapping) let an audit
@@ -23,11 +25,11 @@ use siphasher::sip::SipHasher24;
 
 use crate::bytes::{Fields, PutFields};
 use crate::order::limits::{ACCOUNT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX};
-use crate::order::{LedgerId, Seq, State};
+use crate::order::{LedgerId, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
 /// Version of keys and watermark. Another version is not read: the views are rebuilt.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Where the watermark is.
 pub(super) const WATERMARK_KEY: &[u8] = &[0];
 
@@ -37,6 +39,10 @@ const ACCOUNT: u8 = 1;
 const EXTERNAL_REF: u8 = 2;
 const STATE: u8 = 3;
 const OPEN_NOTES: u8 = 4;
+const EXPIRY: u8 = 5;
+
+/// What the keys of all orders that expire begin with.
+pub(super) const EXPIRING_PREFIX: &[u8] = &[EXPIRY];
 
 const _: () = assert!(
     ACCOUNT_BYTES_MAX <= 255 && EXTERNAL_REF_BYTES_MAX <= 255,
@@ -51,6 +57,7 @@ pub(crate) enum View<'a> {
     State(State),
     /// Of notes instead of orders.
     OpenNotes,
+    ExpiresAt(Timestamp),
 }
 
 impl<'a> View<'a> {
@@ -62,6 +69,11 @@ impl<'a> View<'a> {
             View::ExternalRef(value) => (EXTERNAL_REF, *value, EXTERNAL_REF_BYTES_MAX),
             View::State(state) => return Some(vec![STATE, state.number()]),
             View::OpenNotes => return Some(vec![OPEN_NOTES]),
+            View::ExpiresAt(instant) => {
+                let mut prefix = EXPIRING_PREFIX.to_vec();
+                prefix.put(&instant.as_unix_ns().to_be_bytes());
+                return Some(prefix);
+            }
         };
         let length = u8::try_from(value.len()).ok()?;
         if value.is_empty() || value.len() > bytes_max {
@@ -87,6 +99,10 @@ impl<'a> View<'a> {
             [OPEN_NOTES] => (View::OpenNotes, None),
             [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
             [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
+            [EXPIRY, instant @ ..] => {
+                let instant_ns = u64::from_be_bytes(instant.try_into().ok()?);
+                (View::ExpiresAt(Timestamp::from_unix_ns(instant_ns)), None)
+            }
             _ => return None,
         };
         let whole = value.is_none_or(|length| head.len() == 2 + usize::from(length));
@@ -94,9 +110,16 @@ impl<'a> View<'a> {
     }
 }
 
-/// What the record at `seq` changes: the keys of the order that it began, of the step that one took, or of the
-/// note that it is or resolves.
-pub(super) fn changes_of(seq: Seq, body: &Body<'_>) -> impl Iterator<Item = (Vec<u8>, Change)> {
+/// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took,
+/// or of the note that it is or resolves.
+/// That an order which comes to an end expires no more is not said here: the record of its step does not know.
+pub(super) fn changes_of(
+    seq: Seq,
+    at: Timestamp,
+    body: &Body<'_>,
+) -> impl Iterator<Item = (Vec<u8>, Change)> {
+    let expires =
+        body.expires_at(at).map(|instant| (View::ExpiresAt(instant).key(seq), Change::Add));
     let began = body.submitted().map(|submitted| {
         [
             View::Account(submitted.account),
@@ -113,7 +136,8 @@ pub(super) fn changes_of(seq: Seq, body: &Body<'_>) -> impl Iterator<Item = (Vec
         Some(note) => Some((View::OpenNotes.key(note), Change::Remove)),
         None => remark.asks.then(|| (View::OpenNotes.key(seq), Change::Add)),
     });
-    let changes = began.into_iter().flatten().chain(moved.into_iter().flatten()).chain(noted);
+    let changes =
+        began.into_iter().flatten().chain(expires).chain(moved.into_iter().flatten()).chain(noted);
     changes.filter_map(|(key, change)| Some((key?, change)))
 }
 
@@ -209,16 +233,16 @@ mod tests {
             account in any_value(ACCOUNT_BYTES_MAX),
             external_ref in any_value(EXTERNAL_REF_BYTES_MAX),
             state in proptest::sample::select(State::ALL.to_vec()),
+            instant: u64,
             seq: u64,
         ) {
-            for view in
-                [
-                    View::Account(&account),
-                    View::ExternalRef(&external_ref),
-                    View::State(state),
-                    View::OpenNotes,
-                ]
-            {
+            for view in [
+                View::Account(&account),
+                View::ExternalRef(&external_ref),
+                View::State(state),
+                View::OpenNotes,
+                View::ExpiresAt(Timestamp::from_unix_ns(instant)),
+            ] {
                 let key = view.key(Seq(seq)).unwrap();
                 prop_assert!(key.starts_with(&view.prefix().unwrap()));
                 prop_assert_eq!(View::parse(&key), Some((view, Seq(seq))));
@@ -243,6 +267,15 @@ mod tests {
             prop_assert!(view.key(Seq(low)) < view.key(Seq(high)));
             let foreign = View::Account(&other).key(Seq(low)).unwrap();
             prop_assert!(!foreign.starts_with(&view.prefix().unwrap()));
+        }
+
+        #[test]
+        fn what_expires_first_comes_first(one: (u64, u64), other: (u64, u64)) {
+            let key = |(instant, seq)| {
+                View::ExpiresAt(Timestamp::from_unix_ns(instant)).key(Seq(seq)).unwrap()
+            };
+            prop_assert_eq!(one.cmp(&other), key(one).cmp(&key(other)));
+            prop_assert!(key(one).starts_with(EXPIRING_PREFIX) && &key(one)[..] > EXPIRING_PREFIX);
         }
 
         #[test]

@@ -31,7 +31,7 @@ use std::time::Duration;
 use crate::sync::Mutex;
 
 use crate::disk::Disk;
-use crate::order::Seq;
+use crate::order::{Lifecycle, Seq, Timestamp};
 use crate::wal::log::Log;
 
 use feed::{Feed, FeedError, Handle, Unusable};
@@ -92,12 +92,17 @@ pub(crate) struct ViewsConfig {
     pub(crate) disk: Arc<dyn Disk>,
     /// The log as it was opened, before anything is written to it.
     pub(crate) log: Arc<Log>,
+    /// Has every state that an order of the log is in, or was.
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) deadlines: Deadlines,
 }
 
 /// Called once, when the views prove that the log lost data, with the last seq that they have seen
 /// durable and the name of the witness. Runs on the feeder's thread.
 pub(crate) type OnAhead = Box<dyn Fn(Seq, String) + Send + Sync>;
+
+/// Called when orders were fed that expire, with the first instant. Runs on the feeder's thread.
+pub(crate) type OnExpiring = Box<dyn Fn(Timestamp) + Send + Sync>;
 
 /// What the views are doing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,6 +137,7 @@ pub(crate) struct ViewsState {
 pub(crate) struct Views {
     shared: Arc<Shared>,
     deadlines: Deadlines,
+    lifecycle: Lifecycle,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// The store's feed when there is no thread.
     memory: Option<Mutex<Feed>>,
@@ -150,7 +156,7 @@ impl Views {
 
     /// [`Views::start`] with another way to open a store.
     fn start_with(config: ViewsConfig, on_ahead: OnAhead, opener: Opener) -> Arc<Views> {
-        let ViewsConfig { place, disk, log, deadlines } = config;
+        let ViewsConfig { place, disk, log, lifecycle, deadlines } = config;
         let opened_next = log.readable_next();
         let phase = match place {
             Place::Sled(_) => Phase::Opening,
@@ -162,17 +168,23 @@ impl Views {
         match place {
             Place::Off => shared.end(None),
             Place::Memory => {
-                memory = memory_feed(&shared.log, deadlines).map(Mutex::new);
+                memory = memory_feed(&shared.log, &lifecycle, deadlines).map(Mutex::new);
                 shared.end(None);
             }
             Place::Sled(ledger_dir) => {
                 let home = Home::new(disk, &ledger_dir);
-                let shared = Arc::clone(&shared);
-                let feeder = Feeder { shared, home, opener, deadlines, opened_next, on_ahead };
-                thread = spawn(feeder);
+                thread = spawn(Feeder {
+                    shared: Arc::clone(&shared),
+                    home,
+                    opener,
+                    deadlines,
+                    lifecycle: lifecycle.clone(),
+                    opened_next,
+                    on_ahead,
+                });
             }
         }
-        Arc::new(Views { shared, deadlines, thread: Mutex::new(thread), memory })
+        Arc::new(Views { shared, deadlines, lifecycle, thread: Mutex::new(thread), memory })
     }
 
     /// Says that records were published. For `commit`, after each group: costs a fence and a load,
@@ -223,6 +235,33 @@ impl Views {
             Err(doubt) => {
                 self.report(&handle, doubt);
                 nothing
+            }
+        }
+    }
+
+    /// Whether there is, or will be, a store to ask.
+    pub(crate) fn may_be_asked(&self) -> bool {
+        self.memory.is_some() || !matches!(self.shared.status.lock().phase, Phase::Off { .. })
+    }
+
+    /// Has this called from now on whenever orders come into the views that expire. Only the first call counts.
+    pub(crate) fn on_expiring(&self, on_expiring: OnExpiring) {
+        drop(self.shared.on_expiring.set(on_expiring));
+    }
+
+    /// At most `limit` orders that expire and have not come to an end, by instant and seq, after this one; `None`
+    /// when the views can't be asked. Hints: whoever acts on one reads the record.
+    pub(crate) fn expiring(
+        &self,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+    ) -> Option<Vec<(Timestamp, Seq)>> {
+        let (handle, _) = self.offered()?;
+        match handle.expiring(after, limit, self.deadlines.page) {
+            Ok(expiring) => Some(expiring),
+            Err(doubt) => {
+                self.report(&handle, doubt);
+                None
             }
         }
     }
@@ -298,7 +337,8 @@ impl Views {
                     status.set_aside += 1;
                     status.last_doubt = Some(doubt.to_string());
                 }
-                if let Some(fresh) = memory_feed(&self.shared.log, self.deadlines) {
+                let (log, lifecycle) = (&self.shared.log, &self.lifecycle);
+                if let Some(fresh) = memory_feed(log, lifecycle, self.deadlines) {
                     *memory.lock() = fresh;
                 }
             }
@@ -313,10 +353,11 @@ impl Drop for Views {
 }
 
 /// A feed into an empty store in memory: there is nothing in it to object to.
-fn memory_feed(log: &Arc<Log>, deadlines: Deadlines) -> Option<Feed> {
+fn memory_feed(log: &Arc<Log>, lifecycle: &Lifecycle, deadlines: Deadlines) -> Option<Feed> {
     let handle = Handle::Direct(Arc::new(Mutex::new(MemStore::default())));
+    let (log, lifecycle, deadline) = (Arc::clone(log), lifecycle.clone(), deadlines.call);
     let opened_next = log.readable_next();
-    let begun = Feed::begin(handle, Arc::clone(log), opened_next, deadlines.call, &|| true);
+    let begun = Feed::begin(handle, log, lifecycle, opened_next, deadline, &|| true);
     begun.map_err(|_: Unusable| ()).ok()
 }
 

@@ -44,6 +44,7 @@ impl Issuer {
             account: submitted.account.to_vec(),
             external_ref: submitted.external_ref.to_vec(),
             payload: submitted.payload.to_vec(),
+            expires_at: body.expires_at(frame.at),
             refusal: body.refusal(),
             corrects: submitted.corrects.map(OrderId::from_u64),
             batch: batch_of(frame),

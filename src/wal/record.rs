@@ -43,7 +43,7 @@ use crate::order::limits::{
     BATCH_MEMBERS_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX, KEY_BYTES_MAX,
     REASON_BYTES_MAX, RECORD_BODY_BYTES_MAX,
 };
-use crate::order::{OrderId, Refusal, Seq, State, Submission};
+use crate::order::{OrderId, Refusal, Seq, State, Submission, Timestamp};
 
 mod hold;
 mod note;
@@ -465,6 +465,15 @@ impl<'a> Body<'a> {
             Body::Refused(_) => State::Refused,
             _ => State::Accepted,
         }
+    }
+
+    /// When the order expires that this record began at `at`. `None`: it never does, or the record began none
+    /// that goes on.
+    pub(crate) fn expires_at(&self, at: Timestamp) -> Option<Timestamp> {
+        let Body::Accepted(submitted) = self else { return None };
+        // An instant that is too late for ledger time is never reached.
+        let instant = |after_ns| at.as_unix_ns().saturating_add(after_ns);
+        submitted.expires_in_ns.map(|after_ns| Timestamp::from_unix_ns(instant(after_ns)))
     }
 
     pub(crate) fn refusal(&self) -> Option<Refusal> {

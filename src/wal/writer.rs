@@ -132,6 +132,11 @@ impl Writer {
         self.active.header.file_bytes.saturating_sub(self.position.offset)
     }
 
+    /// The time that the next record gets when the wall clock says this.
+    pub(crate) fn time_of_next(&self, wall: Timestamp) -> Timestamp {
+        ledger_time(wall, self.position.last_at)
+    }
+
     /// Appends one group with these records and makes it durable.
     ///
     /// `wall` is the wall clock; the records get the later of it and the last record's time plus 1 ns.
@@ -147,8 +152,7 @@ impl Writer {
             return Err(AppendError::NoRoom(io::ErrorKind::FileTooLarge.into()));
         }
         let first_seq = self.position.next_seq;
-        let first_at = (wall.as_unix_ns().min(WALL_NS_MAX))
-            .max(self.position.last_at.as_unix_ns().saturating_add(1));
+        let first_at = self.time_of_next(wall).as_unix_ns();
         // Equal times, or a seq that its order's id has no bits for, would be found at the next open.
         let count = records.len() as u64;
         if first_at.checked_add(count).is_none() || first_seq.0.saturating_add(count) > SEQ_END {
@@ -302,6 +306,12 @@ impl Writer {
         self.buffer.keep_last(0);
         Ok(Some(closed))
     }
+}
+
+/// Ledger time behind a record of `last_at`, when the wall clock says `wall`: it rises with every record.
+pub(crate) fn ledger_time(wall: Timestamp, last_at: Timestamp) -> Timestamp {
+    let wall_ns = wall.as_unix_ns().min(WALL_NS_MAX);
+    Timestamp::from_unix_ns(wall_ns.max(last_at.as_unix_ns().saturating_add(1)))
 }
 
 /// Bytes on disk of a group with records of this size.

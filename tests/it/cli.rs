@@ -3,7 +3,7 @@
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
 //! - [`notes`]: what is noted about orders, and who is held
-//! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own
+//! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own; [`expiry`]: orders that expire
 //! - [`tail`]: what happens, as it happens
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
@@ -14,6 +14,7 @@ mod bench;
 mod broken;
 mod damage;
 mod drill;
+mod expiry;
 mod failing;
 mod kills;
 mod northwind;

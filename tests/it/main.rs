@@ -29,6 +29,7 @@ mod evidence;
 mod examples;
 #[cfg(not(order_ledger_shuttle))]
 mod exhaustive;
+mod expiry;
 #[cfg(not(order_ledger_shuttle))]
 mod false_alarms;
 mod feed;

@@ -173,6 +173,9 @@ impl Serialize for OrderView<'_> {
         map.serialize_entry("state", &name_of(lifecycle, order.now.state))?;
         map.serialize_entry("version", &order.now.version)?;
         map.serialize_entry("accepted_at", &time(order.receipt.accepted_at))?;
+        if let Some(instant) = order.expires_at {
+            map.serialize_entry("expires_at", &time(instant))?;
+        }
         if let Some(refusal) = &order.refusal {
             let refusal = serde_json::json!({"code": refusal.code, "reason": refusal.reason});
             map.serialize_entry("refusal", &refusal)?;
@@ -243,8 +246,9 @@ pub(crate) fn order_table(order: &Order, lifecycle: &Lifecycle) -> Table {
         ));
     }
     let Receipt { accepted_at, fingerprint, ledger, durability, .. } = order.receipt;
+    rows.push(("accepted at", time(accepted_at)));
+    rows.extend(order.expires_at.map(|instant| ("expires at", time(instant))));
     rows.extend([
-        ("accepted at", time(accepted_at)),
         ("fingerprint", fingerprint.to_string()),
         ("ledger", format!("{ledger} ({durability})")),
         ("receipt", order.receipt.to_string()),

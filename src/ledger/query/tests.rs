@@ -51,7 +51,8 @@ fn assert_right(test: &TestLog, views: Option<&Views>, query: &Query) {
 fn views_off(log: &Arc<Log>) -> Arc<Views> {
     let disk = Arc::new(crate::views::tests::support::MemDisk::default());
     let (place, deadlines) = (Place::Off, Deadlines::default());
-    Views::start(ViewsConfig { place, disk, log: Arc::clone(log), deadlines }, Box::new(|_, _| {}))
+    let (log, lifecycle) = (Arc::clone(log), crate::order::Lifecycle::default());
+    Views::start(ViewsConfig { place, disk, log, lifecycle, deadlines }, Box::new(|_, _| {}))
 }
 
 fn log_of(count: u64) -> TestLog {

@@ -266,7 +266,7 @@ fn sound(test: &TestLog, count: u64) -> (Vec<Vec<u8>>, Watermark) {
     let mut keys = Vec::new();
     for seq in (1..=count).map(Seq) {
         let record = test.log.read(seq).unwrap().unwrap();
-        for (key, change) in changes_of(seq, &record.body().unwrap()) {
+        for (key, change) in changes_of(seq, record.at, &record.body().unwrap()) {
             assert_eq!(change, Change::Add, "no order of this log takes a step");
             mark.count(&key);
             keys.push(key);

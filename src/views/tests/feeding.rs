@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -22,11 +23,15 @@ fn any_order() -> impl Strategy<Value = (Submission, Option<Refusal>)> {
     // Few values, so that they meet; some are prefixes of others; bytes that a key uses itself.
     let value =
         || prop::sample::select(vec![&b""[..], b"a", b"ab", b"\x01", b"\x01\x01", b"\xff\xff"]);
-    (value(), value(), any::<bool>(), 0u64..u64::MAX).prop_map(
-        |(account, external_ref, refused, key)| {
-            let submission = Submission::new("c", format!("{key}"), b"payload")
+    let expires_in_ns = prop::sample::select(vec![0u64, 0, 1, 5, 5, 256, u64::MAX]);
+    (value(), value(), any::<bool>(), 0u64..u64::MAX, expires_in_ns).prop_map(
+        |(account, external_ref, refused, key, expires_in_ns)| {
+            let mut submission = Submission::new("c", format!("{key}"), b"payload")
                 .account(account)
                 .external_ref(external_ref);
+            if expires_in_ns > 0 {
+                submission = submission.expires_in(Duration::from_nanos(expires_in_ns));
+            }
             (submission, refused.then(|| Refusal { code: 1, reason: "no".into() }))
         },
     )

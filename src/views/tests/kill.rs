@@ -18,7 +18,7 @@ use super::super::sled_store::SledStore;
 use super::super::store::Store;
 use super::assert_lists_are_right;
 use super::support::{LEDGER, Started, TestLog, in_sled, wait_for, wait_until_fed};
-use crate::order::{Seq, State};
+use crate::order::{Lifecycle, Seq, State};
 
 const DIR: &str = "ORDER_LEDGER_TEST_VIEWS_KILL_DIR";
 /// Where the log that the child shows ends at first: what its store covers already.
@@ -90,7 +90,8 @@ fn rule_36_a_kill_between_batches_leaves_entries_and_watermark_together() {
         let log = Arc::clone(&test.log);
         let next = test.log.readable_next();
         // The audit is the assertion: the entries are those of the records below the watermark.
-        let feed = Feed::begin(handle, log, next, Duration::ZERO, &|| true).unwrap();
+        let feed =
+            Feed::begin(handle, log, Lifecycle::default(), next, Duration::ZERO, &|| true).unwrap();
         assert!(feed.next() >= last, "what a kill leaves does not go back");
         progressed += u64::from(feed.next() > last);
         last = feed.next();

@@ -7,6 +7,7 @@
 mod closing;
 mod damage;
 mod doubt;
+mod expiring;
 mod feeding;
 mod kill;
 pub(crate) mod support;
@@ -35,6 +36,9 @@ fn is_on(view: View<'_>, order: &Order) -> bool {
         View::Account(account) => order.account == account,
         View::ExternalRef(external_ref) => order.external_ref == external_ref,
         View::State(state) => order.now.state == state,
+        View::ExpiresAt(instant) => {
+            order.expires_at == Some(instant) && !order.now.state.is_terminal()
+        }
         View::OpenNotes => false,
     }
 }
@@ -46,7 +50,9 @@ fn assert_lists_are_right(views: &Views, test: &TestLog, covered: Seq) {
     let states = State::ALL.map(View::State);
     let accounts = all.iter().map(|order| View::Account(&order.account));
     let refs = all.iter().map(|order| View::ExternalRef(&order.external_ref));
-    let mut lists: Vec<View<'_>> = states.into_iter().chain(accounts).chain(refs).collect();
+    let instants = all.iter().filter_map(|order| order.expires_at).map(View::ExpiresAt);
+    let mut lists: Vec<View<'_>> =
+        states.into_iter().chain(accounts).chain(refs).chain(instants).collect();
     lists.retain(|view| view.prefix().is_some());
     lists.sort_by_key(View::prefix);
     lists.dedup();

@@ -17,7 +17,9 @@ use super::super::store::{Batch, Doubt, MemStore, Store};
 use super::super::{Deadlines, Place, Views, ViewsConfig, ViewsState};
 use crate::disk::by_path::Files;
 use crate::disk::{self, Disk, DiskFile, DiskLock, Host};
-use crate::order::{Durability, LedgerId, Order, Refusal, Seq, State, Submission, Timestamp};
+use crate::order::{
+    Durability, LedgerId, Lifecycle, Order, Refusal, Seq, State, Submission, Timestamp,
+};
 use crate::tables::Tables;
 use crate::tables::hash::KeyHasher;
 use crate::wal::blocks::Blocks;
@@ -351,7 +353,8 @@ pub(crate) fn config(dir: &Path, log: &Arc<Log>) -> ViewsConfig {
         close: Duration::from_secs(20),
     };
     let disk = Arc::new(RealDir(dir.to_owned()));
-    ViewsConfig { place: Place::Sled(dir.to_owned()), disk, log: Arc::clone(log), deadlines }
+    let (place, lifecycle) = (Place::Sled(dir.to_owned()), Lifecycle::default());
+    ViewsConfig { place, disk, log: Arc::clone(log), lifecycle, deadlines }
 }
 
 pub(crate) fn start(config: ViewsConfig) -> Started {
@@ -377,6 +380,7 @@ pub(crate) fn in_memory(log: &Arc<Log>) -> Arc<Views> {
         place: Place::Memory,
         disk: Arc::new(MemDisk::default()),
         log: Arc::clone(log),
+        lifecycle: Lifecycle::default(),
         deadlines: Deadlines::default(),
     };
     Views::start(config, Box::new(|_, _| panic!("there is nothing to be ahead")))

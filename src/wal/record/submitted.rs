@@ -144,6 +144,7 @@ pub(super) fn check_limits(body: &Submitted<'_>) -> Result<(), BodyError> {
         && body.account.len() <= ACCOUNT_BYTES_MAX
         && body.external_ref.len() <= EXTERNAL_REF_BYTES_MAX
         && body.payload.len() <= PAYLOAD_BYTES_MAX
+        && body.expires_in_ns != Some(0)
         && body.corrects.is_none_or(|old| OrderId::from_u64(old).seq() >= Seq::FIRST);
     if within { Ok(()) } else { Err(BodyError::Malformed("a field breaks its limit".into())) }
 }

@@ -4,6 +4,7 @@
 //! never changes; if this test fails then, the code is wrong.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use wincode::SchemaRead;
 use wincode::config::Configuration;
@@ -188,6 +189,7 @@ fn a_field_beyond_its_limit_is_no_body() {
         order(1, 1, 0, 65, 0, 0),
         order(1, 1, 0, 0, 129, 0),
         order(1, 1, 0, 0, 0, PAYLOAD_BYTES_MAX + 1),
+        order(1, 1, 0, 0, 0, 0).expires_in(Duration::ZERO),
     ] {
         assert!(!is_body(&beyond));
     }

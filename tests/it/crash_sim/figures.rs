@@ -59,6 +59,11 @@ figures! {
     moves_refused,
     moves_in_conflict,
     versions_missed,
+    /// Somebody was told that an order has expired: who asked for a step of it, or who looked. The sweeper has
+    /// recorded this many.
+    expired_told,
+    expired_shown,
+    expired_swept,
     /// A reader has made a step durable, and seen it, before the ledger had its answer.
     moves_seen_early,
     moves_in_doubt_there,

@@ -91,7 +91,7 @@ fn options(plan: &Plan) -> Options {
         .seal_after(Duration::from_millis(setup.seal_after_ms))
         .disk_reserve_bytes(0)
         .disk_free_min_bytes(0)
-        .views(Views::Off);
+        .views(if setup.views { Views::On } else { Views::Off });
     let options = match setup.own_table {
         true => options.lifecycle(own_table()),
         false => options,
@@ -394,6 +394,7 @@ impl History<'_> {
                 self.read(read);
             }
             Step::Move(..) | Step::MoveMany(_) | Step::Cancel(_) => self.moves(&ledger, step),
+            Step::Sweep => self.sweep(&ledger),
             Step::Hold(number, reason) => self.set_hold(&ledger, *number, *reason),
             Step::Note(key, jot) => self.jot(&ledger, *key, jot),
             Step::Close => self.close(ledger),
@@ -559,11 +560,15 @@ impl History<'_> {
     fn conflict(&mut self, ledger: &Ledger, key: Key) {
         let known = &self.book.known[key];
         let (Fate::Acknowledged(receipt) | Fate::Refused(receipt, _)) = &known.fate else { return };
-        let (receipt, submission) = (*receipt, &known.submission);
+        let (receipt, submission, expires_in) = (*receipt, &known.submission, known.expires_in);
         let mut payload = submission.payload().to_vec();
         payload.push(b'!');
         let other = Submission::new(submission.client(), submission.key(), payload)
             .account(b"account 9".to_vec());
+        let other = match expires_in {
+            Some(duration) => other.expires_in(duration),
+            None => other,
+        };
         match ledger.submit(&other).map_err(|error| error.kind().clone()) {
             Err(ErrorKind::Conflict { receipt: found, differs }) => {
                 assert_eq!(found, receipt);

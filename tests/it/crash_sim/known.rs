@@ -1,17 +1,18 @@
 //! The oracle: what the callers were told, kept outside of the ledger.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use order_ledger::{
     Certainty, Committed, Error, ErrorKind, HoldEntry, How, Lifecycle, Noted, Order, Outcome,
-    Receipt, Refusal, State, StateRule, Submission, Transitioned, Validator, Verdict,
+    Receipt, Refusal, State, StateRule, Submission, Timestamp, Transitioned, Validator, Verdict,
 };
 
 use super::figures::Figures;
 use super::holds::Holds;
 use super::notes::{Said, Words};
 use super::plan::{Content, Key, LOADED, PACKED, Plan, Word};
-use super::steps::{Came, Taken, Told, Track, Wish, gaps};
+use super::steps::{About, Came, Taken, Told, Track, Wish, gaps};
 use crate::rig::Random;
 
 /// What is known of one key.
@@ -29,8 +30,18 @@ pub(super) enum Fate {
 pub(super) struct Known {
     pub(super) submission: Submission,
     pub(super) word: Word,
+    pub(super) expires_in: Option<Duration>,
     pub(super) fate: Fate,
     pub(super) track: Track,
+}
+
+impl Known {
+    fn assert_expires(&self, order: &Order) {
+        let accepted_ns = order.receipt.accepted_at.as_unix_ns();
+        let instant_ns = order.expires_at.map(|instant| instant.as_unix_ns() - accepted_ns);
+        let expected = self.expires_in.filter(|_| order.refusal.is_none());
+        assert_eq!(instant_ns.map(Duration::from_nanos), expected, "it expires at another time");
+    }
 }
 
 /// Refuses for good what begins with `no`, and for now what begins with `later`.
@@ -106,7 +117,16 @@ fn submission(key: Key, content: &Content) -> Submission {
     };
     payload.extend(Random::new(key as u64).bytes(content.bytes));
     let client = ["web", "till"][key % 2];
-    Submission::new(client, format!("key-{key}"), payload).account(format!("account {}", key % 5))
+    let order = Submission::new(client, format!("key-{key}"), payload);
+    let order = order.account(format!("account {}", key % 5));
+    match expires_in(content) {
+        Some(duration) => order.expires_in(duration),
+        None => order,
+    }
+}
+
+fn expires_in(content: &Content) -> Option<Duration> {
+    content.expires_in_us.map(Duration::from_micros)
 }
 
 impl Book {
@@ -114,6 +134,7 @@ impl Book {
         let known = plan.orders.iter().enumerate().map(|(key, content)| Known {
             submission: submission(key, content),
             word: content.word,
+            expires_in: expires_in(content),
             fate: Fate::Free,
             track: Track::default(),
         });
@@ -146,6 +167,7 @@ impl Book {
         let key = self.key_of(order);
         let moving = self.moving.iter().filter(|(other, _)| *other == key);
         let moving = moving.map(|(_, wish)| wish.clone()).collect();
+        self.known[key].assert_expires(order);
         self.known[key].track.shown(&told.steps(), own, may_lose, moving);
         let noting = self.noting.as_ref().filter(|(other, _)| *other == key);
         let noting = noting.map(|(_, words)| words);
@@ -212,7 +234,10 @@ impl Book {
                 match &known.fate {
                     Fate::Acknowledged(receipt) => {
                         assert_eq!(*receipt, outcome.receipt);
-                        let stood = known.track.stood(receipt.first_state, outcome.now);
+                        let expires = known.expires_in.is_some();
+                        let track = &mut known.track;
+                        let stood = track.stood(receipt.first_state, outcome.now)
+                            || expires && track.has_expired(receipt.first_state, outcome.now);
                         assert!(stood, "it never stood there: {outcome:?}");
                     }
                     Fate::Free => {
@@ -277,6 +302,21 @@ impl Book {
         Some(self.known[key].track.now(receipt.first_state))
     }
 
+    /// The instant at which the order of a key expires.
+    pub(super) fn expires_at(&self, key: Key) -> Option<Timestamp> {
+        let duration = self.known[key].expires_in?;
+        let ns = u64::try_from(duration.as_nanos()).unwrap();
+        let Fate::Acknowledged(receipt) = &self.known[key].fate else { return None };
+        Some(Timestamp::from_unix_ns(receipt.accepted_at.as_unix_ns() + ns))
+    }
+
+    /// What has expired was recorded, or that has failed.
+    pub(super) fn swept(&mut self, poisoned: bool) {
+        for known in self.known.iter_mut().filter(|known| known.expires_in.is_some()) {
+            known.track.swept(poisoned);
+        }
+    }
+
     /// Orders are asked to take these steps.
     pub(super) fn asks(&mut self, moves: &[(Key, Wish)]) {
         self.moving = moves.to_vec();
@@ -287,6 +327,7 @@ impl Book {
         &mut self,
         answers: Vec<Result<Transitioned, Error>>,
         trouble: Trouble,
+        wall: Timestamp,
         figures: &mut Figures,
     ) -> Vec<(Key, Wish)> {
         let moving = std::mem::take(&mut self.moving);
@@ -299,8 +340,9 @@ impl Book {
         for ((key, wish), answer) in moving.into_iter().zip(answers) {
             let receipt = self.receipt(key).expect("only orders that are there are asked");
             let invisible = trouble.poisoned && self.doubted.contains(&key);
+            let expires_at = self.expires_at(key);
             let track = &mut self.known[key].track;
-            let about = (trouble, invisible);
+            let about = About { trouble, invisible, expires_at, wall };
             let came =
                 track.answered(&receipt, &wish, answer, &self.lifecycle, &mut ahead[key], about);
             figures.longest_life = figures.longest_life.max(track.steps() as u64);
@@ -310,9 +352,14 @@ impl Book {
                 Came::Refused => figures.moves_refused += 1,
                 Came::Mismatched => figures.versions_missed += 1,
                 Came::Conflicted => figures.moves_in_conflict += 1,
+                Came::Expired => figures.expired_told += 1,
                 Came::Failed => {}
                 Came::InDoubt => doubts.push((key, wish)),
             }
+        }
+        // That an order has expired was perhaps recorded before, and told to nobody by a repeat of a command.
+        for (known, left) in self.known.iter_mut().zip(&mut ahead) {
+            known.track.keep_expiry(left);
         }
         assert!(ahead.iter().all(|left| left.is_empty()), "seen, and nobody was told: {ahead:?}");
         doubts
@@ -341,7 +388,7 @@ impl Book {
             Came::Replayed => figures.notes_replayed += 1,
             Came::Conflicted => figures.notes_in_conflict += 1,
             Came::Refused => figures.notes_refused += 1,
-            Came::Mismatched | Came::Failed | Came::InDoubt => {}
+            Came::Mismatched | Came::Expired | Came::Failed | Came::InDoubt => {}
         }
         came == Came::InDoubt
     }
@@ -422,6 +469,8 @@ impl Book {
                 (fate, None) => panic!("acknowledged and gone: {fate:?}"),
             }
             if let Some(order) = found {
+                figures.expired_shown += u64::from(order.now.state == State::Expired);
+                known.assert_expires(order);
                 assert!(order.payload == known.submission.payload(), "other bytes");
             }
         }

@@ -34,13 +34,16 @@ pub(super) struct Setup {
     pub(super) seal_after_ms: u64,
     /// Groups are written past the page cache, in one call.
     pub(super) past_cache: bool,
+    /// There are views, so that what has expired can be found.
+    pub(super) views: bool,
 }
 
-/// An order: how its payload begins, and how long it goes on.
+/// An order: how its payload begins, how long it goes on, and after how long it expires.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Content {
     pub(super) word: Word,
     pub(super) bytes: usize,
+    pub(super) expires_in_us: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -98,6 +101,8 @@ pub(super) enum Step {
     Move(Key, Move),
     MoveMany(Vec<(Key, Move)>),
     Cancel(Key),
+    /// What has expired is recorded, as far as the views know.
+    Sweep,
     /// Something is noted about the order of the key.
     Note(Key, Jot),
     /// A scope is held, for a reason of this number, or released.
@@ -177,6 +182,8 @@ impl Plan {
     pub(super) fn of(seed: u64) -> Plan {
         let mut random = Random::new(seed);
         let rots = random.chance(1, 10);
+        // With dice of their own: the other histories are those that there were before orders expired.
+        let expires = seed % 3 == 1;
         let setup = Setup {
             padded: random.chance(1, 2),
             relaxed: !rots && random.chance(1, 12),
@@ -186,6 +193,7 @@ impl Plan {
             seal_after_ms: random.pick(&[1, 500, 10_000]),
             // Without a draw: the histories are those that there were before this was a choice.
             past_cache: seed.count_ones().is_multiple_of(2),
+            views: expires,
         };
         let mut jots = Random::new(!seed);
         let mut maker = Maker {
@@ -196,6 +204,7 @@ impl Plan {
             errors: !rots && random.chance(1, 4),
             fills: !rots && random.chance(1, 10),
             beside: random.chance(1, 2),
+            expiry: expires.then(|| Random::new(seed.rotate_left(32))),
             orders: Vec::new(),
             steps: Vec::new(),
             random,
@@ -232,6 +241,8 @@ struct Maker {
     fills: bool,
     /// Whether anybody does something in the middle of a call.
     beside: bool,
+    /// Whether orders expire, and when.
+    expiry: Option<Random>,
     orders: Vec<Content>,
     steps: Vec<Step>,
 }
@@ -328,7 +339,11 @@ impl Maker {
             1 => Word::Later,
             _ => Word::Good,
         };
-        self.orders.push(Content { word, bytes });
+        // A clock that is read moves by a microsecond; a call reads it a few times.
+        let times = [1, 8, 20, 60, 60, 300, 2_000, 100_000, 3_000_000, 60_000_000];
+        let expires = |random: &mut Random| random.chance(2, 3).then(|| random.pick(&times));
+        let expires_in_us = self.expiry.as_mut().and_then(expires);
+        self.orders.push(Content { word, bytes, expires_in_us });
         self.orders.len() - 1
     }
 
@@ -372,6 +387,9 @@ impl Maker {
             let call = 1 + self.random.below(6);
             let ms = self.random.pick(&[1, 20, 600, 12_000]);
             self.steps.push(Step::Slow(call, ms));
+        }
+        if self.expiry.as_mut().is_some_and(|random| random.chance(1, 8)) {
+            self.steps.push(Step::Sweep);
         }
         let step = match self.random.below(30) {
             20..=24 => {

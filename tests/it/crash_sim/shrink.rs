@@ -64,16 +64,21 @@ fn simplify(plan: &mut Plan, fails: &impl Fn(&Plan) -> bool) {
         segment_kib: 16,
         seal_after_ms: 500,
         past_cache: false,
+        views: false,
     };
     attempt(&|plan| plan.setup.validator = plain.validator);
     attempt(&|plan| plan.setup.own_table = plain.own_table);
     attempt(&|plan| plan.setup.relaxed = plain.relaxed);
     attempt(&|plan| plan.setup.padded = plain.padded);
+    attempt(&|plan| plan.setup.views = plain.views);
     attempt(&|plan| plan.setup.past_cache = plain.past_cache);
     attempt(&|plan| plan.setup.segment_kib = plain.segment_kib);
     let now = attempt(&|plan| plan.setup.seal_after_ms = plain.seal_after_ms);
     for key in 0..now.orders.len() {
-        attempt(&|plan| plan.orders[key] = Content { word: Word::Good, bytes: 0 });
+        attempt(&|plan| {
+            plan.orders[key] = Content { word: Word::Good, bytes: 0, expires_in_us: None }
+        });
+        attempt(&|plan| plan.orders[key].expires_in_us = None);
         attempt(&|plan| plan.orders[key].bytes /= 2);
     }
     // Orders that nobody hands in, from the end; the ones behind get another number.

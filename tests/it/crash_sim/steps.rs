@@ -1,7 +1,8 @@
 //! The oracle for the steps of one order: which were taken, what the next command must come to, and the one
 //! step that may be in doubt.
 //!
-//! Always true: at most one step of an order is in doubt; what was taken never changes and never goes.
+//! Always true: at most one step of an order is in doubt; what was taken never changes and never goes; an order
+//! that expires takes no step at its instant or behind it but the one that says so, and none is asked for that.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -82,6 +83,11 @@ pub(super) struct Taken {
 }
 
 impl Taken {
+    /// That the order has expired: nobody asks for that.
+    fn is_expiry(&self) -> bool {
+        self.to == State::Expired
+    }
+
     fn is(&self, wish: &Wish) -> bool {
         self.command == wish.command && wish.differs(self).is_empty()
     }
@@ -116,6 +122,8 @@ impl Told {
                 panic!("it began twice: {event:?}")
             };
             assert_eq!((*from, *version), (state, next), "a step that does not follow: {event:?}");
+            let has_expired = order.expires_at.is_some_and(|instant| event.at >= instant);
+            assert_eq!(*to == State::Expired, has_expired, "expired at another time: {event:?}");
             state = *to;
             steps.push(Taken {
                 seq: event.seq,
@@ -161,9 +169,21 @@ pub(super) enum Came {
     Refused,
     Mismatched,
     Conflicted,
+    Expired,
     /// Nothing was written.
     Failed,
     InDoubt,
+}
+
+/// What is known of the surroundings of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    pub(super) trouble: Trouble,
+    /// Only others have seen that the order began.
+    pub(super) invisible: bool,
+    pub(super) expires_at: Option<Timestamp>,
+    /// What the wall clock said before the call, if the order expires.
+    pub(super) wall: Timestamp,
 }
 
 /// All that is known of the steps of one order.
@@ -178,12 +198,37 @@ pub(super) struct Track {
     pub(super) doubt: Option<Wish>,
     /// This life of the ledger has called a step of the order, or a note about it, in doubt.
     doubted: bool,
+    /// Somebody was told that it has expired; the step that says so was not looked at yet.
+    expired: bool,
+    /// This life of the ledger has failed while it recorded what has expired: perhaps this order, and then it
+    /// need not show what others have seen of that.
+    sweep_failed: bool,
 }
 
 impl Track {
     /// Where the order stands.
     pub(super) fn now(&self, first: State) -> (State, u64) {
+        let (state, version) = self.stood_last(first);
+        if self.expired { (State::Expired, version + 1) } else { (state, version) }
+    }
+
+    fn stood_last(&self, first: State) -> (State, u64) {
         self.taken.last().map_or((first, 1), |last| (last.to, last.version))
+    }
+
+    /// Whether an order that expires may have done so as it is told, which is owed from now on.
+    pub(super) fn has_expired(&mut self, first: State, now: Present) -> bool {
+        let (state, version) = self.stood_last(first);
+        let fits = (now.state, now.version) == (State::Expired, version + 1);
+        self.expired |= fits && state != State::Expired;
+        fits
+    }
+
+    /// What has expired was recorded: what others have seen of that, the ledger shows now. Or that has failed,
+    /// and it says nothing more of such an order.
+    pub(super) fn swept(&mut self, poisoned: bool) {
+        self.sweep_failed |= poisoned;
+        self.early = 0;
     }
 
     pub(super) fn steps(&self) -> usize {
@@ -197,7 +242,7 @@ impl Track {
     }
 
     pub(super) fn life_has_ended(&mut self) {
-        (self.early, self.doubted) = (0, false);
+        (self.early, self.doubted, self.sweep_failed) = (0, false, false);
         self.notes.life_has_ended();
     }
 
@@ -236,21 +281,28 @@ impl Track {
     /// Somebody was told these steps. Missing may be what only others have seen, when `own` is the ledger
     /// itself, or anything when `may_lose`; more may be what is in doubt, or on its way.
     pub(super) fn shown(&mut self, steps: &[Taken], own: bool, may_lose: bool, moving: Vec<Wish>) {
+        let moves = !moving.is_empty();
         let both = self.taken.len().min(steps.len());
         assert_eq!(self.taken[..both], steps[..both], "a step has changed");
         let missing = self.taken.len() - both;
-        let lag = if own { self.early } else { 0 };
+        let unsure =
+            usize::from(self.sweep_failed && self.taken.last().is_some_and(Taken::is_expiry));
+        let lag = if own { self.early.max(unsure) } else { 0 };
+        let told = std::mem::take(&mut self.expired);
         assert!(missing <= lag || may_lose, "{missing} steps are gone of {:?}", self.taken);
         let mut expected = VecDeque::from(moving);
         for step in &steps[both..] {
             let doubted = self.doubt.take_if(|wish| step.is(wish)).is_some();
             // In the order in which they were asked for; some may come to nothing.
-            let found = doubted || expected.iter().any(|wish| step.is(wish));
-            while !doubted && found && expected.pop_front().is_some_and(|wish| !step.is(&wish)) {}
-            assert!(found, "a step that nobody asked for: {step:?}");
+            let asked = doubted || expected.iter().any(|wish| step.is(wish));
+            while !doubted && asked && expected.pop_front().is_some_and(|wish| !step.is(&wish)) {}
+            assert!(asked || step.is_expiry(), "a step that nobody asked for: {step:?}");
             self.taken.push(step.clone());
-            self.early += 1;
+            // That it has expired was recorded before, unless this call may be the one that does it.
+            self.early += usize::from(!step.is_expiry() || moves && !own && !told);
         }
+        let is_there = self.taken.last().is_some_and(Taken::is_expiry);
+        assert!(!told || is_there || may_lose, "told that it has expired, and it has not");
     }
 
     /// The steps of an order after opening: what was acknowledged and at most the doubt, which is settled.
@@ -281,6 +333,12 @@ impl Track {
             .iter()
             .find(|step| !words.command.is_empty() && step.command == words.command);
         let step = step.map(|step| step.seq);
+        let in_doubt =
+            |error: &Error| matches!(error.kind(), ErrorKind::InDoubt { .. }) && about.0.poisoned;
+        if self.sweep_failed && answer.as_ref().is_err_and(in_doubt) {
+            // What is in doubt is whether it has expired.
+            return Came::Failed;
+        }
         self.notes.answered(order, words, step, answer, &mut self.doubted, about)
     }
 
@@ -293,6 +351,13 @@ impl Track {
         self.taken.split_off(answered).into()
     }
 
+    /// Takes back that the order has expired, when nothing else is left of what others have seen.
+    pub(super) fn keep_expiry(&mut self, left: &mut VecDeque<Taken>) {
+        if left.len() == 1 && left[0].is_expiry() {
+            self.taken.extend(left.drain(..));
+        }
+    }
+
     /// Takes in what the caller of a command was told, and holds it against what is known.
     pub(super) fn answered(
         &mut self,
@@ -301,15 +366,30 @@ impl Track {
         answer: Result<Transitioned, Error>,
         lifecycle: &Lifecycle,
         ahead: &mut VecDeque<Taken>,
-        (trouble, invisible): (Trouble, bool),
+        about: About,
     ) -> Came {
+        let About { trouble, invisible, expires_at, wall } = about;
         let first = receipt.first_state;
         let due = self.due(first, wish, lifecycle);
         let before = self.now(first);
+        let expires = expires_at.is_some();
+        let is_by_command = matches!(due, Due::Conflict(..))
+            || matches!(due, Due::Known(_)) && !wish.command.is_empty();
+        // A command that was carried out and an end that was reached come before the expiry; all else is decided
+        // by it, if it was late when the call began, and may be if the instant came meanwhile.
+        let may_expire = expires && !is_by_command && !lifecycle.is_terminal(before.0);
+        let is_late = may_expire && expires_at.is_some_and(|instant| wall >= instant);
         let error = match answer {
             Ok(done) => {
                 assert!(!self.doubted, "an answer after a doubt: {done:?}");
-                return self.succeeded(receipt, wish, &due, done, ahead);
+                if wish.to == State::Expired && wish.command.is_empty() {
+                    return self.found_expired(first, done, expires, ahead);
+                }
+                assert!(!is_late, "it has expired: {done:?}");
+                let came = self.succeeded(receipt, wish, &due, done, expires, ahead);
+                let in_time = |instant| done.how != How::Fresh || done.at < instant;
+                assert!(expires_at.is_none_or(in_time), "it has expired: {done:?}");
+                return came;
             }
             Err(error) => error,
         };
@@ -319,18 +399,20 @@ impl Track {
         if let ErrorKind::InDoubt { .. } = error.kind() {
             assert_eq!(certainty, Certainty::Unknown);
             assert!(trouble.poisoned, "{error}");
-            if self.doubted {
+            if self.doubted || self.sweep_failed && expires {
                 return Came::Failed;
             }
-            assert!(takes, "in doubt about what is {due:?}");
+            assert!(takes || may_expire, "in doubt about what is {due:?}");
             self.doubted = true;
             match ahead.pop_front() {
                 // Others have seen it: it stays.
                 Some(step) => {
-                    assert!(step.is(wish), "{step:?} is not {wish:?}");
+                    let expected = step.is(wish) || may_expire && step.is_expiry();
+                    assert!(expected, "{step:?} is not {wish:?}");
                     self.taken.push(step);
                     self.early += 1;
                 }
+                // Or that it has expired: then that is what becomes of it, with the rest of the group.
                 None => self.doubt = Some(wish.clone()),
             }
             return Came::InDoubt;
@@ -338,29 +420,39 @@ impl Track {
         let (expected, came) = match error.kind() {
             // Where the order stands could not be read.
             ErrorKind::Io { .. } | ErrorKind::Corrupt(_) => (trouble.disk, Came::Failed),
-            ErrorKind::Poisoned { .. } => (takes && trouble.poisoned, Came::Failed),
-            ErrorKind::DiskLow { .. } => (takes && (trouble.full || trouble.disk), Came::Failed),
+            ErrorKind::Poisoned { .. } => ((takes || may_expire) && trouble.poisoned, Came::Failed),
+            ErrorKind::DiskLow { .. } => {
+                ((takes || may_expire) && (trouble.full || trouble.disk), Came::Failed)
+            }
             // Only others have seen that the order began.
             ErrorKind::NoSuchOrder { .. } => (invisible, Came::Failed),
             ErrorKind::CommandConflict { seq, differs } => (
                 matches!(&due, Due::Conflict(of, fields) if (of, fields) == (seq, differs)),
                 Came::Conflicted,
             ),
+            ErrorKind::AlreadyTerminal { now } if may_expire => {
+                if let Some(step) = ahead.pop_front() {
+                    assert!(step.is_expiry(), "{error}, and others have seen {step:?}");
+                    self.taken.push(step);
+                } else {
+                    assert!(self.has_expired(first, *now), "{error}, and it stood at {before:?}");
+                }
+                (self.now(first) == (now.state, now.version), Came::Expired)
+            }
             ErrorKind::AlreadyTerminal { now } => {
                 (matches!(due, Due::Terminal) && stands(now), Came::Refused)
             }
             ErrorKind::VersionMismatch { now } => {
-                (matches!(due, Due::Mismatch) && stands(now), Came::Mismatched)
+                (!is_late && matches!(due, Due::Mismatch) && stands(now), Came::Mismatched)
             }
             ErrorKind::NoSuchStep { now, to } => {
-                (matches!(due, Due::NoStep) && stands(now) && *to == wish.to, Came::Refused)
+                let found = matches!(due, Due::NoStep) && stands(now) && *to == wish.to;
+                (!is_late && found, Came::Refused)
             }
-            ErrorKind::MissingEvidence { now, to, missing } => (
-                matches!(&due, Due::Missing(names) if names == missing)
-                    && stands(now)
-                    && *to == wish.to,
-                Came::Refused,
-            ),
+            ErrorKind::MissingEvidence { now, to, missing } => {
+                let found = matches!(&due, Due::Missing(names) if names == missing);
+                (!is_late && found && stands(now) && *to == wish.to, Came::Refused)
+            }
             _ => (false, Came::Failed),
         };
         assert!(expected, "{error}, and it is {due:?} from {before:?}: {wish:?}");
@@ -371,12 +463,35 @@ impl Track {
         came
     }
 
+    /// The answer to who asked for the end that only the ledger writes: it is there.
+    fn found_expired(
+        &mut self,
+        first: State,
+        done: Transitioned,
+        expires: bool,
+        ahead: &mut VecDeque<Taken>,
+    ) -> Came {
+        if let Some(step) = ahead.pop_front() {
+            self.taken.push(step);
+        }
+        if !self.taken.last().is_some_and(Taken::is_expiry) {
+            assert!(expires && self.has_expired(first, done.now), "it does not expire: {done:?}");
+        }
+        assert_eq!((done.now.state, done.now.version), self.now(first));
+        assert_eq!(
+            (done.to, done.version, done.how),
+            (State::Expired, done.now.version, How::Replayed)
+        );
+        Came::Expired
+    }
+
     fn succeeded(
         &mut self,
         receipt: &Receipt,
         wish: &Wish,
         due: &Due,
         done: Transitioned,
+        expires: bool,
         ahead: &mut VecDeque<Taken>,
     ) -> Came {
         let first = receipt.first_state;
@@ -413,7 +528,11 @@ impl Track {
             }
             due => panic!("{done:?}, and it is {due:?}: {wish:?}"),
         };
-        assert_eq!((done.now.state, done.now.version), self.now(first));
+        if (done.now.state, done.now.version) != self.now(first) {
+            // Swept, and nobody has looked since.
+            let has_expired = expires && self.has_expired(first, done.now);
+            assert!(has_expired, "it does not stand there: {done:?}");
+        }
         came
     }
 }

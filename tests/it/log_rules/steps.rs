@@ -1,5 +1,7 @@
 //! Steps that no ledger writes, in groups that are whole: `verify` holds each against the one before it.
 
+use std::time::Duration;
+
 use order_ledger::disk::sim::SimDisk;
 use order_ledger::{
     Lifecycle, OrderId, Severity, Soundness, State, StateRule, Transition, VerifyReport, verify_on,
@@ -120,6 +122,46 @@ fn a_terminal_state_of_the_callers_own_is_one() {
     append(&machine.disk, last.at.as_unix_ns(), &[step(2, 3, gone, Failed)]);
     let findings = verify(&machine).findings;
     assert!(matches!(&findings[..], [one] if one.place.what.contains("terminal")), "{findings:?}");
+}
+
+/// An order expires at its instant and then only, and there is one step for that.
+#[test]
+fn rule_31_a_step_at_another_time_than_its_order_has_for_it_is_reported() {
+    let machine = Machine::new(7);
+    let ledger = machine.open_with(&small()).unwrap();
+    let expiring = order(1).expires_in(Duration::from_nanos(2));
+    let first = ledger.submit(&expiring).unwrap().receipt;
+    assert_eq!(first.order.seq().0, 1);
+    let (in_time, end) = (first.accepted_at.as_unix_ns() + 1, first.accepted_at.as_unix_ns() + 2);
+    machine.disk.kill();
+    let before = machine.disk.snapshot();
+    let forged = |steps: &[(u64, Vec<u8>)]| {
+        machine.disk.restore(&before);
+        let records: Vec<Record<'_>> = steps
+            .iter()
+            .map(|(at, body)| Record { kind: MOVED, version: 1, at: *at, body })
+            .collect();
+        forge::append(&machine.disk, SEGMENT, &records);
+        let findings = verify(&machine).findings;
+        findings.into_iter().map(|finding| finding.place.what).collect::<Vec<_>>()
+    };
+    let confirmed = |at| (at, step(1, 2, Accepted, Confirmed));
+    let expired = |at, version, from| (at, step(1, version, from, State::Expired));
+    assert_eq!(forged(&[confirmed(in_time), expired(end, 3, Confirmed)]), [""; 0]);
+    assert_eq!(forged(&[expired(end + 9, 2, Accepted)]), [""; 0]);
+    for (steps, words) in [
+        (vec![confirmed(end)], "when it has expired"),
+        (vec![expired(in_time, 2, Accepted)], "before it expires"),
+        (
+            vec![expired(end, 2, Accepted), (end + 1, step(1, 3, State::Expired, Failed))],
+            "terminal",
+        ),
+    ] {
+        let found = forged(&steps);
+        assert!(matches!(&found[..], [one] if one.contains(words)), "{found:?}");
+    }
+    let found = found(8, &[step(3, 2, Accepted, State::Expired)]);
+    assert!(matches!(&found[..], [(6, told)] if told.contains("does not expire")), "{found:?}");
 }
 
 /// What damage has taken can't be held against what is left.

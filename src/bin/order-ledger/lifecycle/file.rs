@@ -5,12 +5,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
 
 use order_ledger::{Lifecycle, State, StateRule};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Serialize};
 
 use crate::errors::Failure;
+use crate::json::Seconds;
 use crate::names::name_of;
 
 /// Largest file that is read: a table of 250 states and 4,096 steps is far smaller.
@@ -46,26 +46,6 @@ struct EdgeRow {
     to: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     evidence: Vec<String>,
-}
-
-/// A duration as a number of seconds, whole ones as a whole number.
-#[derive(Clone, Copy, Debug)]
-struct Seconds(Duration);
-
-impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.subsec_nanos() {
-            0 => serializer.serialize_u64(self.0.as_secs()),
-            _ => serializer.serialize_f64(self.0.as_secs_f64()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Seconds, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds).map(Seconds).map_err(D::Error::custom)
-    }
 }
 
 /// Every step: from, to, and the evidence that it demands.
@@ -177,6 +157,7 @@ pub(crate) fn read(path: &Path) -> Result<Lifecycle, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn built(text: &str) -> Result<Lifecycle, String> {
         serde_json::from_str::<Table>(text).map_err(|error| error.to_string())?.build()

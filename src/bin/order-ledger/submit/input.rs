@@ -7,7 +7,7 @@ use order_ledger::{OrderId, Submission};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::json::{self, Seconds};
 
 /// What was heard of a line.
 pub(crate) struct Heard {
@@ -46,6 +46,8 @@ struct Fields<'a> {
     kind: Option<Cow<'a, str>>,
     #[serde(default)]
     schema: Option<u32>,
+    #[serde(default)]
+    expires_in: Option<Seconds>,
     /// The id of the order that this one corrects.
     #[serde(default)]
     corrects: Option<u64>,
@@ -90,6 +92,9 @@ impl Fields<'_> {
         if let Some(kind) = &self.kind {
             submission = submission.kind(kind.as_bytes());
         }
+        if let Some(Seconds(duration)) = self.expires_in {
+            submission = submission.expires_in(duration);
+        }
         if let Some(corrects) = self.corrects {
             submission = submission.corrects(OrderId::from_u64(corrects));
         }
@@ -115,6 +120,7 @@ fn printable(key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn order(text: &str) -> Submission {
         match parse(b"web", text.as_bytes()) {
@@ -140,11 +146,11 @@ mod tests {
     #[test]
     fn fields_that_are_null_are_not_there() {
         let bare = order(r#"{"key":"k","order":1}"#);
-        let nulls =
-            r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null}"#;
+        let nulls = r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null,"expires_in":null}"#;
         assert_eq!(order(nulls), bare);
-        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7,"corrects":3}"#;
+        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7,"expires_in":1.5,"corrects":3}"#;
         let full_order = bare.account("A").external_ref("R").kind("K").schema(7);
+        let full_order = full_order.expires_in(Duration::from_millis(1_500));
         assert_eq!(order(full), full_order.corrects(OrderId::from_u64(3)));
     }
 
@@ -163,6 +169,8 @@ mod tests {
             (br#"{"key":"k","order":1,"order":2}"#, key(), "duplicate field `order`"),
             (br#"{"key":7,"order":1}"#, None, "invalid type: integer `7`"),
             (br#"{"key":"k","order":1,"schema":-1}"#, key(), "invalid value"),
+            (br#"{"key":"k","order":1,"expires_in":-1}"#, key(), "negative"),
+            (br#"{"key":"k","order":1,"expires_in":"1h"}"#, key(), "invalid type"),
             (b"{\"key\":\"\xff\",\"order\":1}", None, "not UTF-8 at byte 9"),
             (br#"{"key":"k","order":1} x"#, None, "not JSON: trailing characters"),
         ] {

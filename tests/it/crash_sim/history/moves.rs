@@ -1,6 +1,7 @@
 //! Asks orders to take steps, and holds the answers against the book.
 
-use order_ledger::{Evidence, Ledger, Transition};
+use order_ledger::disk::Host;
+use order_ledger::{Evidence, Ledger, Timestamp, Transition};
 
 use super::super::known::EVIDENCE;
 use super::super::plan::{Expected, Key, Move, Step};
@@ -55,6 +56,9 @@ impl History<'_> {
 
     fn ask(&mut self, ledger: &Ledger, wishes: &[(Key, Wish)], how: &Step) {
         self.listen();
+        // Only where it matters: each look at it moves it.
+        let expires = wishes.iter().any(|(key, _)| self.book.expires_at(*key).is_some());
+        let wall = if expires { self.host.wall_ns() } else { 0 };
         self.book.asks(wishes);
         let steps = wishes.iter().filter_map(|(key, wish)| {
             let order = self.book.receipt(*key)?.order;
@@ -71,8 +75,17 @@ impl History<'_> {
         // What was seen beside was seen before this answer.
         self.listen();
         let trouble = self.trouble(ledger);
-        let doubts = self.book.moved(answers, trouble, &mut self.figures);
+        let wall = Timestamp::from_unix_ns(wall);
+        let doubts = self.book.moved(answers, trouble, wall, &mut self.figures);
         self.again.extend(doubts);
+        self.settle(ledger, Vec::new());
+    }
+
+    /// What has expired is recorded, as far as the views know.
+    pub(super) fn sweep(&mut self, ledger: &Ledger) {
+        self.figures.expired_swept += ledger.sweep();
+        self.listen();
+        self.book.swept(ledger.poisoned().is_some());
         self.settle(ledger, Vec::new());
     }
 
