@@ -2,9 +2,10 @@
 //! client and key. The secret keeps a hostile client from choosing keys that collide; the length keeps
 //! `("ab", "c")` and `("a", "bc")` apart.
 //!
-//! Records are found by other keys as well: an order's steps and its notes by the order, what resolves a note by that, a command by its key, a consumer's
-//! cursors by its name, holds by whom they are on, the lifecycle by what it is. Those begin with a number where the length of the client stands, and no client
-//! is so long, so that they never meet a key of a submission.
+//! Records are found by other keys as well: an order's steps, its notes and its corrections by the order, what
+//! resolves a note by that, a command by its key, a batch by its key, a consumer's cursors by its name, holds by
+//! whom they are on, the lifecycle by what it is. Those begin with a number where the length of the client stands,
+//! and no client is so long, so that they never meet a key of a submission.
 //!
 //! Stored in sealed segments, so it may never change within a format version.
 
