@@ -257,7 +257,10 @@ impl Life {
                 if done.how == How::Fresh {
                     assert!(!poisoned, "a poisoned ledger took a step");
                     assert!(known.is_none(), "carried out twice: {done:?}");
-                    assert!(expires_at.is_none_or(|instant| done.at < instant), "too late: {done:?}");
+                    assert!(
+                        expires_at.is_none_or(|instant| done.at < instant),
+                        "too late: {done:?}"
+                    );
                     assert!(!is_end && expected && lifecycle.allows(state, wish.to), "{done:?}");
                     assert_eq!((done.from, done.to, done.version), (state, wish.to, version + 1));
                     self.taken.push(Taken {
