@@ -8,13 +8,17 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use order_ledger::{Ledger, OrderId, State, Transition};
+use order_ledger::{Consumer, Ledger, OrderId, State, Submission, Transition};
 
 mod support;
 #[path = "support/timing.rs"]
 mod timing;
 
 use support::{Dir, done};
+
+/// Rounds, and batches of 1,000 in each half of one, beside a consumer that is blocked.
+const BLOCKED_ROUNDS: usize = 21;
+const BLOCKED_BATCHES: u64 = 50;
 
 /// Events that the reading consumer is given in one call.
 const EVENTS_PER_POLL: usize = 10_000;
@@ -32,6 +36,7 @@ fn main() {
     criterion.final_summary();
     events(&ledger);
     waits(&ledger);
+    beside_a_blocked_consumer(&ledger);
     done(ledger.close());
 }
 
@@ -104,6 +109,52 @@ fn events(ledger: &Ledger) {
     support::say(&format!(
         "consumer: {rate} events/s ({read} events, {EVENTS_PER_POLL} in a call)"
     ));
+}
+
+/// Batches beside a consumer that was given an event and never comes back for another, and without one: a ratio
+/// inside each round, in turns.
+fn beside_a_blocked_consumer(ledger: &Ledger) {
+    let batches = || -> Vec<_> { (0..BLOCKED_BATCHES).map(|_| support::orders(1_000)).collect() };
+    let timed = |batches: &[Vec<Submission>]| {
+        let started = Instant::now();
+        for batch in batches {
+            for result in ledger.submit_many(batch) {
+                black_box(done(result));
+            }
+        }
+        started.elapsed().as_secs_f64()
+    };
+    let beside = |batches: &[Vec<Submission>]| {
+        let mut blocked = done(ledger.consumer("blocked"));
+        black_box(done(blocked.poll(1, Duration::ZERO)));
+        let took = timed(batches);
+        must_be_behind(&blocked);
+        took
+    };
+    let mut ratios: Vec<f64> = (0..BLOCKED_ROUNDS)
+        .map(|round| {
+            let (first, second) = (batches(), batches());
+            match round % 2 {
+                0 => timed(&first) / beside(&second),
+                _ => {
+                    let with = beside(&first);
+                    timed(&second) / with
+                }
+            }
+        })
+        .collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    let at = |place: usize| ratios.get(place).copied().unwrap_or(f64::NAN);
+    let (half, least, most) = (at(BLOCKED_ROUNDS / 2), at(0), at(BLOCKED_ROUNDS - 1));
+    support::say(&format!(
+        "submit beside a blocked consumer: {half:.2} of the rate without one ({least:.2} to {most:.2})"
+    ));
+}
+
+/// It was blocked: nothing that came since was given to it.
+fn must_be_behind(consumer: &Consumer) {
+    let behind = consumer.lag() >= BLOCKED_BATCHES * 1_000;
+    done(behind.then_some(()).ok_or("the consumer was not blocked"));
 }
 
 /// From the return of the step, which is after its sync, to the return of the one who waited.

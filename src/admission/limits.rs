@@ -95,13 +95,26 @@ pub(crate) fn check_linked(batch: &LinkedBatch) -> Result<()> {
         return Err(Error::new(ErrorKind::Invalid { what }));
     }
     let (mut keys, mut orders) = (HashSet::new(), HashSet::new());
+    let (mut commands, mut notes) = (HashSet::new(), HashSet::new());
     for (index, member) in batch.members.iter().enumerate() {
+        let command = match member {
+            Member::Submission(_) => None,
+            Member::Transition(step) => Some((step.order, &step.command_key)),
+            Member::Note(note) => Some((note.order, &note.command_key)),
+            Member::Resolution(resolution) => Some((resolution.order, &resolution.command_key)),
+        };
         let is_twice = match member {
             Member::Submission(order) => !keys.insert((order.client(), order.key())),
             Member::Transition(step) => !orders.insert(step.order),
+            Member::Note(_) => false,
+            Member::Resolution(resolution) => !notes.insert(resolution.note),
         };
-        if is_twice {
-            let what = format!("member {index} of the batch is of an order that is in it before");
+        let command = command.filter(|(_, key)| !key.is_empty());
+        if is_twice || command.is_some_and(|command| !commands.insert(command)) {
+            let what = format!(
+                "member {index} of the batch has the key, the order, the note or the command key of one \
+                 before it"
+            );
             return Err(Error::new(ErrorKind::Invalid { what }));
         }
     }

@@ -5,12 +5,13 @@
 //! asks has made sure that nothing which a member touches is on its way.
 
 use super::dedupe::Lookup;
+use super::note::{self, Wanted};
 use super::transition::{self, Decision, Step};
 use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::linked::Member;
 use crate::order::{
-    Batch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, OrderId, Seq, Submission,
-    Timestamp,
+    Batch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, Note, Noted, OrderId,
+    Resolution, Seq, Submission, Timestamp,
 };
 use crate::wal::format::WAL_DIR;
 use crate::wal::issuer::batch_of;
@@ -22,6 +23,7 @@ use crate::wal::record::Body;
 pub(crate) enum Taken<'a> {
     Order(&'a Submission),
     Step(Step),
+    Remark(Wanted<'a>),
 }
 
 /// What is to be done about a batch.
@@ -117,6 +119,10 @@ impl Lookup {
                     let now = transition::find(self, step.order)?.1.now;
                     LinkedResult::Moved(transition::answer(self, record, moved, now, how))
                 }
+                Member::Note(Note { order, .. }) | Member::Resolution(Resolution { order, .. }) => {
+                    let (seq, at) = (record.seq, record.at);
+                    LinkedResult::Noted(Noted { order: *order, seq, at, how })
+                }
             });
         }
         Ok(Linked { batch: head.seq, at: head.at, how, results })
@@ -137,32 +143,15 @@ pub(crate) fn decide<'a>(
     // The first member that can't be: why, or the order whose time is over.
     let mut wrong: Option<Result<Seq>> = None;
     for (index, member) in batch.members.iter().enumerate() {
-        match member {
-            Member::Submission(order) => {
-                let hash = lookup.hash(&order.client, &order.key);
-                match lookup.committed(hash, &order.client, &order.key, |frame, _| Ok(frame.seq))? {
-                    Some(seq) => existing.push((index, seq)),
-                    None => match check_order(lookup, order) {
-                        Ok(()) => taken.push(Taken::Order(order)),
-                        Err(error) if is_unknown(&error) => return Err(error),
-                        Err(error) => {
-                            wrong.get_or_insert_with(|| Err(member_error(index, error)));
-                        }
-                    },
-                }
+        match decide_member(lookup, lifecycle, member, ledger_now) {
+            Ok(One::Take(member)) => taken.push(member),
+            Ok(One::Known(seq)) => existing.push((index, seq)),
+            Ok(One::Expire(order)) => {
+                wrong.get_or_insert(Ok(order));
             }
-            Member::Transition(step) => {
-                match transition::decide(lookup, lifecycle, step, ledger_now) {
-                    Ok(Decision::Take(step)) => taken.push(Taken::Step(step)),
-                    Ok(Decision::Known(answer)) => existing.push((index, answer.seq)),
-                    Ok(Decision::Expire(step)) => {
-                        wrong.get_or_insert(Ok(step.order));
-                    }
-                    Err(error) if is_unknown(&error) => return Err(error),
-                    Err(error) => {
-                        wrong.get_or_insert_with(|| Err(member_error(index, error)));
-                    }
-                }
+            Err(error) if is_unknown(&error) => return Err(error),
+            Err(error) => {
+                wrong.get_or_insert_with(|| Err(member_error(index, error)));
             }
         }
     }
@@ -173,6 +162,47 @@ pub(crate) fn decide<'a>(
         None => Ok(Decided::Take(taken)),
         Some(late) => late.map(Decided::Expire),
     }
+}
+
+/// What is to be done about one member.
+enum One<'a> {
+    Take(Taken<'a>),
+    /// It is recorded already, outside of the batch.
+    Known(Seq),
+    /// The time of this order is over.
+    Expire(Seq),
+}
+
+fn decide_member<'a>(
+    lookup: &Lookup,
+    lifecycle: &Lifecycle,
+    member: &'a Member,
+    ledger_now: impl Fn() -> Timestamp + Copy,
+) -> Result<One<'a>> {
+    let remark = match member {
+        Member::Submission(order) => {
+            let hash = lookup.hash(&order.client, &order.key);
+            let known =
+                lookup.committed(hash, &order.client, &order.key, |frame, _| Ok(frame.seq))?;
+            return match known {
+                Some(seq) => Ok(One::Known(seq)),
+                None => check_order(lookup, order).map(|()| One::Take(Taken::Order(order))),
+            };
+        }
+        Member::Transition(step) => {
+            return Ok(match transition::decide(lookup, lifecycle, step, ledger_now)? {
+                Decision::Take(step) => One::Take(Taken::Step(step)),
+                Decision::Known(answer) => One::Known(answer.seq),
+                Decision::Expire(step) => One::Expire(step.order),
+            });
+        }
+        Member::Note(note) => Wanted::Note(note),
+        Member::Resolution(resolution) => Wanted::Resolution(resolution),
+    };
+    Ok(match note::decide(lookup, remark)? {
+        note::Decision::Take => One::Take(Taken::Remark(remark)),
+        note::Decision::Known(noted) => One::Known(noted.seq),
+    })
 }
 
 /// Whether an order whose key is free may be taken.

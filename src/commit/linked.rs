@@ -12,11 +12,12 @@ use super::step::encode;
 use super::{Committer, Counters, enter};
 use crate::admission::limits;
 use crate::admission::linked::{self, Decided, Taken};
+use crate::admission::note::Wanted;
 use crate::admission::validator::{self, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::limits::BATCH_BYTES_MAX;
 use crate::order::linked::{CursorMove, Member};
-use crate::order::{How, Linked, LinkedBatch, Seq, Transition};
+use crate::order::{How, Linked, LinkedBatch, OrderId, Seq};
 use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::record::{self, Cursor, LinkedHead};
 
@@ -39,20 +40,14 @@ impl Committer {
             let checked = match member {
                 Member::Submission(order) => limits::check(order),
                 Member::Transition(step) => limits::check_transition(step),
+                Member::Note(note) => check_remark(Wanted::Note(note)),
+                Member::Resolution(resolution) => check_remark(Wanted::Resolution(resolution)),
             };
             checked.map_err(|error| linked::member_error(index, error))?;
         }
         let hash = self.lookup.tables.hasher().linked(&batch.key);
         let key = ScopedKey::of_linked(hash, &batch.key);
-        // A note may take the command key of a step, and is no step.
-        let hasher = self.lookup.tables.hasher();
-        let command = |member: &Member| match member {
-            Member::Transition(step) if !step.command_key.is_empty() => {
-                Some(hasher.command(step.order.seq(), &step.command_key))
-            }
-            _ => None,
-        };
-        let commands: Vec<KeyHash> = batch.members.iter().filter_map(command).collect();
+        let decisive = self.decisive_of_linked(batch);
         let (mut joined, mut validated, mut waited) = (false, false, Duration::ZERO);
         let mut left_out = false;
         loop {
@@ -75,7 +70,7 @@ impl Committer {
                 Err(_) => self.keys_of_linked(batch, &key),
             };
             let mut queue = self.queue.lock();
-            match self.in_the_way(&queue, &key, &touched, &commands, seen) {
+            match self.in_the_way(&queue, &key, &touched, &decisive, seen) {
                 InTheWay::Nothing => {}
                 InTheWay::News => continue,
                 InTheWay::Entry(place, is_itself) => {
@@ -179,7 +174,7 @@ impl Committer {
         queue: &Queue,
         own: &ScopedKey,
         touched: &[ScopedKey],
-        commands: &[KeyHash],
+        decisive: &[KeyHash],
         seen: Seq,
     ) -> InTheWay {
         for key in touched {
@@ -191,7 +186,7 @@ impl Committer {
                 None => {}
             }
         }
-        let mut hashes = touched.iter().map(|key| key.hash).chain(commands.iter().copied());
+        let mut hashes = touched.iter().map(|key| key.hash).chain(decisive.iter().copied());
         match hashes.any(|hash| self.lookup.tables.may_have_since(seen, hash)) {
             true => InTheWay::News,
             false => InTheWay::Nothing,
@@ -205,20 +200,44 @@ impl Committer {
                 let hash = self.lookup.hash(&order.client, &order.key);
                 ScopedKey::new(hash, &order.client, &order.key)
             }
-            Member::Transition(step) => self.key_of_step(step).1,
+            Member::Transition(step) => self.key_of_order(step.order),
+            Member::Note(note) => self.key_of_order(note.order),
+            Member::Resolution(resolution) => self.key_of_order(resolution.order),
         });
-        let cursor = batch.cursor.as_ref().map(|cursor| self.key_of_cursor(cursor).1);
+        let cursor = batch.cursor.as_ref().map(|cursor| self.key_of_cursor(cursor));
         std::iter::once(own.clone()).chain(members).chain(cursor).collect()
     }
 
-    fn key_of_step(&self, step: &Transition) -> (KeyHash, ScopedKey) {
-        let hash = self.lookup.tables.hasher().steps_of(step.order.seq());
-        (hash, ScopedKey::of_order(hash, step.order.seq()))
+    /// What else decides about a member beside the key that it is in flight under: command keys, which steps and
+    /// notes of an order share, and what resolves a note.
+    fn decisive_of_linked(&self, batch: &LinkedBatch) -> Vec<KeyHash> {
+        let hasher = self.lookup.tables.hasher();
+        let mut decisive = Vec::new();
+        for member in &batch.members {
+            let (order, command_key) = match member {
+                Member::Submission(_) => continue,
+                Member::Transition(step) => (step.order, &step.command_key),
+                Member::Note(note) => (note.order, &note.command_key),
+                Member::Resolution(resolution) => {
+                    decisive.push(hasher.resolution_of(resolution.note));
+                    (resolution.order, &resolution.command_key)
+                }
+            };
+            if !command_key.is_empty() {
+                decisive.push(hasher.command(order.seq(), command_key));
+            }
+        }
+        decisive
     }
 
-    fn key_of_cursor(&self, cursor: &CursorMove) -> (KeyHash, ScopedKey) {
+    fn key_of_order(&self, order: OrderId) -> ScopedKey {
+        let hash = self.lookup.tables.hasher().steps_of(order.seq());
+        ScopedKey::of_order(hash, order.seq())
+    }
+
+    fn key_of_cursor(&self, cursor: &CursorMove) -> ScopedKey {
         let hash = self.lookup.tables.hasher().consumer(&cursor.consumer);
-        (hash, ScopedKey::of_consumer(hash, &cursor.consumer))
+        ScopedKey::of_consumer(hash, &cursor.consumer)
     }
 
     /// The records of a batch, by what is committed; `Err` within: an order that it wants to take a step has
@@ -249,10 +268,17 @@ impl Committer {
                     let record = encode(record::encode_moved(&step.record(transition)))?;
                     let hasher = self.lookup.tables.hasher();
                     let keys = hasher.keys_of_step(step.order, &transition.command_key);
-                    let key = self.key_of_step(transition).1;
+                    let key = self.key_of_order(transition.order);
                     Pending::single(key, record, keys, What::Step(step))
                 }
-                (Member::Submission(_), Taken::Step(_)) => continue,
+                (_, Taken::Remark(wanted)) => {
+                    let remark = wanted.remark();
+                    let record = encode(record::encode_remark(&remark))?;
+                    let keys = self.lookup.tables.hasher().keys_of_remark(&remark);
+                    let key = self.key_of_order(wanted.order());
+                    Pending::single(key, record, keys, What::Remark)
+                }
+                (_, Taken::Step(_)) => continue,
             });
         }
         if let Some(cursor) = &batch.cursor {
@@ -276,7 +302,7 @@ impl Committer {
         let record = encode(record::encode_linked(&head))?;
         let clients = batch.members.iter().filter_map(|member| match member {
             Member::Submission(order) => Some(order.client.clone()),
-            Member::Transition(_) => None,
+            _ => None,
         });
         let client = clients.take(1).next().unwrap_or_default();
         let keys = RecordKeys::one(key.hash);
@@ -295,7 +321,7 @@ impl Committer {
         let said = Cursor { consumer, epoch: *epoch, next, parked: None };
         let record = encode(record::encode_cursor(&said))?;
         let keys = self.lookup.tables.hasher().keys_of_cursor(consumer, false);
-        Ok(Pending::single(self.key_of_cursor(cursor).1, record, keys, What::Cursor))
+        Ok(Pending::single(self.key_of_cursor(cursor), record, keys, What::Cursor))
     }
 
     /// Has the validator look at the orders of a batch, once for a call.
@@ -314,4 +340,9 @@ impl Committer {
         }
         Ok(())
     }
+}
+
+fn check_remark(wanted: Wanted<'_>) -> Result<()> {
+    let remark = wanted.remark();
+    limits::check_remark(remark.author, remark.command_key, remark.text)
 }

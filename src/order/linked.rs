@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::event::Event;
 use super::fingerprint::Salt;
 use super::id::{Seq, Timestamp};
+use super::note::{Note, Noted, Resolution};
 use super::receipt::{How, Outcome};
 use super::submission::Submission;
 use super::transition::{Expect, Transition, Transitioned};
@@ -14,7 +15,7 @@ const DOMAIN: &[u8] = b"order-ledger/linked";
 /// Stored implicitly by the version of the record that holds the salt.
 const VERSION: u32 = 1;
 
-/// Submissions and steps that are recorded together, or not at all.
+/// Submissions, steps and notes that are recorded together, or not at all.
 ///
 /// **All or nothing**: the whole batch is one write under one checksum. After any crash or power cut all of
 /// it is there, or none. When one member can't be taken, nothing is recorded, and
@@ -26,7 +27,7 @@ const VERSION: u32 = 1;
 ///
 /// **Limits**: 1 to [`BATCH_MEMBERS_MAX`](crate::limits::BATCH_MEMBERS_MAX) members,
 /// [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX) bytes together; an order takes at most one step in a
-/// batch, and a step is one of an order that exists before it.
+/// batch, and steps and notes are of orders that exist before it.
 ///
 /// ```
 /// use order_ledger::{Ledger, LinkedBatch, LinkedResult, State, Submission, Transition};
@@ -57,6 +58,8 @@ pub struct LinkedBatch {
 pub(crate) enum Member {
     Submission(Submission),
     Transition(Transition),
+    Note(Note),
+    Resolution(Resolution),
 }
 
 /// A consumer's cursor that moves with a batch.
@@ -88,6 +91,20 @@ impl LinkedBatch {
     #[must_use]
     pub fn transition(mut self, transition: Transition) -> LinkedBatch {
         self.members.push(Member::Transition(transition));
+        self
+    }
+
+    /// Adds something that is to be noted about an order that exists.
+    #[must_use]
+    pub fn note(mut self, note: Note) -> LinkedBatch {
+        self.members.push(Member::Note(note));
+        self
+    }
+
+    /// Adds what resolves an open note that exists.
+    #[must_use]
+    pub fn resolve_note(mut self, resolution: Resolution) -> LinkedBatch {
+        self.members.push(Member::Resolution(resolution));
         self
     }
 
@@ -151,10 +168,25 @@ impl LinkedBatch {
                         row(&mut hash, &piece.value);
                     }
                 }
+                Member::Note(note) => {
+                    hash.update([3, note.kind.number(), u8::from(note.asks)]);
+                    number(&mut hash, note.order.as_u64());
+                    for field in [&note.author, &note.command_key, &note.text] {
+                        row(&mut hash, field);
+                    }
+                }
+                Member::Resolution(resolution) => {
+                    hash.update([4]);
+                    number(&mut hash, resolution.order.as_u64());
+                    number(&mut hash, resolution.note.0);
+                    for field in [&resolution.author, &resolution.command_key, &resolution.text] {
+                        row(&mut hash, field);
+                    }
+                }
             }
         }
         if let Some(cursor) = &self.cursor {
-            hash.update([3]);
+            hash.update([5]);
             row(&mut hash, cursor.consumer.as_bytes());
             number(&mut hash, cursor.seq.0);
         }
@@ -186,6 +218,8 @@ pub enum LinkedResult {
     Submitted(Outcome),
     /// An order took a step.
     Moved(Transitioned),
+    /// Something was noted about an order, or a note was resolved.
+    Noted(Noted),
 }
 
 /// A batch as the log tells it.
@@ -205,10 +239,18 @@ pub struct Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::order::{OrderId, State};
+    use crate::order::{NoteKind, OrderId, State};
 
     fn step(order: u64) -> Transition {
         Transition::new(OrderId::new(0, Seq(order)), State::Completed)
+    }
+
+    fn note(order: u64, text: &str) -> Note {
+        Note::new(OrderId::new(0, Seq(order)), NoteKind::Feedback, text)
+    }
+
+    fn resolution(order: u64, note: u64) -> Resolution {
+        Resolution::new(OrderId::new(0, Seq(order)), Seq(note), "done")
     }
 
     /// Whatever is different is told apart, and what is the same is not.
@@ -241,6 +283,16 @@ mod tests {
             empty().transition(step(1).evidence("ab", "c")),
             empty().transition(step(1).evidence("a", "b").evidence("c", "")),
             empty().submit(order("a", "b")),
+            empty().note(note(1, "a")),
+            empty().note(note(2, "a")),
+            empty().note(note(1, "b")),
+            empty().note(note(1, "a").open()),
+            empty().note(note(1, "a").author("x")),
+            empty().note(note(1, "a").command_key("x")),
+            empty().resolve_note(resolution(1, 2)),
+            empty().resolve_note(resolution(1, 3)),
+            empty().resolve_note(resolution(2, 2)),
+            empty().resolve_note(resolution(1, 2).author("x")),
             with_cursor(1),
             with_cursor(2),
         ];

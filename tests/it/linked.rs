@@ -7,8 +7,8 @@ use std::time::Duration;
 use order_ledger::disk::sim::{Crash, CrashMode, Fault};
 use order_ledger::{
     Certainty, Committed, Error, ErrorKind, EventBody, How, Ledger, Linked, LinkedBatch,
-    LinkedResult, Options, OrderId, Outcome, Reader, Refusal, Soundness, State, Submission,
-    Transition, Transitioned, Validator, Verdict, verify_on,
+    LinkedResult, Note, NoteKind, Options, OrderId, Outcome, Reader, Refusal, Resolution,
+    Soundness, State, Submission, Transition, Transitioned, Validator, Verdict, verify_on,
 };
 
 use crate::support::{Machine, order, small};
@@ -493,4 +493,53 @@ fn rule_25_consumers_see_the_members_of_a_batch_and_wait_for_wakes() {
         ledger.linked(&split(cart)).unwrap();
         assert_eq!(waits.join().unwrap().unwrap().state, State::Completed);
     });
+}
+
+/// A dispute is resolved by another order, or not at all.
+#[test]
+fn rule_23_notes_and_what_resolves_them_are_members_of_a_batch() {
+    let machine = Machine::new(11);
+    let ledger = machine.open();
+    let cart = taken(&ledger, 1);
+    let dispute = ledger.note(&Note::new(cart, NoteKind::Dispute, "broken")).unwrap().seq;
+    let batch = LinkedBatch::new("mend")
+        .submit(order(2).corrects(cart))
+        .note(Note::new(cart, NoteKind::Note, "a new cup").author("desk").command_key("n"))
+        .resolve_note(Resolution::new(cart, dispute, "sent").command_key("r"))
+        .transition(Transition::new(cart, State::Completed).command_key("c"));
+    let noted = |linked: &Linked, index: usize| match linked.results[index] {
+        LinkedResult::Noted(noted) => noted,
+        other => panic!("{other:?}"),
+    };
+    let check = |ledger: &Ledger, how: How| {
+        let answer = ledger.linked(&batch).unwrap();
+        assert_eq!(answer.how, how);
+        let seqs = [1, 2].map(|index| noted(&answer, index).seq.0);
+        assert_eq!(seqs, [answer.batch.0 + 2, answer.batch.0 + 3]);
+        let notes = ledger.notes(cart).unwrap();
+        assert_eq!(notes.len(), 2);
+        assert_eq!(notes[0].resolution.as_ref().unwrap().seq.0, seqs[1]);
+        assert_eq!((&notes[1].author[..], &notes[1].text[..]), (&b"desk"[..], &b"a new cup"[..]));
+        assert_eq!(state(ledger, cart), State::Completed);
+        assert_eq!(ledger.batch("mend").unwrap().unwrap().events.len(), 4);
+    };
+    // Nothing of it, while one of them can't be.
+    let wrong = batch.clone().resolve_note(Resolution::new(cart, cart.seq(), "no note"));
+    let (index, why) = refused_member(&ledger, &wrong);
+    assert_eq!((index, matches!(why, ErrorKind::NoOpenNote { .. })), (4, true));
+    let twice = batch.clone().note(Note::new(cart, NoteKind::Note, "x").command_key("c"));
+    assert!(matches!(refused(&ledger, &twice).kind(), ErrorKind::Invalid { .. }));
+    let twice = batch.clone().resolve_note(Resolution::new(cart, dispute, "again"));
+    assert!(matches!(refused(&ledger, &twice).kind(), ErrorKind::Invalid { .. }));
+    assert!(ledger.notes(cart).unwrap()[0].is_open());
+    check(&ledger, How::Fresh);
+    check(&ledger, How::Replayed);
+    // Outside of the batch the same commands are known, and another batch that has them is told so.
+    let alone = Note::new(cart, NoteKind::Note, "a new cup").author("desk").command_key("n");
+    assert_eq!(ledger.note(&alone).unwrap().how, How::Replayed);
+    let other = LinkedBatch::new("other").note(alone);
+    assert!(matches!(refused(&ledger, &other).kind(), ErrorKind::BatchConflict { .. }));
+    ledger.close().unwrap();
+    assert_sound(&machine);
+    check(&machine.open(), How::Replayed);
 }

@@ -23,7 +23,7 @@ pub(crate) use follow::{Tail, Wait};
 pub(crate) use remarks::{Hold, Note};
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
-use values::{account, client, key, seconds, state_name, time};
+use values::{account, client, external_ref, key, seconds, state_name, time};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -207,12 +207,22 @@ pub(crate) struct List {
     /// Only orders of this account
     #[arg(long, value_parser = OsStringValueParser::new().try_map(account))]
     pub(crate) account: Option<Bytes>,
+    /// Only orders with this number in somebody else's system
+    #[arg(long, value_name = "REF", value_parser = OsStringValueParser::new().try_map(external_ref))]
+    pub(crate) external_ref: Option<Bytes>,
+    /// Only orders that the linked batch with this key took or changed, all of them, in its order
+    #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().try_map(key),
+          conflicts_with_all = ["account", "external_ref", "state", "since", "until", "after"])]
+    pub(crate) batch: Option<Bytes>,
     /// Only orders that are in this state now; `lifecycle` names them all
     #[arg(long, value_parser = state_name)]
     pub(crate) state: Option<String>,
     /// Only orders taken at this time (RFC 3339, or a date in UTC) or later
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
+    /// Only orders taken before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<Timestamp>,
     /// At most this many: 1 to 10000
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) limit: u16,
@@ -220,7 +230,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "TOKEN")]
     pub(crate) after: Option<PageToken>,
     /// Instead of orders, the notes that wait to be resolved, in the order in which they were made
-    #[arg(long, conflicts_with_all = ["account", "state", "since"])]
+    #[arg(long, conflicts_with_all = ["account", "external_ref", "state", "since", "until", "batch"])]
     pub(crate) open_notes: bool,
 }
 

@@ -1,6 +1,6 @@
 //! `list`: orders by account, state and time, or open notes, page by page.
 
-use order_ledger::{NoteEntry, NotePage, NoteQuery, Page, Query, Reader, State};
+use order_ledger::{NoteEntry, NotePage, NoteQuery, Order, Page, Query, Reader, State};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -24,7 +24,13 @@ pub(crate) fn run(args: &List, out: &mut Out) -> Result<Exit, Failure> {
     let lifecycle = reader.lifecycle()?;
     let state =
         args.state.as_deref().map(|state| names::argument(&lifecycle, state)).transpose()?;
-    let Page { orders, next, .. } = reader.page(&query(args, state))?;
+    let (orders, next) = match &args.batch {
+        Some(key) => (of_batch(&reader, &key.0)?, None),
+        None => {
+            let Page { orders, next, .. } = reader.page(&query(args, state))?;
+            (orders, next)
+        }
+    };
     let next = next.map(|next| next.to_string());
     if out.json {
         let detail = Detail::Line;
@@ -95,10 +101,25 @@ fn note_line(note: &NoteEntry) -> Value {
     })
 }
 
+/// The orders that a linked batch took or changed; none when there is no such batch.
+fn of_batch(reader: &Reader, key: &[u8]) -> Result<Vec<Order>, Failure> {
+    let mut orders = Vec::new();
+    for event in reader.batch(key)?.map(|batch| batch.events).unwrap_or_default() {
+        orders.extend(reader.get(event.order)?);
+    }
+    Ok(orders)
+}
+
 fn query(args: &List, state: Option<State>) -> Query {
     let mut query = Query::all().limit(usize::from(args.limit));
     if let Some(account) = &args.account {
         query = query.account(account.0.as_slice());
+    }
+    if let Some(external_ref) = &args.external_ref {
+        query = query.external_ref(external_ref.0.as_slice());
+    }
+    if let Some(until) = args.until {
+        query = query.until(until);
     }
     if let Some(state) = state {
         query = query.state(state);

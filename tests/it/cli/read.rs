@@ -1,7 +1,9 @@
 //! The commands that only look: what they show, that they change nothing, and what they answer when
 //! there is nothing to show.
 
-use order_ledger::{Committed, Options, Refusal, Submission, Validator, Verdict};
+use order_ledger::{
+    Committed, LinkedBatch, Options, Refusal, State, Submission, Transition, Validator, Verdict,
+};
 use serde_json::{Value, json};
 
 use super::run::{Place, column, content};
@@ -114,6 +116,10 @@ fn list_filters_and_goes_on_page_by_page() {
     let (_, _, orders) = list(&["--state", "accepted"]);
     let third = orders[1]["accepted_at"].as_str().unwrap();
     assert_eq!(list(&["--since", third]).0, "3 4 5");
+    assert_eq!(list(&["--until", third]).0, "1 2");
+    assert_eq!(list(&["--external-ref", "PO-1"]).0, "1");
+    assert_eq!(list(&["--external-ref", "nobody's"]).0, "");
+    assert_eq!(list(&["--batch", "none"]).0, "");
     assert_eq!(list(&["--since", "2020-01-01"]).0, "1 2 3 4 5");
     assert_eq!(list(&["--since", "2200-01-01"]).0, "");
     let (first, next, _) = list(&["--limit", "2"]);
@@ -123,6 +129,25 @@ fn list_filters_and_goes_on_page_by_page() {
     let (third, next, _) = list(&["--limit", "2", "--after", next.as_str().unwrap()]);
     assert_eq!((&third[..], next), ("5", Value::Null));
     insta::assert_snapshot!(place.run("list", &["--limit", "3"]).shown());
+}
+
+#[test]
+fn list_shows_what_a_linked_batch_took_and_changed() {
+    let place = Place::new();
+    let ledger = Options::new().segment_bytes(1024 * 1024).open(place.ledger()).unwrap();
+    let order = |key: &str| Submission::new("web", key, "tea");
+    let cart = ledger.submit(&order("cart")).unwrap().receipt.order;
+    let batch = LinkedBatch::new("split-17")
+        .submit(order("parcel-1"))
+        .transition(Transition::new(cart, State::Completed))
+        .submit(order("parcel-2"));
+    ledger.linked(&batch).unwrap();
+    ledger.close().unwrap();
+    let page = place.run("list", &["--batch", "split-17", "--json"]).json();
+    let keys: Vec<_> = page["orders"].as_array().unwrap().iter().map(|it| &it["key"]).collect();
+    assert_eq!(keys, ["parcel-1", "cart", "parcel-2"]);
+    assert_eq!(page["orders"][0]["batch"], 2);
+    assert_eq!(place.run("list", &["--batch", "split-17", "--state", "accepted"]).code, 2);
 }
 
 #[test]

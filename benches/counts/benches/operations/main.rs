@@ -13,11 +13,15 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gungraun::{
     Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
-use order_ledger::{Ledger, Order, Outcome, Receipt, Result, Submission, VerifyReport, verify_on};
+use order_ledger::{
+    Consumer, Event, Ledger, Linked, LinkedBatch, Order, Outcome, Receipt, Result, State, Submission, Transition,
+    Transitioned, VerifyReport, verify_on,
+};
 use order_ledger_counts as counts;
 
 mod disk;
@@ -34,6 +38,9 @@ const BATCH: usize = 1_000;
 
 /// Tickets in flight.
 const IN_FLIGHT: usize = 64;
+
+/// Orders of one linked batch.
+const LINKED_ORDERS: usize = 10;
 
 /// The payload of large orders.
 const LARGE_PAYLOAD_BYTES: usize = 4 * 1024;
@@ -206,6 +213,64 @@ fn by_key_absent(input: Fresh) -> (Fresh, Found) {
     (input, found)
 }
 
+// The life of an order.
+
+type Steps = (Filled, Vec<Transition>);
+
+/// A ledger, and a step for each of these orders of it.
+fn to_completed(count: usize) -> Steps {
+    let filled = known(count);
+    let steps = filled.ids.iter().map(|id| Transition::new(*id, State::Completed)).collect();
+    (filled, steps)
+}
+
+#[library_benchmark]
+#[bench::orders(to_completed(counts::TRANSITION))]
+fn transition(input: Steps) -> (Steps, Vec<Result<Transitioned>>) {
+    let answers = input.1.iter().map(|step| input.0.ledger.transition(step)).collect();
+    (input, black_box(answers))
+}
+
+#[library_benchmark]
+#[bench::orders(to_completed(counts::TRANSITION_MANY))]
+fn transition_many(input: Steps) -> (Steps, Vec<Result<Transitioned>>) {
+    let answers = input.0.ledger.transition_many(&input.1);
+    (input, black_box(answers))
+}
+
+/// A ledger, and batches of orders that it has not seen.
+fn batches(count: usize) -> (Filled, Vec<LinkedBatch>) {
+    let (filled, orders) = beside(orders(9, count, PAYLOAD_BYTES));
+    let batch = |orders: &[Submission]| {
+        let first = orders.first().map(|order| order.key().to_vec()).unwrap_or_default();
+        orders.iter().fold(LinkedBatch::new(first), |batch, order| batch.submit(order.clone()))
+    };
+    let batches = orders.chunks(LINKED_ORDERS).map(batch).collect();
+    (filled, batches)
+}
+
+#[library_benchmark]
+#[bench::orders(batches(counts::LINKED))]
+fn linked(input: (Filled, Vec<LinkedBatch>)) -> ((Filled, Vec<LinkedBatch>), Vec<Result<Linked>>) {
+    let answers = input.1.iter().map(|batch| input.0.ledger.linked(batch)).collect();
+    (input, black_box(answers))
+}
+
+/// A ledger whose orders nobody has heard of, and a consumer.
+fn consumed(count: usize) -> (Filled, Consumer) {
+    let filled = ledgers::in_open_segment(orders(1, count, PAYLOAD_BYTES), ROOM);
+    let consumer = done(filled.ledger.consumer("bench"));
+    (filled, consumer)
+}
+
+#[library_benchmark]
+#[bench::orders(consumed(counts::EVENTS))]
+fn events(mut input: (Filled, Consumer)) -> ((Filled, Consumer), Vec<Event>) {
+    let events = done(input.1.poll(counts::EVENTS, Duration::ZERO));
+    must(events.len() == counts::EVENTS, "every order is an event");
+    (input, black_box(events))
+}
+
 // The whole log.
 
 /// What a process leaves that is killed right after its last answer.
@@ -325,6 +390,10 @@ library_benchmark_group!(
         by_key_sealed,
         by_key_merged,
         by_key_absent,
+        transition,
+        transition_many,
+        linked,
+        events,
         open_killed,
         scan,
         verify,

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use order_ledger::limits::{
-    ACCOUNT_BYTES_MAX, AUTHOR_BYTES_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, KEY_BYTES_MAX,
-    NOTE_BYTES_MAX,
+    ACCOUNT_BYTES_MAX, AUTHOR_BYTES_MAX, CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX,
+    EXTERNAL_REF_BYTES_MAX, KEY_BYTES_MAX, NOTE_BYTES_MAX,
 };
 use order_ledger::{OrderId, Receipt, Timestamp};
 
@@ -59,6 +59,10 @@ pub(crate) fn author(text: OsString) -> Result<Bytes, String> {
 
 pub(crate) fn words(text: OsString) -> Result<Bytes, String> {
     bounded(text, 0, NOTE_BYTES_MAX)
+}
+
+pub(crate) fn external_ref(text: OsString) -> Result<Bytes, String> {
+    bounded(text, 1, EXTERNAL_REF_BYTES_MAX)
 }
 
 fn bounded(text: OsString, min: usize, max: usize) -> Result<Bytes, String> {
