@@ -167,7 +167,7 @@ impl Committer {
     pub(crate) fn step_many(&self, transitions: &[Transition]) -> Vec<Result<Transitioned>> {
         let mut answers = Vec::with_capacity(transitions.len());
         for transition in transitions {
-            answers.push(loop {
+            let answer = loop {
                 match self.enter_step(transition) {
                     Err(error) if matches!(error.kind(), ErrorKind::Overloaded { .. }) => {
                         // The batch itself may fill the queue: write what is there, and go on.
@@ -184,9 +184,15 @@ impl Committer {
                             break Answer::Known(Err(error));
                         }
                     }
-                    Ok(StepEntry::Behind(place)) => self.wait_out(&place),
+                    Ok(StepEntry::Behind(place)) => {
+                        self.lead_if_idle();
+                        if matches!(self.settle_step(&place), Ok(None)) {
+                            self.finish_left_out(&place, &mut answers, transitions);
+                        }
+                    }
                 }
-            });
+            };
+            answers.push(answer);
         }
         self.lead_if_idle();
         let outcome = |(answer, transition)| match answer {
@@ -198,6 +204,17 @@ impl Committer {
             }
         };
         answers.into_iter().zip(transitions).map(outcome).collect()
+    }
+
+    /// A step was left out, because its order expires. If it is one of this batch, it is decided about before the
+    /// next step of the order: in the order in which they stand.
+    fn finish_left_out(&self, place: &Place, answers: &mut [Answer], transitions: &[Transition]) {
+        for (answer, transition) in answers.iter_mut().zip(transitions) {
+            let is_it = |own: &Place| Arc::ptr_eq(&own.pending, &place.pending);
+            if matches!(answer, Answer::Waits(own) if is_it(own)) {
+                *answer = Answer::Known(self.step(transition));
+            }
+        }
     }
 
     /// The newest place of a batch, unless its answer is there.

@@ -146,6 +146,27 @@ fn rule_31_what_is_decided_in_time_and_would_be_written_at_the_instant_is_not_ta
     assert_sound(&machine);
 }
 
+// Cause: a step of a batch was left out because its order expired, and was decided about only after the whole
+// batch. Effect: a later step of the same order was told where the order stood before it. Found by the crash
+// histories (seed 16123). Fix: what is left out is decided about before the next step of the order.
+#[test]
+fn rule_22_in_a_batch_what_is_too_late_is_told_before_what_stands_behind_it() {
+    let (_machine, ledger) = machine(5);
+    let id = expiring(&ledger, 1, 4);
+    let confirm = to(id, State::Confirmed).command_key("a");
+    ledger.transition(&confirm).unwrap();
+    pass_time(&ledger, 2);
+    // Written in front of the next step, with the last nanosecond that the order has.
+    let ticket = ledger.submit_deferred(&order(3));
+    let answers = ledger.transition_many(&[to(id, State::Completed), confirm]);
+    drop(ticket);
+    let [late, again] = <[_; 2]>::try_from(answers).unwrap();
+    assert_eq!(too_late(late), (State::Expired, 3));
+    let again = again.unwrap();
+    assert_eq!((again.to, again.how, again.version), (State::Confirmed, How::Replayed, 2));
+    assert_eq!((again.now.state, again.now.version), (State::Expired, 3));
+}
+
 #[test]
 fn rule_17_a_command_that_was_carried_out_is_repeated_and_all_else_comes_behind_the_expiry() {
     let (machine, ledger) = machine(4);

@@ -165,6 +165,7 @@ impl History<'_> {
             Step::Misdirect(nth, file, at) => {
                 if let Some((path, bytes)) = self.file(*file) {
                     self.disk.misdirect_write(*nth, &path, at % bytes / 512 * 512);
+                    self.rotted.push(path);
                 }
             }
             Step::Rot(rot) if self.ledger.is_none() => self.rot(*rot),
