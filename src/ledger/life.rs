@@ -34,8 +34,8 @@ impl Ledger {
     /// - [`ErrorKind::Overloaded`], [`ErrorKind::DiskLow`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]:
     ///   not recorded;
     /// - [`ErrorKind::InDoubt`]: unknown; after opening again send the same command, or look at the order;
-    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: where the order stands could not be read; nothing was
-    ///   written.
+    /// - [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: where the order stands could not be read; this step was not
+    ///   written. That the order has expired may have been: that is recorded before it is told.
     ///
     /// An example is at [`Transition`].
     pub fn transition(&self, transition: &Transition) -> Result<Transitioned> {

@@ -66,7 +66,7 @@ impl Refusal {
     pub const REASON_BYTES_MAX: usize = 512;
 }
 
-/// One record of the log, as history and (later) the change feed show it.
+/// One record of the log, as history and the change feed show it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Event {

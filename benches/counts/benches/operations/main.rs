@@ -19,8 +19,8 @@ use gungraun::{
     Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use order_ledger::{
-    Consumer, Event, Ledger, Linked, LinkedBatch, Order, Outcome, Receipt, Result, State, Submission, Transition,
-    Transitioned, VerifyReport, verify_on,
+    Consumer, Event, Ledger, Linked, LinkedBatch, Order, Outcome, Receipt, Result, State,
+    Submission, Transition, Transitioned, VerifyReport, verify_on,
 };
 use order_ledger_counts as counts;
 
