@@ -88,24 +88,27 @@ impl Lookup {
         Ok(self.log.issuer.event(&record.frame(), &record.body()?))
     }
 
-    /// The answer for a batch whose key the record `head` has.
+    /// Makes sure that this is the batch whose key the record `head` has.
     ///
     /// # Errors
-    /// `BatchKeyConflict`; `Io` or `Corrupt`.
+    /// `BatchKeyConflict`; `Corrupt`.
+    pub(crate) fn check_same_batch(&self, head: &Record, batch: &LinkedBatch) -> Result<()> {
+        match head.body()? {
+            Body::Linked(said) if batch.fingerprint(&said.salt) == said.fingerprint => Ok(()),
+            _ => Err(Error::new(ErrorKind::BatchKeyConflict { batch: head.seq })),
+        }
+    }
+
+    /// The answer for the batch that the record `head` is at the head of.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`.
     pub(crate) fn batch_answer(
         &self,
         head: &Record,
         batch: &LinkedBatch,
         how: How,
     ) -> Result<Linked> {
-        let body = head.body()?;
-        let is_same = match &body {
-            Body::Linked(said) => batch.fingerprint(&said.salt) == said.fingerprint,
-            _ => false,
-        };
-        if !is_same {
-            return Err(Error::new(ErrorKind::BatchKeyConflict { batch: head.seq }));
-        }
         let records = self.batch_members(head)?;
         let mut results = Vec::with_capacity(batch.members.len());
         for (member, record) in batch.members.iter().zip(&records) {

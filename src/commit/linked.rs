@@ -19,6 +19,7 @@ use crate::order::limits::BATCH_BYTES_MAX;
 use crate::order::linked::{CursorMove, Member};
 use crate::order::{How, Linked, LinkedBatch, OrderId, Seq};
 use crate::tables::hash::{KeyHash, RecordKeys};
+use crate::wal::log::Record;
 use crate::wal::record::{self, Cursor, LinkedHead};
 
 /// What stands in the way of queueing a batch.
@@ -134,14 +135,10 @@ impl Committer {
     }
 
     /// The answer for a batch that was recorded by an earlier call.
-    fn repeat_linked(
-        &self,
-        head: &crate::wal::log::Record,
-        batch: &LinkedBatch,
-        joined: bool,
-    ) -> Result<Linked> {
+    fn repeat_linked(&self, head: &Record, batch: &LinkedBatch, joined: bool) -> Result<Linked> {
         let how = if joined { How::Joined } else { How::Replayed };
-        let answer = self.lookup.batch_answer(head, batch, how);
+        let same = self.lookup.check_same_batch(head, batch);
+        let answer = same.and_then(|()| self.lookup.batch_answer(head, batch, how));
         match &answer {
             Ok(_) if joined => Counters::add(&self.counters.joined),
             Ok(_) => Counters::add(&self.counters.replayed),
