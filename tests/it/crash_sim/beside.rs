@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{SimDisk, SimHost};
-use order_ledger::{Error, HoldEntry, Ledger, Options, Reader, Result, Submission, Ticket};
+use order_ledger::{Error, HoldEntry, Ledger, Options, Reader, Result, Seq, Submission, Ticket};
 
+use super::batches::CONSUMER;
 use super::plan::Key;
 use super::steps::Told;
 use crate::watched::{Watch, watched};
@@ -26,7 +27,7 @@ pub(super) enum Errand {
 pub(super) enum Heard {
     Ticket(Key, Ticket),
     Looked(Key, Result<Option<Box<Told>>>),
-    Read(Result<(Vec<Told>, Vec<HoldEntry>)>),
+    Read(Result<Seen>),
     /// The second opener; it held the ledger for a moment, or was refused.
     Opened(Option<Error>),
 }
@@ -38,15 +39,27 @@ pub(super) fn look(ledger: &Ledger, order: &Submission) -> Result<Option<Told>> 
     Ok(Some(Told { order, history }))
 }
 
-/// All orders and their histories, and the holds in force, by a reader.
-pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<(Vec<Told>, Vec<HoldEntry>)> {
+/// What a reader, or the ledger itself, says of all of a log.
+pub(super) struct Seen {
+    pub(super) orders: Vec<Told>,
+    /// Those in force.
+    pub(super) holds: Vec<HoldEntry>,
+    pub(super) records: u64,
+    /// Where the consumer stands.
+    pub(super) cursor: Seq,
+}
+
+/// All of a log, by a reader.
+pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<Seen> {
     let reader = Reader::open_on(disk.as_disk(), host)?;
     let told = |order: order_ledger::Order| {
         let history = reader.history(order.id())?;
         Ok(Told { order, history })
     };
     let orders: Result<_> = reader.orders().map(|order| order.and_then(told)).collect();
-    Ok((orders?, reader.holds()?))
+    let (orders, holds) = (orders?, reader.holds()?);
+    let (records, cursor) = (reader.stats()?.records, reader.consumer_next(CONSUMER)?);
+    Ok(Seen { orders, holds, records, cursor })
 }
 
 /// Sees every call of the ledger, and does its errands when their time has come.

@@ -87,6 +87,20 @@ figures! {
     holds_unchanged,
     holds_in_doubt,
     held_orders,
+    /// Linked batches that were recorded, and what else came of sending one.
+    linked,
+    linked_replayed,
+    linked_refused,
+    linked_in_conflict,
+    linked_in_doubt_there,
+    linked_in_doubt_gone,
+    linked_again,
+    /// Events that the consumer was given, and those that it has dealt with in a batch.
+    delivered,
+    dealt_with,
+    cursors_moved,
+    cursors_in_doubt_there,
+    cursors_in_doubt_gone,
     read_between,
     second_openers,
     /// Logs that `verify` was asked about: as a crash left them, and at the end.

@@ -9,18 +9,20 @@ use std::{future::Future, pin::Pin};
 use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
 use order_ledger::{
-    Certainty, Durability, Error, ErrorKind, Field, GroupPadding, HoldEntry, How, Ledger,
+    Certainty, Consumer, Durability, Error, ErrorKind, Event, Field, GroupPadding, How, Ledger,
     NoteQuery, Options, Order, Result, Soundness, Submission, Ticket, Views, verify_on,
 };
 
-use super::beside::{self, Beside, Errand, Heard};
+use super::batches::{Batches, CONSUMER};
+use super::beside::{self, Beside, Errand, Heard, Seen};
 use super::figures::Figures;
 use super::known::{Book, Fate, Fussy, Trouble, own_table};
 use super::notes::Words;
-use super::plan::{Aside, Key, Plan, Step};
+use super::plan::{Aside, Bundle, Key, Plan, Step};
 use super::steps::{Told, Wish};
 use crate::rig::Random;
 
+mod desk;
 mod held;
 mod jots;
 mod moves;
@@ -63,6 +65,9 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
         rotted: Vec::new(),
         again: Vec::new(),
         say_again: Vec::new(),
+        link_again: Vec::new(),
+        worker: None,
+        delivered: Vec::new(),
     };
     history.figures.own_tables += u64::from(plan.setup.own_table);
     for step in &plan.steps {
@@ -133,6 +138,11 @@ struct History<'a> {
     again: Vec<(Key, Wish)>,
     /// The same for notes.
     say_again: Vec<(Key, Words)>,
+    /// The same for batches.
+    link_again: Vec<(u8, Bundle)>,
+    /// The consumer, when it was opened in this life, and what it was given and is not done with.
+    worker: Option<Consumer>,
+    delivered: Vec<Event>,
 }
 
 impl History<'_> {
@@ -218,6 +228,8 @@ impl History<'_> {
         self.beside.call_off();
         *self.beside.ledger.lock().unwrap() = None;
         self.tickets.clear();
+        self.worker = None;
+        self.delivered.clear();
         self.book.life_has_ended();
         self.ledger = None;
         self.armed = false;
@@ -276,6 +288,7 @@ impl History<'_> {
         self.ledger = Some(ledger.clone());
         self.ask_again(&ledger);
         self.say_again(&ledger);
+        self.link_again(&ledger);
     }
 
     /// Looks with a reader before anybody repairs anything.
@@ -288,12 +301,12 @@ impl History<'_> {
         let settled = self.disk.pending_units() == 0;
         let before = self.disk.digest("");
         match beside::read(&self.disk, &self.host) {
-            Ok((orders, holds)) => {
+            Ok(seen) => {
                 if settled {
                     assert_eq!(before, self.disk.digest(""), "a reader changed a byte");
                 }
                 let may_lose = self.may_lose || self.plan.setup.relaxed;
-                self.book.check(&orders, &holds, may_lose, &mut self.figures);
+                self.book.check(&seen, may_lose, &mut self.figures);
             }
             Err(error) => panic!("reading refused after a crash: {error}"),
         }
@@ -316,12 +329,17 @@ impl History<'_> {
             let history = ledger.history(order.id()).unwrap();
             Told { order, history }
         };
-        let all: Vec<Told> = ledger.orders().map(told).collect();
-        let holds = ledger.holds().unwrap();
-        let records = self.book.check(&all, &holds, self.may_lose, &mut self.figures);
-        self.may_lose = false;
         let stats = ledger.stats().unwrap();
-        assert_eq!((stats.orders, stats.records), (all.len() as u64, records));
+        let seen = Seen {
+            orders: ledger.orders().map(told).collect(),
+            holds: ledger.holds().unwrap(),
+            records: stats.records,
+            cursor: ledger.consumer_next(CONSUMER).unwrap(),
+        };
+        self.book.check(&seen, self.may_lose, &mut self.figures);
+        self.may_lose = false;
+        let all = &seen.orders;
+        assert_eq!(stats.orders, all.len() as u64);
         let mut states = BTreeMap::new();
         all.iter().for_each(|told| *states.entry(told.order.now.state).or_default() += 1);
         assert_eq!(stats.states, states.into_iter().collect::<Vec<_>>());
@@ -398,12 +416,16 @@ impl History<'_> {
             Step::Sweep => self.sweep(&ledger),
             Step::Hold(number, reason) => self.set_hold(&ledger, *number, *reason),
             Step::Note(key, jot) => self.jot(&ledger, *key, jot),
+            Step::Link(number, bundle) => self.link(&ledger, *number, *bundle),
+            Step::Work(most, place, bundle) => self.work(&ledger, *most, *place, *bundle),
             Step::Close => self.close(ledger),
             _ => {}
         }
     }
 
     fn close(&mut self, ledger: Ledger) {
+        self.worker = None;
+        self.delivered.clear();
         let poisoned = ledger.poisoned().is_some();
         let hits = self.hits_before;
         let closed = ledger.clone().close();
@@ -521,20 +543,19 @@ impl History<'_> {
     }
 
     /// What a reader saw while something was going on.
-    fn read(&mut self, read: Result<(Vec<Told>, Vec<HoldEntry>)>) {
+    fn read(&mut self, read: Result<Seen>) {
         match read {
-            Ok((orders, _)) => {
+            Ok(Seen { orders, .. }) => {
                 self.book.dense(&orders);
                 let may_lose = self.may_lose || self.plan.setup.relaxed;
-                for told in &orders {
+                for told in orders.iter().filter(|told| !Batches::has(told)) {
                     self.book.shown(told, false, may_lose);
                 }
                 if may_lose {
                     return;
                 }
-                let is_owed =
-                    |fate: &Fate| matches!(fate, Fate::Acknowledged(_) | Fate::Refused(..));
-                let owed = self.book.known.iter().filter(|known| is_owed(&known.fate)).count();
+                self.book.batches.listed(&orders, false);
+                let owed = self.book.owed();
                 assert_eq!(owed, orders.len(), "a reader misses what was acknowledged");
             }
             Err(error) => {

@@ -50,6 +50,11 @@ pub(super) struct Holds {
 }
 
 impl Holds {
+    /// Whether a scope was ever to be held, or released.
+    pub(super) fn have_been(&self) -> bool {
+        self.asked.is_some() || self.doubt.is_some() || !self.seqs.is_empty()
+    }
+
     /// An order is handed in.
     pub(super) fn meets(&mut self, key: Key) {
         let client = self.now.get(&5).filter(|_| key % 2 == 1);

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use order_ledger::{
     Certainty, Committed, Error, ErrorKind, HoldEntry, How, Lifecycle, Noted, Order, Outcome,
-    Receipt, Refusal, State, StateRule, Submission, Timestamp, Transitioned, Validator, Verdict,
+    Receipt, Refusal, Seq, State, StateRule, Submission, Timestamp, Transitioned, Validator,
+    Verdict,
 };
 
+use super::batches::Batches;
+use super::beside::Seen;
 use super::figures::Figures;
 use super::holds::Holds;
 use super::notes::{Said, Words};
@@ -85,6 +88,7 @@ pub(super) struct Book {
     /// What a call of now notes.
     noting: Option<(Key, Words)>,
     pub(super) holds: Holds,
+    pub(super) batches: Batches,
     pub(super) lifecycle: Lifecycle,
     own_table: bool,
 }
@@ -147,6 +151,7 @@ impl Book {
             moving: Vec::new(),
             noting: None,
             holds: Holds::default(),
+            batches: Batches::default(),
             lifecycle: if plan.setup.own_table { own_table() } else { Lifecycle::default() },
             own_table: plan.setup.own_table,
         }
@@ -219,6 +224,7 @@ impl Book {
     pub(super) fn life_has_ended(&mut self) {
         self.nothing_on_the_way();
         self.doubted.clear();
+        self.batches.life_has_ended();
         self.known.iter_mut().for_each(|known| known.track.life_has_ended());
     }
 
@@ -403,22 +409,12 @@ impl Book {
 
     /// Holds all orders of a ledger that was opened after a crash against what is known, and settles the
     /// doubts.
-    ///
-    /// Answers how many records there are.
-    pub(super) fn check(
-        &mut self,
-        all: &[Told],
-        holds: &[HoldEntry],
-        may_lose: bool,
-        figures: &mut Figures,
-    ) -> u64 {
-        let (gaps, next) = gaps(all, self.own_table);
-        let of_holds = self.holds.settle(holds, &gaps, next);
-        figures.holds_in_doubt += u64::from(of_holds.is_some());
-        let records = self.holds.account_for(&gaps, next) - 1;
+    pub(super) fn check(&mut self, seen: &Seen, may_lose: bool, figures: &mut Figures) {
+        let Seen { orders: all, holds, records, cursor } = seen;
+        let of_others = self.settle_others(all, holds, *records, *cursor, figures);
         let mut there: Vec<Option<&Order>> = vec![None; self.known.len()];
         let mut steps = vec![(Vec::new(), Vec::new()); self.known.len()];
-        for told in all {
+        for told in all.iter().filter(|told| !Batches::has(told)) {
             let key = self.key_of(&told.order);
             let twice = there[key].replace(&told.order);
             assert!(twice.is_none(), "{} is there twice", told.order.id());
@@ -429,7 +425,7 @@ impl Book {
         let found = |(known, order): &(&Known, &Option<&Order>)| in_doubt(known) && order.is_some();
         let doubts_there = self.known.iter().zip(&there).filter(found).count();
         let of_steps = self.settle_steps(&steps, may_lose, figures);
-        let others: Vec<bool> = of_steps.into_iter().chain(of_holds).collect();
+        let others: Vec<bool> = of_steps.into_iter().chain(of_others).collect();
         let doubts = doubts + others.len();
         let doubts_there = doubts_there + others.iter().filter(|there| **there).count();
         assert!(
@@ -474,7 +470,40 @@ impl Book {
                 assert!(order.payload == known.submission.payload(), "other bytes");
             }
         }
-        records
+    }
+
+    /// Batches, cursors and holds after opening, and the seqs of all. Answers of each that was in doubt whether it
+    /// is there.
+    fn settle_others(
+        &mut self,
+        all: &[Told],
+        holds: &[HoldEntry],
+        records: u64,
+        cursor: Seq,
+        figures: &mut Figures,
+    ) -> Vec<bool> {
+        let (gaps, next) = gaps(all, self.own_table);
+        if self.holds.have_been() {
+            let of_hold = self.holds.settle(holds, &gaps, next);
+            figures.holds_in_doubt += u64::from(of_hold.is_some());
+            assert_eq!(records, self.holds.account_for(&gaps, next) - 1, "records");
+            return of_hold.into_iter().collect();
+        }
+        let (least, most) = self.batches.account_for(all, &gaps, next);
+        // An opening that was cut off may have made a ledger that has no table yet.
+        let is_empty = all.is_empty() && records == 0;
+        let counts = (least..=most).contains(&records) || is_empty;
+        assert!(counts, "{records} records, not {least} to {most}");
+        let of_batch = self.batches.listed(all, true);
+        figures.linked_in_doubt_there += u64::from(of_batch == Some(true));
+        figures.linked_in_doubt_gone += u64::from(of_batch == Some(false));
+        let events: u64 = all.iter().map(|told| told.history.len() as u64).sum();
+        let table = u64::from(self.own_table && !is_empty);
+        let others = events + table + self.batches.heads();
+        let of_cursor = self.batches.settle_cursor(cursor, records, others);
+        figures.cursors_in_doubt_there += u64::from(of_cursor == Some(true));
+        figures.cursors_in_doubt_gone += u64::from(of_cursor == Some(false));
+        of_batch.into_iter().chain(of_cursor).collect()
     }
 
     /// The same for steps. Answers of each that was in doubt whether it is there.
@@ -500,9 +529,19 @@ impl Book {
         doubts
     }
 
-    /// Orders, steps, notes and holds account for every seq.
+    /// Orders, steps, notes, batches, cursors and holds account for every seq.
     pub(super) fn dense(&self, all: &[Told]) {
         let (gaps, next) = gaps(all, self.own_table);
-        self.holds.account_for(&gaps, next);
+        match self.holds.have_been() {
+            true => drop(self.holds.account_for(&gaps, next)),
+            false => drop(self.batches.account_for(all, &gaps, next)),
+        }
+    }
+
+    /// How many orders there must be.
+    pub(super) fn owed(&self) -> usize {
+        let is_owed = |fate: &Fate| matches!(fate, Fate::Acknowledged(_) | Fate::Refused(..));
+        let known = self.known.iter().filter(|known| is_owed(&known.fate)).count();
+        known + self.batches.owed().len()
     }
 }

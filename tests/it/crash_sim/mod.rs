@@ -15,6 +15,8 @@
 //!   of two that expect the same version one wins;
 //! - who is held is refused, who is not is taken, and holds are those that were acknowledged;
 //! - so are the notes of an order and what resolves them; what is open is on the list;
+//! - a linked batch is there as a whole or not at all, for readers beside as well; what a consumer records about an
+//!   event in a batch is recorded once, and with it its cursor, which stands nowhere else;
 //! - `orders`, `get`, `by_key`, `history`, `stats` and a reader beside them say the same; the seqs of orders
 //!   and steps are dense, times rise;
 //! - opening never refuses, and opening once more changes no byte of the log; no handle is left.
@@ -27,6 +29,7 @@
 //! `ORDER_LEDGER_SEEDS=100000` runs more seeds, `ORDER_LEDGER_SEED_FIRST=n` others, `ORDER_LEDGER_SEED=7`
 //! one; with `ORDER_LEDGER_SHRINK=0` the first failure is enough.
 
+mod batches;
 mod beside;
 mod figures;
 mod history;

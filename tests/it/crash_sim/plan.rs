@@ -76,6 +76,17 @@ pub(super) struct Jot {
     pub(super) resolves: Option<usize>,
 }
 
+/// What is in a linked batch, when it was not sent before.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Bundle {
+    pub(super) orders: usize,
+    pub(super) bytes: usize,
+    /// It cancels the order of this number of another batch, if there is one.
+    pub(super) cancels: Option<usize>,
+    /// Sent before, it is now another one.
+    pub(super) other: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Expected {
     Anything,
@@ -107,6 +118,10 @@ pub(super) enum Step {
     Note(Key, Jot),
     /// A scope is held, for a reason of this number, or released.
     Hold(usize, Option<u8>),
+    /// A linked batch of this number.
+    Link(u8, Bundle),
+    /// The consumer takes so many events at most, and is done with the one at this place: with a batch, or just so.
+    Work(usize, usize, Option<Bundle>),
     /// A reader beside the ledger, or before it is opened.
     Reader,
     SetClock(u64),
@@ -196,8 +211,13 @@ impl Plan {
             views: expires,
         };
         let mut jots = Random::new(!seed);
+        let holds = !rots && !setup.relaxed && jots.chance(1, 4);
+        // Dice of their own, and no holds beside them: of a cursor and of a hold only the count of records is known.
+        let mut links = Random::new(seed.rotate_left(17));
+        let is_linked = !rots && !setup.relaxed && !holds && links.chance(1, 2);
         let mut maker = Maker {
-            holds: !rots && !setup.relaxed && jots.chance(1, 4),
+            holds,
+            links: is_linked.then_some(links),
             own_table: setup.own_table,
             garbage: setup.padded && random.chance(1, 2),
             stale: random.chance(1, 4),
@@ -243,6 +263,8 @@ struct Maker {
     beside: bool,
     /// Whether orders expire, and when.
     expiry: Option<Random>,
+    /// Whether there are linked batches and a consumer.
+    links: Option<Random>,
     orders: Vec<Content>,
     steps: Vec<Step>,
 }
@@ -429,6 +451,11 @@ impl Maker {
             let scope = self.jots.index(SCOPES);
             self.steps.push(Step::Hold(scope, reason));
         }
+        if let Some(random) = &mut self.links
+            && random.chance(1, 4)
+        {
+            self.steps.push(linked(random));
+        }
     }
 
     /// Something is noted, mostly about one of the first orders.
@@ -538,6 +565,25 @@ impl Maker {
         self.steps.push(Step::Close);
         if !lies {
             self.steps.extend(damage);
+        }
+    }
+}
+
+/// A batch, or something that the consumer does.
+fn linked(random: &mut Random) -> Step {
+    let bundle = Bundle {
+        orders: 1 + random.index(4),
+        bytes: random.pick(&[0, 40, 300, 5_000]),
+        cancels: random.chance(1, 2).then(|| random.index(100)),
+        other: random.chance(1, 4),
+    };
+    match random.below(5) {
+        0..=2 => Step::Link(random.pick(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]), bundle),
+        _ => {
+            let (most, place) = (1 + random.index(6), random.index(100));
+            // Always the same about an event.
+            let bundle = Bundle { other: false, ..bundle };
+            Step::Work(most, place, random.chance(2, 3).then_some(bundle))
         }
     }
 }
