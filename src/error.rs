@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::order::{Field, OrderId, Present, Receipt, Refusal, Seq, State};
+use crate::order::{Field, OrderId, Present, Receipt, Refusal, Seq, State, Timestamp};
 
 /// What is on disk after an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +150,14 @@ pub enum ErrorKind {
         /// What has resolved the note there already; `None` when there is no note of the order that waits to be
         /// resolved.
         resolved_by: Option<Seq>,
+    },
+    /// There is no open alert by this name: nothing to be acknowledged. Nothing was recorded. Cure: look at the
+    /// open alerts.
+    NoOpenAlert {
+        /// The name that was given: the seq of the record that raised it.
+        alert: Seq,
+        /// When it was over; `None` when no alert was raised there.
+        cleared_at: Option<Timestamp>,
     },
     /// A member of a linked batch can't be taken, so nothing of the batch was recorded. Cure: that of the
     /// member's error; then send the batch again, under the same key while it is the same.
@@ -372,6 +380,7 @@ impl Error {
                 "the key belongs to another command: take a new key for a new command"
             }
             ErrorKind::NoOpenNote { .. } => "look at the order's notes for the one that is meant",
+            ErrorKind::NoOpenAlert { .. } => "look at the open alerts for the one that is meant",
             ErrorKind::BatchMember { .. } => "see to that member, then send the batch again",
             ErrorKind::BatchConflict { .. } => {
                 "leave out of the batch what is recorded already, or take new keys"
@@ -479,6 +488,12 @@ impl fmt::Display for Error {
             }
             ErrorKind::NoOpenNote { note, resolved_by: None } => {
                 write!(f, "at seq {note} there is no note of this order that waits to be resolved")
+            }
+            ErrorKind::NoOpenAlert { alert, cleared_at: Some(_) } => {
+                write!(f, "the alert at seq {alert} is over already")
+            }
+            ErrorKind::NoOpenAlert { alert, cleared_at: None } => {
+                write!(f, "at seq {alert} no alert was raised")
             }
             ErrorKind::BatchMember { index, .. } => {
                 write!(f, "nothing of the batch is recorded: member {index}")?;

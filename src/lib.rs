@@ -17,6 +17,7 @@
 //! - `views`: lists that are asked for, in sled: derived, disposable, never believed for absence
 //! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
+//! - `watch`: finds what stands still or fails, and says so once
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
@@ -36,6 +37,7 @@ mod sync;
 mod tables;
 mod views;
 mod wal;
+mod watch;
 
 pub use admission::validator::{Committed, Validator, Verdict};
 pub use care::{Finding, Severity, Soundness, VerifyReport, verify, verify_on, verify_with};
@@ -43,17 +45,22 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter,
-    Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views,
-    ViewsStats,
+    AlertIter, EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options,
+    OrderIter, Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage,
+    Views, ViewsStats,
 };
 pub use order::limits;
 pub use order::{
-    Batch, Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
+    Acknowledgement, Alert, AlertChange, AlertEvent, AlertKind, AlertLevel, AlertSubject, Batch,
+    Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
     HoldChange, HoldEntry, How, LedgerId, Lifecycle, LifecycleBuilder, LifecycleError, Linked,
     LinkedBatch, LinkedResult, Note, NoteEntry, NoteKind, Noted, Order, OrderId, OrderStates,
     Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
-    State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownNoteKind,
-    UnknownState,
+    State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownAlertLevel,
+    UnknownNoteKind, UnknownState,
 };
 pub use recovery::report::RecoveryReport;
+pub use watch::pass::WatchPass;
+pub use watch::{
+    AlertPage, AlertQuery, StuckOrder, StuckPage, StuckQuery, StuckToken, WatchOptions,
+};

@@ -12,10 +12,11 @@
 //!
 //! A step of an order that exists has an order of its own: [`transition`], by where the order stands
 //! ([`standing`]); so has a note about one, or what resolves it: [`note`]. A linked batch is decided about as a
-//! whole: [`linked`].
+//! whole: [`linked`]. What becomes of an alert: [`alert`].
 //!
 //! Reads tables and the log; knows nothing of groups, syncs or waiters.
 
+pub(crate) mod alert;
 pub(crate) mod dedupe;
 pub(crate) mod gate;
 pub(crate) mod hold;

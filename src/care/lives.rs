@@ -4,14 +4,14 @@
 //! from the oldest on, so that there are never more than [`PAGES_MAX`]. Of an order that began before them,
 //! or before a gap in the log, nothing is known any more, and a step of it is judged by itself. A version is
 //! remembered by its last eight bits: one that is off by a multiple of 256 is not noticed. So is the order of an
-//! open note. Of orders that expire, the instant is remembered until they have come to an end, for at most
+//! open note, or of an alert. Of orders that expire, the instant is remembered until they have come to an end, for at most
 //! [`EXPIRING_MAX`] of them: of one that is older than those it is not known whether it expires.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::report::{Finding, Severity, at};
 use crate::bytes::to_usize;
-use crate::order::{OwnState, Seq, State, Timestamp};
+use crate::order::{AlertChange, AlertKind, OwnState, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
 /// Seqs of one page.
@@ -27,8 +27,12 @@ const NO_ORDER: u8 = 0;
 const OPEN_NOTE: u8 = 255;
 /// One that was resolved.
 const RESOLVED_NOTE: u8 = 254;
+/// And of alerts, which are not over;
+const OPEN_ALERT: u8 = 253;
+/// or are.
+const CLEARED_ALERT: u8 = 252;
 
-const _: () = assert!(OwnState::MAX < RESOLVED_NOTE, "a state is no note");
+const _: () = assert!(OwnState::MAX < CLEARED_ALERT, "a state is no note, and no alert");
 
 /// States of the caller's own in which an order stays for ever, when the record is a table of states.
 pub(crate) fn own_terminal(body: &Body<'_>) -> Vec<State> {
@@ -50,10 +54,32 @@ pub(crate) struct Life {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum What {
-    Began { state: State, expires_at: Option<Timestamp> },
-    Moved { order: Seq, version: u64, from: State, to: State },
-    Noted { order: Seq, asks: bool },
-    Resolved { order: Seq, note: Seq },
+    Began {
+        state: State,
+        expires_at: Option<Timestamp>,
+    },
+    Moved {
+        order: Seq,
+        version: u64,
+        from: State,
+        to: State,
+    },
+    Noted {
+        order: Seq,
+        asks: bool,
+    },
+    Resolved {
+        order: Seq,
+        note: Seq,
+    },
+    /// `id`: of an alert that was raised before. `order`: of one about an order. `stuck_in`: while that is in this
+    /// state.
+    Alarmed {
+        id: Option<Seq>,
+        order: Option<Seq>,
+        stuck_in: Option<State>,
+        change: AlertChange,
+    },
     Other,
 }
 
@@ -74,6 +100,12 @@ impl What {
                 (order, None) => What::Noted { order, asks: remark.asks },
                 (order, Some(note)) => What::Resolved { order, note },
             },
+            Body::Alarm(alarm) => What::Alarmed {
+                id: (alarm.id != 0).then_some(Seq(alarm.id)),
+                order: alarm.order(),
+                stuck_in: alarm.kind().and_then(AlertKind::state),
+                change: alarm.change(),
+            },
             Body::Cursor(_)
             | Body::Lifecycle(_)
             | Body::Held(_)
@@ -86,9 +118,9 @@ impl What {
 /// Where an order stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Stand {
-    /// Or [`NO_ORDER`], [`OPEN_NOTE`], [`RESOLVED_NOTE`].
+    /// Or [`NO_ORDER`], [`OPEN_NOTE`], [`RESOLVED_NOTE`], [`OPEN_ALERT`], [`CLEARED_ALERT`].
     state: u8,
-    /// The last eight bits; of a note, those of its order.
+    /// The last eight bits; of a note or an alert, those of its order.
     version: u8,
 }
 
@@ -118,7 +150,7 @@ pub(crate) struct Lives {
 impl Stand {
     /// Of the record that began an order, or tells of one.
     fn is_order(self) -> bool {
-        !matches!(self.state, NO_ORDER | OPEN_NOTE | RESOLVED_NOTE)
+        !matches!(self.state, NO_ORDER | OPEN_NOTE | RESOLVED_NOTE | OPEN_ALERT | CLEARED_ALERT)
     }
 }
 
@@ -164,6 +196,12 @@ impl Lives {
                     (if asks { stand } else { NOTHING }, self.note(life.seq, order))
                 }
                 What::Resolved { order, note } => (NOTHING, self.resolve(life.seq, order, note)),
+                What::Alarmed { id, order, stuck_in, change } => {
+                    let version = order.map_or(0, |order| last_bits(order.0));
+                    let stand = Stand { state: OPEN_ALERT, version };
+                    let wrong = self.alarm(life.seq, id, (order, stuck_in), change);
+                    (if id.is_none() { stand } else { NOTHING }, wrong)
+                }
                 What::Other => (NOTHING, None),
             };
             self.push(stand);
@@ -269,6 +307,51 @@ impl Lives {
                 Some(format!("it resolves the note at {note}, which was resolved before"))
             }
             _ => Some(format!("it resolves the note at {note}, and no note waits there for that")),
+        }
+    }
+
+    /// Judges what happened to an alert, and remembers whether it is over; what is wrong with it, in words. That an
+    /// order has left the state which it was stuck in can't be told when it is over: it may be in it again.
+    fn alarm(
+        &mut self,
+        seq: Seq,
+        id: Option<Seq>,
+        (order, stuck_in): (Option<Seq>, Option<State>),
+        change: AlertChange,
+    ) -> Option<String> {
+        if let Some(order) = order {
+            if order >= seq {
+                return Some(format!("an alert about order {order}, which has not begun yet"));
+            }
+            let stand = self.stand(order).copied();
+            if stand.is_some_and(|stand| !stand.is_order()) {
+                return Some(format!("an alert about order {order}, and no order began there"));
+            }
+            // While it is acknowledged the order may go on; what the watch itself says is true when it is written.
+            let is_now = !matches!(change, AlertChange::Cleared | AlertChange::Acknowledged);
+            let stands = stand.and_then(|stand| State::from_number(stand.state));
+            if let (true, Some(wanted), Some(stands)) = (is_now, stuck_in, stands)
+                && wanted != stands
+            {
+                return Some(format!(
+                    "an alert that order {order} is stuck in {wanted}, and it stands at {stands}"
+                ));
+            }
+        }
+        let id = id?;
+        if id >= seq {
+            return Some(format!("it is about the alert at {id}, which was not raised yet"));
+        }
+        let stand = self.stand(id)?;
+        let before = *stand;
+        if change == AlertChange::Cleared && before.state == OPEN_ALERT {
+            stand.state = CLEARED_ALERT;
+        }
+        match before.state {
+            OPEN_ALERT => (before.version != order.map_or(0, |order| last_bits(order.0)))
+                .then(|| format!("it is about the alert at {id}, which is about something else")),
+            CLEARED_ALERT => Some(format!("it is about the alert at {id}, which is over")),
+            _ => Some(format!("it is about the alert at {id}, and none was raised there")),
         }
     }
 

@@ -183,7 +183,12 @@ impl Committer {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
                 Counters::add(&self.counters.conflicts);
             }
-            _ => Counters::add(&self.counters.replayed),
+            _ => {
+                Counters::add(&self.counters.replayed);
+                if let Some(tally) = self.tally.get() {
+                    tally.repeated(&submission.client);
+                }
+            }
         }
         answer
     }

@@ -257,6 +257,11 @@ impl Committer {
                 self.counters.groups.fetch_add(1, Ordering::Relaxed);
                 let (fresh, steps) = count(group);
                 self.counters.fresh.fetch_add(fresh, Ordering::Relaxed);
+                if let Some(tally) = self.tally.get() {
+                    let parts = group.iter().flat_map(|pending| pending.all());
+                    let orders = parts.filter(|part| matches!(part.what, What::Order(_)));
+                    tally.taken(orders.map(|part| part.key.client()));
+                }
                 self.counters.steps.fetch_add(steps, Ordering::Relaxed);
                 if steps > 0 {
                     let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
@@ -339,9 +344,12 @@ fn count(group: &[Arc<Pending>]) -> (u64, u64) {
     for part in group.iter().flat_map(|pending| pending.all()) {
         match part.what {
             What::Order(_) => fresh += 1,
-            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle | What::Hold => {
-                others += 1;
-            }
+            What::Step(_)
+            | What::Remark
+            | What::Cursor
+            | What::Lifecycle
+            | What::Hold
+            | What::Alert => others += 1,
             What::Linked { .. } => {}
         }
     }

@@ -11,8 +11,10 @@
 //! - [`cursor`]: how far consumers of the feed are
 //! - [`expiry`]: what may be written when, and what is recorded of orders whose time is over
 //! - [`hold`]: which clients and accounts give no new orders for now
+//! - [`alert`]: what is wrong, and what becomes of it
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
+//! - [`tally`]: orders and repeats by client, for alerts
 //! - [`ticket`]: the place of a caller: a future, and a wait
 //! - [`upkeep`]: what happens between orders: next segment, sealing, the idle seal, the witness
 //!
@@ -30,6 +32,7 @@
 //! The first failed write or sync poisons: the group's callers are told `InDoubt`, later ones
 //! `Poisoned`; reads go on; only opening again, which reads the disk afresh, clears it (rule 35).
 
+pub(crate) mod alert;
 pub(crate) mod announce;
 pub(crate) mod bell;
 pub(crate) mod cursor;
@@ -43,6 +46,7 @@ pub(crate) mod note;
 pub(crate) mod queue;
 pub(crate) mod round;
 pub(crate) mod step;
+pub(crate) mod tally;
 pub(crate) mod ticket;
 pub(crate) mod upkeep;
 
@@ -120,6 +124,8 @@ pub(crate) struct Committer {
     /// Set before anybody else has the committer.
     pub(crate) on_publish: SetOnce<OnPublish>,
     pub(crate) counters: Counters,
+    /// Set before anybody else has the committer, if anybody wants to know.
+    pub(crate) tally: SetOnce<tally::Tally>,
     /// The last attempt to get space for the next segment failed.
     pub(crate) disk_low: AtomicBool,
     /// Bytes that the log can take without asking the disk for more.
@@ -183,6 +189,7 @@ impl Committer {
             announcer: Announcer::default(),
             on_publish: SetOnce::new(),
             counters: Counters::default(),
+            tally: SetOnce::new(),
             disk_low: AtomicBool::new(false),
             room_bytes: AtomicU64::new(room_bytes),
             last_at_ns,

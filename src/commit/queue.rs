@@ -13,7 +13,7 @@ use crate::admission::transition::Step;
 use crate::mix::AsIs;
 use crate::order::fingerprint::{Content, Salt};
 use crate::order::limits::{CLIENT_BYTES_MAX, KEY_BYTES_MAX};
-use crate::order::{Fingerprint, Refusal, Seq, Submission};
+use crate::order::{AlertKind, AlertSubject, Fingerprint, Refusal, Seq, Submission};
 use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::frame::Frame;
 use crate::wal::record::Encoded;
@@ -60,6 +60,13 @@ impl ScopedKey {
     pub(crate) fn of_hold(hash: KeyHash, client: &[u8], account: &[u8]) -> ScopedKey {
         let length = u8::try_from(client.len()).unwrap_or(u8::MAX);
         ScopedKey::of_existing(hash, b'h', &[&[length], client, account].concat())
+    }
+
+    /// The same for alerts of a kind about a subject that is no order.
+    pub(crate) fn of_alert(hash: KeyHash, subject: &AlertSubject, kind: AlertKind) -> ScopedKey {
+        let seq = subject.seq().0.to_le_bytes();
+        let numbers = [subject.number(), kind.number()];
+        ScopedKey::of_existing(hash, b'a', &[&numbers, &seq[..], subject.name_bytes()].concat())
     }
 
     /// The same for a linked batch.
@@ -128,6 +135,8 @@ pub(crate) enum What {
     Lifecycle,
     /// A hold on a client or an account, or its end.
     Hold,
+    /// Something that happened to an alert.
+    Alert,
     /// The head of a linked batch. A batch that takes orders waits in their lane, in the share of the first
     /// one's client, which is empty when it takes none.
     Linked { client: Vec<u8> },
@@ -184,6 +193,7 @@ impl Pending {
             | What::Cursor
             | What::Lifecycle
             | What::Hold
+            | What::Alert
             | What::Linked { .. } => false,
         }
     }
@@ -194,7 +204,12 @@ impl Pending {
         match &self.what {
             What::Order(_) => false,
             What::Linked { client } => client.is_empty(),
-            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle | What::Hold => true,
+            What::Step(_)
+            | What::Remark
+            | What::Cursor
+            | What::Lifecycle
+            | What::Hold
+            | What::Alert => true,
         }
     }
 }

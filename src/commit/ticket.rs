@@ -152,6 +152,9 @@ impl Ticket {
         };
         if how == How::Joined {
             Counters::add(&self.committer.counters.joined);
+            if let Some(tally) = self.committer.tally.get() {
+                tally.repeated(place.pending.key.client());
+            }
         }
         let issuer = self.committer.lookup.log.issuer;
         let What::Order(order) = &place.pending.what else {

@@ -216,6 +216,7 @@ impl Follower {
 fn look(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<(Reader, End)> {
     let Recovered { log, tables, active, position, .. } = recovery::open_read_only(disk, host)?;
     let reads = Reads { lookup: Lookup { log, tables }, views: None };
-    let reader = Reader { disk: Arc::clone(disk), reads };
+    let opened_at = reader::ledger_now(host, position.last_at);
+    let reader = Reader { disk: Arc::clone(disk), reads, opened_at };
     Ok((reader, End { active, offset: position.offset }))
 }

@@ -18,6 +18,7 @@ use crate::disk::DiskLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Event, LedgerId, Order, OrderId, Outcome, Submission};
 use crate::recovery::report::RecoveryReport;
+use crate::watch::Watch;
 
 /// A ledger that is open for writing.
 ///
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// What the sweeper sleeps by.
     pub(super) timer: Arc<Timer>,
+    /// Looks for what is stuck or fails, if that is asked for.
+    pub(super) watch: Option<Arc<Watch>>,
 }
 
 impl Inner {
@@ -47,9 +50,10 @@ impl Inner {
         reads: Reads,
         report: RecoveryReport,
         locks: Vec<Box<dyn DiskLock>>,
+        watch: Option<Arc<Watch>>,
     ) -> Inner {
         let (locks, threads) = (Mutex::new(Some(locks)), Mutex::new(Vec::new()));
-        Inner { committer, reads, report, locks, threads, timer: Arc::default() }
+        Inner { committer, reads, report, locks, threads, timer: Arc::default(), watch }
     }
 
     /// A thread that works for the ledger: closing waits for its end.
@@ -61,6 +65,9 @@ impl Inner {
     fn close(&self) -> Result<()> {
         let Some(locks) = self.locks.lock().take() else { return Ok(()) };
         self.timer.stop();
+        if let Some(watch) = &self.watch {
+            watch.stop();
+        }
         let closed = self.committer.close();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // A thread that panicked has poisoned the ledger, which `closed` tells.
@@ -287,6 +294,7 @@ impl Ledger {
         stats.steps = counters.steps.load(Ordering::Relaxed);
         stats.expired = counters.expired.load(Ordering::Relaxed);
         stats.groups = counters.groups.load(Ordering::Relaxed);
+        stats.alert_panics = self.inner.watch.as_ref().map_or(0, |watch| watch.sinks.panics());
         // As noted by the writer: asking the file would wait for whoever writes.
         stats.log_writes = Some(match self.inner.reads.lookup.log.is_written_past_cache() {
             true => LogWrites::PastCache,

@@ -5,10 +5,12 @@
 //!   [`follow`]: [`Follower`], which goes on reading
 //! - [`sweep`]: the timer that records which orders have expired
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
+//! - [`alerts`]: what stands still or fails, and who knows of it
 //! - [`holds`]: clients and accounts that give no new orders for now
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
+pub(crate) mod alerts;
 pub(crate) mod follow;
 pub(crate) mod handle;
 pub(crate) mod holds;
@@ -26,6 +28,7 @@ pub(crate) mod sweep;
 pub(crate) mod typed;
 pub(crate) mod typed_life;
 
+pub use alerts::AlertIter;
 pub use follow::Follower;
 pub use handle::Ledger;
 pub use open_notes::{NotePage, NoteQuery};

@@ -12,6 +12,7 @@ use super::read::Reads;
 use crate::admission::dedupe::Lookup;
 use crate::admission::gate::GateLimits;
 use crate::bytes::to_u32;
+use crate::commit::tally::Tally;
 use crate::commit::{Committer, Settings};
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, DiskLock, Host, disk_low, is_full};
@@ -24,6 +25,7 @@ use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Layout, Writer};
+use crate::watch::{Watch, options};
 
 /// Tries for the lock: the kernel may free the lock of a process that has just died a moment late.
 /// Source: TigerBeetle retries 5 times with pauses of 50 ms; "at once" is kept by pausing less.
@@ -147,7 +149,8 @@ impl Options {
         let reads = Reads { lookup, views: Some(views) };
         // From here on an error closes what is open: a thread that was left behind would write into a
         // ledger whose lock is free.
-        let inner = Inner::new(Arc::clone(&committer), reads, report, locks);
+        let watch = self.start_watch(&committer);
+        let inner = Inner::new(Arc::clone(&committer), reads, report, locks, watch);
         start_threads(&committer, &inner)?;
         if is_new {
             committer.record_lifecycle(&committer.settings.lifecycle)?;
@@ -181,12 +184,25 @@ impl Options {
             }
         });
         let lifecycle = committer.settings.lifecycle.clone();
-        let config = ViewsConfig { place, disk, log, lifecycle, deadlines };
+        let tables = Arc::clone(&committer.lookup.tables);
+        let config = ViewsConfig { place, disk, log, tables, lifecycle, deadlines };
         let views = views::Views::start(config, on_ahead);
         let told = Arc::clone(&views);
         // Set once: nobody else has the committer yet.
         drop(committer.on_publish.set(Box::new(move || told.notify())));
         views
+    }
+
+    /// What watches, if it is asked for. Before anybody else has the committer.
+    fn start_watch(&self, committer: &Committer) -> Option<Arc<Watch>> {
+        let options = self.watch.clone()?;
+        if options.unreturned_percent.is_some() {
+            let window_ns = options::ns(options.unreturned_window);
+            let tally = Tally::new(window_ns, committer.host.monotonic_ns());
+            // Set once: nobody else has the committer yet.
+            drop(committer.tally.set(tally));
+        }
+        Some(Arc::new(Watch::new(options)))
     }
 
     /// The lifecycle that is to be followed, and whether the log does not know it yet.
@@ -267,6 +283,15 @@ fn start_threads(committer: &Arc<Committer>, inner: &Inner) -> Result<()> {
     start("ledger-commit", Committer::run_commit_thread)?;
     start("ledger-upkeep", Committer::run_upkeep_thread)?;
     start("ledger-merge", Committer::run_merge_thread)?;
+    if let Some(watch) = &inner.watch {
+        let (watch, committer) = (Arc::clone(watch), Arc::clone(committer));
+        let views = inner.reads.views.clone();
+        let thread = std::thread::Builder::new()
+            .name("ledger-watch".to_owned())
+            .spawn(move || watch.run(&committer, views.as_deref()))
+            .map_err(|error| Error::io("starting a thread", error))?;
+        inner.keep_thread(thread);
+    }
     // Without views nobody knows what is due.
     let Some(views) = inner.reads.views.as_ref().filter(|views| views.may_be_asked()) else {
         return Ok(());

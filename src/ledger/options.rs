@@ -7,6 +7,7 @@ use crate::admission::validator::Validator;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Durability, Lifecycle};
 use crate::wal::blocks::KEY_MEMORY_BYTES_DEFAULT;
+use crate::watch::WatchOptions;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -86,6 +87,7 @@ pub struct Options {
     pub(super) views_open_deadline: Duration,
     pub(super) validator: Option<Arc<dyn Validator>>,
     pub(super) lifecycle: Option<Lifecycle>,
+    pub(super) watch: Option<WatchOptions>,
     pub(super) threads: bool,
 }
 
@@ -125,6 +127,7 @@ impl Options {
             views_open_deadline: Duration::from_secs(120),
             validator: None,
             lifecycle: None,
+            watch: None,
             threads: true,
         }
     }
@@ -251,6 +254,16 @@ impl Options {
         self
     }
 
+    /// Watches orders and the ledger, and raises alerts. Default: nobody watches, and nothing is raised; what is
+    /// stuck is told all the same ([`Ledger::stuck`](crate::Ledger::stuck)).
+    ///
+    /// **Cost**: a thread that looks every few seconds ([`WatchOptions::look_every`]); a record for each thing that
+    /// happens to an alert.
+    pub fn watch(mut self, watch: WatchOptions) -> Options {
+        self.watch = Some(watch);
+        self
+    }
+
     /// Holds every setting against its bounds.
     pub(super) fn check(&self) -> Result<()> {
         let hour_ms = 3_600_000;
@@ -272,6 +285,6 @@ impl Options {
                 return Err(Error::new(ErrorKind::Invalid { what }));
             }
         }
-        Ok(())
+        self.watch.as_ref().map_or(Ok(()), WatchOptions::check)
     }
 }

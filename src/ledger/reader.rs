@@ -12,8 +12,11 @@ use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::ParkedEvent;
-use crate::order::{Event, HoldEntry, LedgerId, Lifecycle, NoteEntry, Order, OrderId, Seq};
-use crate::recovery;
+use crate::order::{
+    Event, HoldEntry, LedgerId, Lifecycle, NoteEntry, Order, OrderId, Seq, Timestamp,
+};
+use crate::recovery::{self, Recovered};
+use crate::wal::writer::ledger_time;
 
 /// A ledger that is open for reading only: takes no lock and changes no byte.
 ///
@@ -24,6 +27,8 @@ use crate::recovery;
 pub struct Reader {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) reads: Reads,
+    /// When it was opened, in ledger time.
+    pub(super) opened_at: Timestamp,
 }
 
 impl Reader {
@@ -44,9 +49,10 @@ impl Reader {
     /// # Errors
     /// Those of [`Reader::open`].
     pub fn open_on(disk: Arc<dyn Disk>, host: &dyn Host) -> Result<Reader> {
-        let recovered = recovery::open_read_only(&disk, host)?;
-        let lookup = Lookup { log: recovered.log, tables: recovered.tables };
-        Ok(Reader { disk, reads: Reads { lookup, views: None } })
+        let Recovered { log, tables, position, .. } = recovery::open_read_only(&disk, host)?;
+        let reads = Reads { lookup: Lookup { log, tables }, views: None };
+        let opened_at = ledger_now(host, position.last_at);
+        Ok(Reader { disk, reads, opened_at })
     }
 
     /// The order with this id; `None` when there is none.
@@ -171,6 +177,11 @@ impl Reader {
         stats.last_open = recovery::last_report(&*self.disk);
         Ok(stats)
     }
+}
+
+/// What time it is in a ledger whose last record has this time.
+pub(super) fn ledger_now(host: &dyn Host, last_at: Timestamp) -> Timestamp {
+    ledger_time(Timestamp::from_unix_ns(host.wall_ns()), last_at)
 }
 
 /// The directory of a ledger that must be there.

@@ -51,6 +51,9 @@ pub struct Stats {
     pub expired: u64,
     /// Groups written since the ledger was opened: syncs that orders shared.
     pub groups: u64,
+    /// How often a callback for alerts has panicked since the ledger was opened
+    /// ([`WatchOptions::on_alert`](crate::WatchOptions::on_alert)).
+    pub alert_panics: u64,
     /// How groups are written now: chosen when a file of the log is opened. `None` for a reader, which
     /// writes none; there [`RecoveryReport::past_cache`] says what the last opening chose.
     pub log_writes: Option<LogWrites>,
@@ -119,6 +122,7 @@ impl Stats {
             steps: 0,
             expired: 0,
             groups: 0,
+            alert_panics: 0,
             log_writes: None,
             views: None,
             last_open: None,

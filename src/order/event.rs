@@ -1,5 +1,6 @@
 //! What a record of the log says, and an order as the records tell it.
 
+use super::alert::{AlertChange, AlertKind, AlertLevel};
 use super::fingerprint::Fingerprint;
 use super::id::{OrderId, Seq, Timestamp};
 use super::note::NoteKind;
@@ -137,6 +138,24 @@ pub enum EventBody {
         /// What it says. Source: the caller.
         text: Vec<u8>,
     },
+    /// The order stands still for too long, or something else is wrong with it: an alert was raised, changed, or
+    /// cleared. Neither the state nor the version of the order changes.
+    Alerted {
+        /// The name of the alert: the seq of the record that raised it.
+        alert: Seq,
+        /// What happened to it.
+        change: AlertChange,
+        /// What is wrong.
+        kind: AlertKind,
+        /// How bad it is.
+        level: AlertLevel,
+        /// When it began: when the order entered the state.
+        since: Timestamp,
+        /// Who acknowledged it; empty for other changes. Source: the caller.
+        by: Vec<u8>,
+        /// In words, for people; of an acknowledgement, those of the caller.
+        detail: Vec<u8>,
+    },
 }
 
 /// What sort of thing happened: an [`EventBody`] without what it says.
@@ -153,6 +172,8 @@ pub enum EventKind {
     Noted,
     /// [`EventBody::Resolved`]
     Resolved,
+    /// [`EventBody::Alerted`]
+    Alerted,
 }
 
 impl EventBody {
@@ -163,7 +184,9 @@ impl EventBody {
             EventBody::Accepted { .. } => Some(State::Accepted),
             EventBody::Refused { .. } => Some(State::Refused),
             EventBody::Moved { to, .. } => Some(*to),
-            EventBody::Noted { .. } | EventBody::Resolved { .. } => None,
+            EventBody::Noted { .. } | EventBody::Resolved { .. } | EventBody::Alerted { .. } => {
+                None
+            }
         }
     }
 
@@ -176,6 +199,7 @@ impl EventBody {
             EventBody::Moved { .. } => EventKind::Moved,
             EventBody::Noted { .. } => EventKind::Noted,
             EventBody::Resolved { .. } => EventKind::Resolved,
+            EventBody::Alerted { .. } => EventKind::Alerted,
         }
     }
 }

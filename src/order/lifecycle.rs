@@ -203,6 +203,29 @@ impl Lifecycle {
         self.rule(state).map_or((None, None), |rule| (rule.warn_after, rule.critical_after))
     }
 
+    /// The same table with other thresholds for one of its states: after how long in it an order is worth a look,
+    /// and needs somebody. `None`: never. No effect on a state that the table does not have.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use order_ledger::{Lifecycle, State};
+    /// const HOUR: Duration = Duration::from_secs(3600);
+    /// let watched = Lifecycle::default().with_thresholds(State::Accepted, Some(HOUR), Some(4 * HOUR));
+    /// assert_eq!(watched.thresholds(State::Accepted), (Some(HOUR), Some(4 * HOUR)));
+    /// ```
+    #[must_use]
+    pub fn with_thresholds(
+        mut self,
+        state: State,
+        warn_after: Option<Duration>,
+        critical_after: Option<Duration>,
+    ) -> Lifecycle {
+        if let Some(rule) = self.states.iter_mut().find(|rule| rule.state == state) {
+            (rule.warn_after, rule.critical_after) = (warn_after, critical_after);
+        }
+        self
+    }
+
     /// Whether an order may go from one state to the other.
     #[must_use]
     pub fn allows(&self, from: State, to: State) -> bool {

@@ -11,10 +11,12 @@
 //! - [`note`]: what is noted about an order, and what resolves it
 //! - [`hold`]: who may give no new orders for now
 //! - [`linked`]: several things that are done together, or not at all
+//! - [`alert`]: what the ledger raises when something stands still or fails
 //! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
 //!
 //! Every other module may use these; these use nobody.
 
+pub(crate) mod alert;
 pub(crate) mod consumer;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
@@ -30,6 +32,10 @@ pub(crate) mod states;
 pub(crate) mod submission;
 pub(crate) mod transition;
 
+pub use alert::{
+    Acknowledgement, Alert, AlertChange, AlertEvent, AlertKind, AlertLevel, AlertSubject,
+    UnknownAlertLevel,
+};
 pub use event::{Event, EventBody, EventKind, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use hold::{Hold, HoldChange, HoldEntry};

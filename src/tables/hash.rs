@@ -4,7 +4,7 @@
 //!
 //! Records are found by other keys as well: an order's steps, its notes and its corrections by the order, what
 //! resolves a note by that, a command by its key, a batch by its key, a consumer's cursors by its name, holds by
-//! whom they are on, the lifecycle by what it is. Those begin with a number where the length of the client stands,
+//! whom they are on, alerts by what they are about, the lifecycle by what it is. Those begin with a number where the length of the client stands,
 //! and no client is so long, so that they never meet a key of a submission.
 //!
 //! Stored in sealed segments, so it may never change within a format version.
@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher24;
 
 use crate::order::limits::{CLIENT_BYTES_MAX, COMMAND_KEY_BYTES_MAX, KEY_BYTES_MAX};
 use crate::order::{OrderId, Seq};
-use crate::wal::record::{Body, Refused, Remark};
+use crate::wal::record::{Alarm, Body, Refused, Remark};
 
 /// What is hashed of the longest client and key.
 const ROW_BYTES_MAX: usize = 8 + CLIENT_BYTES_MAX + KEY_BYTES_MAX;
@@ -30,6 +30,8 @@ const NOTES_OF_ORDER: u64 = u64::MAX - 8;
 const RESOLUTION_OF_NOTE: u64 = u64::MAX - 9;
 const HOLD: u64 = u64::MAX - 10;
 const HOLDS: u64 = u64::MAX - 11;
+const ALERT: u64 = u64::MAX - 30;
+const ALERTS_OF_ORDER: u64 = u64::MAX - 31;
 
 const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
 
@@ -130,6 +132,25 @@ impl KeyHasher {
         RecordKeys { first: Some(self.hold(client, account)), second: Some(self.holds()) }
     }
 
+    /// By which is found what happened to alerts of this kind about this subject, by the numbers and the name that
+    /// are stored of them. The state that an order is stuck in is left out: it is in one at a time.
+    pub(crate) fn alert(&self, subject: u8, seq: u64, name: &[u8], kind: u8) -> KeyHash {
+        let [a, b, c, d, e, f, g, h] = seq.to_le_bytes();
+        self.hash_row(ALERT, &[subject, kind, a, b, c, d, e, f, g, h], name)
+    }
+
+    /// By which the alerts of an order are found, of every kind.
+    pub(crate) fn alerts_of(&self, order: Seq) -> KeyHash {
+        self.hash_row(ALERTS_OF_ORDER, &order.0.to_le_bytes(), &[])
+    }
+
+    /// The keys of what happened to an alert.
+    pub(crate) fn keys_of_alarm(&self, alarm: &Alarm<'_>) -> RecordKeys {
+        let first = self.alert(alarm.subject, alarm.subject_seq, alarm.subject_name, alarm.kind);
+        let second = alarm.order().map(|order| self.alerts_of(order));
+        RecordKeys { first: Some(first), second }
+    }
+
     /// By which the orders are found that correct this one.
     pub(crate) fn corrections_of(&self, order: Seq) -> KeyHash {
         self.hash_row(CORRECTIONS, &order.0.to_le_bytes(), &[])
@@ -162,6 +183,7 @@ impl KeyHasher {
             Body::Moved(moved) => self.keys_of_step(moved.order(), moved.command_key),
             Body::Remark(remark) => self.keys_of_remark(remark),
             Body::Cursor(cursor) => self.keys_of_cursor(cursor.consumer, cursor.parked.is_some()),
+            Body::Alarm(alarm) => self.keys_of_alarm(alarm),
             Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
             Body::Held(held) => self.keys_of_hold(held.client, held.account),
             Body::Linked(head) => RecordKeys::one(self.linked(head.key)),
@@ -240,6 +262,12 @@ mod tests {
             hasher.hold(b"", b"billing"),
             hasher.hold(b"bill", b"ing"),
             hasher.holds(),
+            hasher.alert(1, order.0, b"", 1),
+            hasher.alert(1, order.0, b"", 2),
+            hasher.alert(2, 0, b"billing", 3),
+            hasher.alert(3, 0, b"billing", 3),
+            hasher.alert(6, 0, b"", 3),
+            hasher.alerts_of(order),
             hasher.hash(b"billing", b""),
             hasher.hash(b"", b""),
         ];

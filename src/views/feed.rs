@@ -22,11 +22,15 @@ use std::time::Duration;
 
 use crate::sync::Mutex;
 
+use super::entries::Entries;
 use super::guard::Guarded;
-use super::layout::{Change, EXPIRING_PREFIX, View, WATERMARK_KEY, Watermark, changes_of};
+use super::layout::{
+    Change, EXPIRING_PREFIX, View, WATERMARK_KEY, Watermark, changes_of, entered_prefix,
+};
 use super::store::{Batch, Doubt, Store};
 use crate::error::{Error, ErrorKind, Result as LogResult};
-use crate::order::{Durability, Lifecycle, Seq, Timestamp};
+use crate::order::{Durability, Lifecycle, Seq, State, Timestamp};
+use crate::tables::Tables;
 use crate::wal::log::{Cursor, Log};
 use crate::wal::record::Body;
 
@@ -113,6 +117,34 @@ impl Handle {
         })
     }
 
+    /// At most `limit` orders that are in a state, by when they entered it and seq, after this one.
+    pub(super) fn entered(
+        &self,
+        state: State,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Vec<(Timestamp, Seq)>, Doubt> {
+        let prefix = entered_prefix(state);
+        let after = after.and_then(|(at, seq)| View::Entered { state, at }.key(seq));
+        let after = after.unwrap_or_else(|| prefix.clone());
+        self.call("reading how long orders stand", deadline, move |store| {
+            let keys = store.keys(&prefix, &after, limit)?;
+            if !keys.is_sorted_by(|one, next| one < next) {
+                return Err(Doubt::BadKey);
+            }
+            let entered = keys.iter().map(|key| match View::parse(key) {
+                Some((View::Entered { at, .. }, seq))
+                    if key.starts_with(&prefix) && *key > after =>
+                {
+                    Ok((at, seq))
+                }
+                _ => Err(Doubt::BadKey),
+            });
+            entered.collect()
+        })
+    }
+
     /// Asks for something small, to see that the store still answers.
     pub(super) fn ping(&self, deadline: Duration) -> Result<(), Doubt> {
         self.call("answering at all", deadline, |store| store.watermark().map(|_| ()))
@@ -152,6 +184,7 @@ pub(super) struct Feed {
     mark: Watermark,
     /// Knows in which states an order stays.
     lifecycle: Lifecycle,
+    entries: Entries,
     /// Whether any order in the store may expire: else no step asks when its order does.
     has_expiring: bool,
     /// The first instant at which an order expires that was fed since it was asked last.
@@ -163,7 +196,7 @@ impl Feed {
     /// before anything new was written: what is written since must not hide that something is missing.
     pub(super) fn begin(
         handle: Handle,
-        log: Arc<Log>,
+        (log, tables): (Arc<Log>, Arc<Tables>),
         lifecycle: Lifecycle,
         opened_next: Seq,
         deadline: Duration,
@@ -198,7 +231,8 @@ impl Feed {
         }
         let has_expiring = earliest.is_some();
         let cursor = log.cursor(mark.next);
-        Ok(Feed { handle, deadline, log, cursor, mark, lifecycle, has_expiring, earliest })
+        let entries = Entries::new(Arc::clone(&log), tables);
+        Ok(Feed { handle, deadline, log, cursor, mark, lifecycle, entries, has_expiring, earliest })
     }
 
     /// The first instant at which an order expires that came into the store since this was asked last.
@@ -229,7 +263,9 @@ impl Feed {
                 }
                 let ended = expiry_ended_by(&self.log, &self.lifecycle, &body, self.has_expiring)?;
                 let ended = ended.map(|key| (key, Change::Remove));
-                for (key, change) in changes_of(record.seq, record.at, &body).chain(ended) {
+                let entered = self.entries.changes(&self.lifecycle, &record, &body)?;
+                let changes = changes_of(record.seq, record.at, &body).chain(ended).chain(entered);
+                for (key, change) in changes {
                     match change {
                         Change::Add => mark.count(&key),
                         Change::Remove => mark.uncount(&key),

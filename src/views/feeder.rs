@@ -20,6 +20,7 @@ use super::home::{self, Home};
 use super::store::Doubt;
 use super::{Deadlines, OnAhead, OnExpiring, Phase};
 use crate::order::{Lifecycle, Seq};
+use crate::tables::Tables;
 use crate::wal::log::Log;
 
 /// A store that is in doubt so soon after it was built is not built for ever.
@@ -41,6 +42,7 @@ pub(super) type Opener = Box<dyn Fn(PathBuf) -> Open + Send>;
 /// What the feeder and the handle share.
 pub(super) struct Shared {
     pub(super) log: Arc<Log>,
+    pub(super) tables: Arc<Tables>,
     /// Set while the feeder sleeps: what a notification costs when it does not is one load.
     asleep: AtomicBool,
     pub(super) status: Mutex<Status>,
@@ -64,7 +66,7 @@ pub(super) struct Status {
 }
 
 impl Shared {
-    pub(super) fn new(log: Arc<Log>, phase: Phase) -> Shared {
+    pub(super) fn new(log: Arc<Log>, tables: Arc<Tables>, phase: Phase) -> Shared {
         let status = Status {
             phase,
             store: None,
@@ -78,7 +80,7 @@ impl Shared {
         };
         let (asleep, changed) = (AtomicBool::new(false), Condvar::new());
         let on_expiring = SetOnce::new();
-        Shared { log, asleep, status: Mutex::new(status), changed, on_expiring }
+        Shared { log, tables, asleep, status: Mutex::new(status), changed, on_expiring }
     }
 
     /// Something was published.
@@ -297,7 +299,7 @@ impl Feeder {
     fn begin_and_feed(&self, handle: Handle) -> End {
         self.shared.status.lock().phase = Phase::Auditing;
         let wanted = || self.shared.wanted();
-        let log = Arc::clone(&self.shared.log);
+        let log = (Arc::clone(&self.shared.log), Arc::clone(&self.shared.tables));
         let lifecycle = self.lifecycle.clone();
         let (opened_next, deadline) = (self.opened_next, self.deadlines.call);
         let begun = Feed::begin(handle, log, lifecycle, opened_next, deadline, &wanted);

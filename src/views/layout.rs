@@ -10,6 +10,8 @@
 //! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
 //! | `04`, seq | empty | the note at `seq` is open: taken away when it is resolved |
 //! | `05`, instant u64 **big-endian**, seq | empty | the order at `seq` expires then: taken away when it comes to an end |
+//! | `06`, state u8, instant u64 **big-endian**, seq | empty | the order at `seq` has been in this state since then: taken away when it leaves it. None for a state that it stays in for ever |
+//! | `07`, seq | empty | the alert that was raised at `seq` is open: taken away when it is cleared |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
 //! before the value), and within it they sort by seq, which is the order of time as well. An empty
@@ -25,11 +27,11 @@ use siphasher::sip::SipHasher24;
 
 use crate::bytes::{Fields, PutFields};
 use crate::order::limits::{ACCOUNT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX};
-use crate::order::{LedgerId, Seq, State, Timestamp};
+use crate::order::{AlertChange, LedgerId, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
 /// Version of keys and watermark. Another version is not read: the views are rebuilt.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Where the watermark is.
 pub(super) const WATERMARK_KEY: &[u8] = &[0];
 
@@ -40,6 +42,8 @@ const EXTERNAL_REF: u8 = 2;
 const STATE: u8 = 3;
 const OPEN_NOTES: u8 = 4;
 const EXPIRY: u8 = 5;
+const ENTERED: u8 = 6;
+const OPEN_ALERTS: u8 = 7;
 
 /// What the keys of all orders that expire begin with.
 pub(super) const EXPIRING_PREFIX: &[u8] = &[EXPIRY];
@@ -49,7 +53,7 @@ const _: () = assert!(
     "the length of a value is one byte of the key"
 );
 
-/// One list of orders, or of notes: what to look them up by.
+/// One list of orders, of notes, or of alerts: what to look them up by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum View<'a> {
     Account(&'a [u8]),
@@ -58,6 +62,13 @@ pub(crate) enum View<'a> {
     /// Of notes instead of orders.
     OpenNotes,
     ExpiresAt(Timestamp),
+    /// Of all that are in a state, those that entered it at this instant.
+    Entered {
+        state: State,
+        at: Timestamp,
+    },
+    /// Of alerts instead of orders.
+    OpenAlerts,
 }
 
 impl<'a> View<'a> {
@@ -69,6 +80,12 @@ impl<'a> View<'a> {
             View::ExternalRef(value) => (EXTERNAL_REF, *value, EXTERNAL_REF_BYTES_MAX),
             View::State(state) => return Some(vec![STATE, state.number()]),
             View::OpenNotes => return Some(vec![OPEN_NOTES]),
+            View::OpenAlerts => return Some(vec![OPEN_ALERTS]),
+            View::Entered { state, at } => {
+                let mut prefix = entered_prefix(*state);
+                prefix.put(&at.as_unix_ns().to_be_bytes());
+                return Some(prefix);
+            }
             View::ExpiresAt(instant) => {
                 let mut prefix = EXPIRING_PREFIX.to_vec();
                 prefix.put(&instant.as_unix_ns().to_be_bytes());
@@ -97,6 +114,11 @@ impl<'a> View<'a> {
         let (view, value) = match head {
             [STATE, number] => (View::State(State::from_number(*number)?), None),
             [OPEN_NOTES] => (View::OpenNotes, None),
+            [OPEN_ALERTS] => (View::OpenAlerts, None),
+            [ENTERED, number, instant @ ..] => {
+                let at = Timestamp::from_unix_ns(u64::from_be_bytes(instant.try_into().ok()?));
+                (View::Entered { state: State::from_number(*number)?, at }, None)
+            }
             [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
             [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
             [EXPIRY, instant @ ..] => {
@@ -110,9 +132,15 @@ impl<'a> View<'a> {
     }
 }
 
+/// What the keys of all orders that are in this state begin with; behind it they sort by when they entered it.
+pub(super) fn entered_prefix(state: State) -> Vec<u8> {
+    vec![ENTERED, state.number()]
+}
+
 /// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took,
-/// or of the note that it is or resolves.
-/// That an order which comes to an end expires no more is not said here: the record of its step does not know.
+/// of the note that it is or resolves, or of the alert that it raises or clears.
+/// That an order which comes to an end expires no more, and since when it was in the state that it leaves, is not
+/// said here: the record of its step does not know.
 pub(super) fn changes_of(
     seq: Seq,
     at: Timestamp,
@@ -136,6 +164,12 @@ pub(super) fn changes_of(
         Some(note) => Some((View::OpenNotes.key(note), Change::Remove)),
         None => remark.asks.then(|| (View::OpenNotes.key(seq), Change::Add)),
     });
+    let alerted = body.alarm().and_then(|alarm| match alarm.change() {
+        AlertChange::Raised => Some((View::OpenAlerts.key(seq), Change::Add)),
+        AlertChange::Cleared => Some((View::OpenAlerts.key(alarm.id(seq)), Change::Remove)),
+        _ => None,
+    });
+    let noted = noted.into_iter().chain(alerted);
     let changes =
         began.into_iter().flatten().chain(expires).chain(moved.into_iter().flatten()).chain(noted);
     changes.filter_map(|(key, change)| Some((key?, change)))

@@ -1,10 +1,12 @@
-//! Asked-for answers: lists of orders by account, by external ref and by state, and of open notes, kept in sled.
+//! Asked-for answers: lists of orders by account, by external ref, by state and by how long they have been in it, of
+//! open notes and of open alerts, kept in sled.
 //!
 //! - [`layout`]: the bytes of keys and watermark; start here
 //! - [`store`]: what the views need of a store, why one is doubted, and the store in memory
 //! - [`sled_store`]: the store in sled, the only file that knows sled
 //! - [`guard`]: a store on a thread of its own, under deadlines
 //! - [`feed`]: what a store is worth when opened, and how it is filled from the log
+//! - [`entries`]: since when orders are in their states
 //! - [`feeder`]: the thread that opens, feeds and replaces the store
 //! - [`home`]: where it lives on disk, and where doubtful ones go
 //!
@@ -14,6 +16,7 @@
 //! the record is read from the log. One thing they can say for certain: a sound watermark beyond the end
 //! of the log proves that the log lost data, and then they are left exactly as they are.
 
+mod entries;
 mod feed;
 mod feeder;
 mod guard;
@@ -31,7 +34,8 @@ use std::time::Duration;
 use crate::sync::Mutex;
 
 use crate::disk::Disk;
-use crate::order::{Lifecycle, Seq, Timestamp};
+use crate::order::{Lifecycle, Seq, State, Timestamp};
+use crate::tables::Tables;
 use crate::wal::log::Log;
 
 use feed::{Feed, FeedError, Handle, Unusable};
@@ -92,6 +96,8 @@ pub(crate) struct ViewsConfig {
     pub(crate) disk: Arc<dyn Disk>,
     /// The log as it was opened, before anything is written to it.
     pub(crate) log: Arc<Log>,
+    /// What the steps of an order are found by.
+    pub(crate) tables: Arc<Tables>,
     /// Has every state that an order of the log is in, or was.
     pub(crate) lifecycle: Lifecycle,
     pub(crate) deadlines: Deadlines,
@@ -156,19 +162,19 @@ impl Views {
 
     /// [`Views::start`] with another way to open a store.
     fn start_with(config: ViewsConfig, on_ahead: OnAhead, opener: Opener) -> Arc<Views> {
-        let ViewsConfig { place, disk, log, lifecycle, deadlines } = config;
+        let ViewsConfig { place, disk, log, tables, lifecycle, deadlines } = config;
         let opened_next = log.readable_next();
         let phase = match place {
             Place::Sled(_) => Phase::Opening,
             Place::Memory => Phase::Feeding,
             Place::Off => Phase::Off { reason: "the options say so".into() },
         };
-        let shared = Arc::new(Shared::new(log, phase));
+        let shared = Arc::new(Shared::new(log, tables, phase));
         let (mut thread, mut memory) = (None, None);
         match place {
             Place::Off => shared.end(None),
             Place::Memory => {
-                memory = memory_feed(&shared.log, &lifecycle, deadlines).map(Mutex::new);
+                memory = memory_feed(&shared, &lifecycle, deadlines).map(Mutex::new);
                 shared.end(None);
             }
             Place::Sled(ledger_dir) => {
@@ -266,6 +272,24 @@ impl Views {
         }
     }
 
+    /// At most `limit` orders that are in this state, by when they entered it and seq, after this one; `None` when
+    /// the views can't be asked. Hints: whoever acts on one looks where the order stands.
+    pub(crate) fn entered(
+        &self,
+        state: State,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+    ) -> Option<Vec<(Timestamp, Seq)>> {
+        let (handle, _) = self.offered()?;
+        match handle.entered(state, after, limit, self.deadlines.page) {
+            Ok(entered) => Some(entered),
+            Err(doubt) => {
+                self.report(&handle, doubt);
+                None
+            }
+        }
+    }
+
     /// Every record below it is in the views; the first seq when they can't be asked.
     pub(crate) fn covered(&self) -> Seq {
         self.offered().map_or(Seq::FIRST, |(_, covered)| covered)
@@ -337,8 +361,8 @@ impl Views {
                     status.set_aside += 1;
                     status.last_doubt = Some(doubt.to_string());
                 }
-                let (log, lifecycle) = (&self.shared.log, &self.lifecycle);
-                if let Some(fresh) = memory_feed(log, lifecycle, self.deadlines) {
+                let lifecycle = &self.lifecycle;
+                if let Some(fresh) = memory_feed(&self.shared, lifecycle, self.deadlines) {
                     *memory.lock() = fresh;
                 }
             }
@@ -353,10 +377,11 @@ impl Drop for Views {
 }
 
 /// A feed into an empty store in memory: there is nothing in it to object to.
-fn memory_feed(log: &Arc<Log>, lifecycle: &Lifecycle, deadlines: Deadlines) -> Option<Feed> {
+fn memory_feed(shared: &Shared, lifecycle: &Lifecycle, deadlines: Deadlines) -> Option<Feed> {
     let handle = Handle::Direct(Arc::new(Mutex::new(MemStore::default())));
-    let (log, lifecycle, deadline) = (Arc::clone(log), lifecycle.clone(), deadlines.call);
-    let opened_next = log.readable_next();
+    let (lifecycle, deadline) = (lifecycle.clone(), deadlines.call);
+    let opened_next = shared.log.readable_next();
+    let log = (Arc::clone(&shared.log), Arc::clone(&shared.tables));
     let begun = Feed::begin(handle, log, lifecycle, opened_next, deadline, &|| true);
     begun.map_err(|_: Unusable| ()).ok()
 }

@@ -4,10 +4,10 @@
 //! that it is the same whenever it is read.
 
 use super::frame::Frame;
-use super::record::{Body, Moved, Proof, Remark, distance_of};
+use super::record::{Alarm, Body, Moved, Proof, Remark, distance_of};
 use crate::order::{
-    Durability, Event, EventBody, Evidence, LedgerId, Order, OrderId, Present, Receipt, Refusal,
-    Seq,
+    AlertChange, AlertEvent, Durability, Event, EventBody, Evidence, LedgerId, Order, OrderId,
+    Present, Receipt, Refusal, Seq,
 };
 
 /// The ledger that a record belongs to: what a receipt needs and a record does not repeat.
@@ -51,6 +51,13 @@ impl Issuer {
         })
     }
 
+    /// What the record says about an alert; `None` when it is about none.
+    pub(crate) fn alert_event(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<AlertEvent> {
+        let alarm = body.alarm()?;
+        let alert = alarm.alert(self.partition, frame.seq, frame.at)?;
+        Some(AlertEvent { seq: frame.seq, at: frame.at, change: alarm.change(), alert })
+    }
+
     /// What the record says about an order, as history shows it; `None` when it is about none.
     pub(crate) fn event(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Event> {
         let (order, body) = match body {
@@ -64,6 +71,7 @@ impl Issuer {
             }
             Body::Moved(moved) => (moved.order(), event_of(moved)),
             Body::Remark(remark) => (remark.order(), event_of_remark(remark)?),
+            Body::Alarm(alarm) => (alarm.order()?, event_of_alarm(frame, alarm)?),
             Body::Cursor(_)
             | Body::Lifecycle(_)
             | Body::Held(_)
@@ -73,6 +81,19 @@ impl Issuer {
         let order = OrderId::new(self.partition, order);
         Some(Event { seq: frame.seq, at: frame.at, order, batch: batch_of(frame), body })
     }
+}
+
+/// What the record says about an alert of an order; `None` for what no decoded one says.
+fn event_of_alarm(frame: &Frame<'_>, alarm: &Alarm<'_>) -> Option<EventBody> {
+    let alert = alarm.alert(0, frame.seq, frame.at)?;
+    let change = alarm.change();
+    let known = alert.acknowledged.filter(|_| change == AlertChange::Acknowledged);
+    let (by, detail) = match known {
+        Some(known) => (known.by, known.note),
+        None => (Vec::new(), alert.detail.into_bytes()),
+    };
+    let (kind, level, since) = (alert.kind, alert.level, alert.since);
+    Some(EventBody::Alerted { alert: alert.id, change, kind, level, since, by, detail })
 }
 
 /// The head of the linked batch that the record at `frame` is a member of.

@@ -18,7 +18,9 @@
 //! | 69 | the same, and an event that it has set aside |
 //! | 4 | a note about an order, or what resolves one: [`Remark`], without a command key |
 //! | 68 | the same with a command key |
-//! | 6, 7 | kept for alerts, dispatches |
+//! | 6 | something that happened to an alert: [`Alarm`] |
+//! | 70 | the same of an alert about an order; found by the order as well |
+//! | 7 | kept for dispatches |
 //! | 73 | a client or an account is held, or released: [`Held`]; found by that, and with all others |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |
 //! | 10 | the head of a linked batch, which so many members follow: [`LinkedHead`] |
@@ -45,11 +47,13 @@ use crate::order::limits::{
 };
 use crate::order::{OrderId, Refusal, Seq, State, Submission, Timestamp};
 
+mod alert;
 mod hold;
 mod note;
 mod submitted;
 mod table;
 
+pub(crate) use alert::{Alarm, UNWRITTEN, encode_alarm};
 pub(crate) use hold::{Held, encode_held};
 pub(crate) use note::{RESOLUTION, Remark, encode_remark};
 pub(crate) use submitted::{Refused, Submitted};
@@ -76,6 +80,10 @@ pub(crate) const KIND_NOTE_BY_KEY: u8 = KIND_NOTE | KIND_BIT_SECOND_KEY;
 pub(crate) const KIND_CURSOR: u8 = 5;
 /// The same, and what it has set aside.
 pub(crate) const KIND_CURSOR_PARKED: u8 = KIND_CURSOR | KIND_BIT_SECOND_KEY;
+/// Something happened to an alert.
+pub(crate) const KIND_ALERT: u8 = 6;
+/// The same, of an alert about an order.
+pub(crate) const KIND_ALERT_OF_ORDER: u8 = KIND_ALERT | KIND_BIT_SECOND_KEY;
 /// A lifecycle was set.
 pub(crate) const KIND_LIFECYCLE: u8 = 8;
 /// A client or an account is held, or released.
@@ -157,6 +165,7 @@ pub(crate) enum Body<'a> {
     Moved(Moved<'a>),
     Remark(Remark<'a>),
     Cursor(Cursor<'a>),
+    Alarm(Alarm<'a>),
     Lifecycle(Table<'a>),
     Held(Held<'a>),
     Linked(LinkedHead<'a>),
@@ -300,16 +309,22 @@ pub(crate) const fn is_remark(kind: u8) -> bool {
     matches!(kind, KIND_NOTE | KIND_NOTE_BY_KEY)
 }
 
+/// Whether a record of this kind is about an alert.
+pub(crate) const fn is_alarm(kind: u8) -> bool {
+    matches!(kind, KIND_ALERT | KIND_ALERT_OF_ORDER)
+}
+
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
         KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_NOTE | KIND_CURSOR | KIND_LIFECYCLE
-        | KIND_LINKED => 1,
+        | KIND_ALERT | KIND_LINKED => 1,
         KIND_ACCEPTED_CORRECTING
         | KIND_REFUSED_CORRECTING
         | KIND_MOVED_BY_KEY
         | KIND_NOTE_BY_KEY
         | KIND_CURSOR_PARKED
+        | KIND_ALERT_OF_ORDER
         | KIND_HOLD => 2,
         _ => 0,
     }
@@ -378,6 +393,12 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
                 Ok(Body::Cursor(body))
             })
         }
+        (KIND_ALERT | KIND_ALERT_OF_ORDER, BODY_VERSION) => {
+            whole::<Alarm<'_>>(bytes).and_then(|body| {
+                body.check(kind)?;
+                Ok(Body::Alarm(body))
+            })
+        }
         (KIND_LIFECYCLE, BODY_VERSION) => whole::<Table<'_>>(bytes).and_then(|body| {
             body.lifecycle()?;
             Ok(Body::Lifecycle(body))
@@ -426,6 +447,7 @@ impl<'a> Body<'a> {
             Body::Moved(_)
             | Body::Remark(_)
             | Body::Cursor(_)
+            | Body::Alarm(_)
             | Body::Lifecycle(_)
             | Body::Held(_)
             | Body::Linked(_)
@@ -445,6 +467,14 @@ impl<'a> Body<'a> {
     pub(crate) fn remark(&self) -> Option<&Remark<'a>> {
         match self {
             Body::Remark(remark) => Some(remark),
+            _ => None,
+        }
+    }
+
+    /// What happened to an alert, when this record says that.
+    pub(crate) fn alarm(&self) -> Option<&Alarm<'a>> {
+        match self {
+            Body::Alarm(alarm) => Some(alarm),
             _ => None,
         }
     }

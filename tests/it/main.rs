@@ -11,6 +11,7 @@
 )]
 #![cfg_attr(order_ledger_shuttle, allow(dead_code, reason = "shared with what is left out"))]
 
+mod alerts;
 mod beside;
 #[cfg(feature = "cli")]
 mod cli;

@@ -47,6 +47,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("feed", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables", "commit"]),
     ("recovery", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables"]),
     ("care", &["bytes", "sync", "metrics", "order", "error", "disk", "wal", "tables", "recovery"]),
+    // Looks at everything below and writes through commit.
+    (
+        "watch",
+        &[
+            "bytes",
+            "sync",
+            "metrics",
+            "order",
+            "error",
+            "disk",
+            "wal",
+            "tables",
+            "admission",
+            "commit",
+            "views",
+        ],
+    ),
     // The front door: everything but the tools beside it.
     (
         "ledger",
@@ -64,6 +81,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "views",
             "feed",
             "recovery",
+            "care",
+            "watch",
         ],
     ),
 ];

@@ -3,10 +3,12 @@
 //! - [`steps`]: the commands about the life of an order
 //! - [`follow`]: the commands that wait for what happens
 //! - [`remarks`]: the commands about what is said of orders, clients and accounts
+//! - [`alerts`]: the commands about what stands still or fails
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
 
+mod alerts;
 mod follow;
 mod remarks;
 mod steps;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::{PageToken, Timestamp};
 
+pub(crate) use alerts::{Alerts, Stuck, Watch};
 pub(crate) use follow::{Tail, Wait};
 pub(crate) use remarks::{Hold, Note};
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
@@ -60,6 +63,9 @@ pub(crate) enum Command {
     Tail(Tail),
     Wait(Wait),
     List(List),
+    Stuck(Stuck),
+    Alerts(Alerts),
+    Watch(Watch),
     Lifecycle(Lifecycle),
     Dump(Dump),
     Verify(Verify),

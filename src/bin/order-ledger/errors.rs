@@ -193,5 +193,6 @@ pub(crate) fn is_unusable(error: &Error) -> bool {
             | ErrorKind::MissingEvidence { .. }
             | ErrorKind::CommandConflict { .. }
             | ErrorKind::NoOpenNote { .. }
+            | ErrorKind::NoOpenAlert { .. }
     )
 }

@@ -89,6 +89,15 @@ pub(crate) fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
             put_bytes(&mut put, "author", author);
             put("text", said(text));
         }
+        EventBody::Alerted { alert, change, kind, level, since, by, detail } => {
+            put("alert", alert.0.into());
+            put("change", change.name().into());
+            put("kind", kind.name().into());
+            put("level", level.name().into());
+            put("since", time(*since).into());
+            put_bytes(&mut put, "by", by);
+            put("detail", said(detail));
+        }
         // A kind of event that this program does not know yet: its state says enough.
         _ => {}
     }
@@ -149,6 +158,9 @@ pub(crate) fn what(body: &EventBody) -> String {
         }
         EventBody::Resolved { note, author, text, .. } => {
             format!("resolves {note}{}: {}", by(author), shown(text))
+        }
+        EventBody::Alerted { alert, change, kind, level, by: known_to, detail, .. } => {
+            format!("alert {alert} {change} ({kind}, {level}){}: {}", by(known_to), shown(detail))
         }
         _ => String::new(),
     }

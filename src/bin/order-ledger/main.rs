@@ -8,6 +8,7 @@
 //! Always true: standard output carries answers only, standard error everything else.
 
 mod ahead;
+mod alerts;
 mod args;
 mod bench;
 mod cancel;
@@ -32,11 +33,13 @@ mod output;
 mod own;
 mod progress;
 mod stats;
+mod stuck;
 mod submit;
 mod tail;
 mod transition;
 mod verify;
 mod wait;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -68,6 +71,9 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Tail(tail) => tail::run(tail, &mut out),
         Command::Wait(wait) => wait::run(wait, &mut out),
         Command::List(list) => list::run(list, &mut out),
+        Command::Stuck(stuck) => stuck::run(stuck, &mut out),
+        Command::Alerts(alerts) => alerts::run(alerts, &mut out),
+        Command::Watch(watch) => watch::run(watch, &mut out),
         Command::Lifecycle(lifecycle) => lifecycle::run(lifecycle, &mut out),
         Command::Dump(dump) => dump::run(dump, &mut out),
         Command::Verify(verify) => verify::run(verify, &mut out),

@@ -48,11 +48,13 @@ fn assert_right(test: &TestLog, views: Option<&Views>, query: &Query) {
     assert_eq!(read_all(&lookup(test), views, query), right, "{query:?}");
 }
 
-fn views_off(log: &Arc<Log>) -> Arc<Views> {
+fn views_off(test: &TestLog) -> Arc<Views> {
     let disk = Arc::new(crate::views::tests::support::MemDisk::default());
     let (place, deadlines) = (Place::Off, Deadlines::default());
-    let (log, lifecycle) = (Arc::clone(log), crate::order::Lifecycle::default());
-    Views::start(ViewsConfig { place, disk, log, lifecycle, deadlines }, Box::new(|_, _| {}))
+    let (log, tables) = (Arc::clone(&test.log), Arc::clone(&test.tables));
+    let lifecycle = crate::order::Lifecycle::default();
+    let config = ViewsConfig { place, disk, log, tables, lifecycle, deadlines };
+    Views::start(config, Box::new(|_, _| {}))
 }
 
 fn log_of(count: u64) -> TestLog {
@@ -96,8 +98,8 @@ fn rule_24_pages_are_what_a_naive_filter_finds() {
     let test = log_of(300);
     // Views that are off, up to date, and behind by various amounts.
     let shorter = [0, 1, 99, 250].map(log_of);
-    let mut views: Vec<Arc<Views>> = shorter.iter().map(|log| in_memory(&log.log)).collect();
-    views.extend([in_memory(&test.log), views_off(&test.log)]);
+    let mut views: Vec<Arc<Views>> = shorter.iter().map(|log| in_memory(&log)).collect();
+    views.extend([in_memory(&test), views_off(&test)]);
     proptest!(ProptestConfig::with_cases(100), |(query in any_query())| {
         assert_right(&test, None, &query);
         for views in &views {
@@ -110,7 +112,7 @@ fn rule_24_pages_are_what_a_naive_filter_finds() {
 #[test]
 fn rule_24_pages_from_sled_are_the_same() {
     let (dir, test) = (tempfile::tempdir().unwrap(), log_of(300));
-    let started = in_sled(dir.path(), &test.log);
+    let started = in_sled(dir.path(), &test);
     proptest!(ProptestConfig::with_cases(64), |(query in any_query())| {
         // The first run while sled is still being opened and fed.
         assert_right(&test, Some(&started.views), &query);
@@ -140,12 +142,12 @@ fn rule_24_the_list_of_a_state_is_right_however_far_the_views_are() {
         }
     };
     move_some(&mut test, 0..2);
-    let behind = in_memory(&test.log);
+    let behind = in_memory(&test);
     behind.catch_up();
     let before = behind.state().covered;
     // This one is fed no further.
     let shorter = log_of(40);
-    let frozen = in_memory(&shorter.log);
+    let frozen = in_memory(&shorter);
     test.write_many(30);
     move_some(&mut test, 2..5);
     assert!(before < test.log.readable_next());
@@ -184,11 +186,11 @@ fn rule_37_a_hint_that_is_wrong_is_not_believed_and_is_reported() {
     let claims = log_that_claims(&[(102, "account-1")]);
     let query = Query::all().account("account-1").limit(3);
     for limit in [1, 3, 100] {
-        let views = in_memory(&claims.log);
+        let views = in_memory(&claims);
         assert_right(&test, Some(&views), &query.clone().limit(limit));
         assert_eq!(views.state().set_aside, 1);
     }
-    let started = in_sled(dir.path(), &claims.log);
+    let started = in_sled(dir.path(), &claims);
     wait_until_fed(&started.views);
     assert_right(&test, Some(&started.views), &query);
     wait_for(&started.views, |state| state.set_aside == 1);
@@ -199,7 +201,7 @@ fn rule_37_after_a_wrong_hint_the_hints_before_it_are_not_believed_either() {
     let test = log_of(200);
     // Seq 41 should be on the list and is not; seq 102 is and should not be.
     let claims = log_that_claims(&[(41, "account-9"), (102, "account-1")]);
-    let views = in_memory(&claims.log);
+    let views = in_memory(&claims);
     assert_right(&test, Some(&views), &Query::all().account("account-1").limit(100));
     assert_eq!(views.state().set_aside, 1);
 }
@@ -211,7 +213,7 @@ fn rule_24_orders_that_come_meanwhile_are_neither_skipped_nor_doubled() {
     {
         let test = Mutex::new(log_of(100));
         let asked = lookup(&test.lock());
-        let views = in_memory(&asked.log);
+        let views = in_memory(&asked);
         let found = std::thread::scope(|scope| {
             scope.spawn(|| (0..60).for_each(|_| test.lock().write_many(5)));
             read_all(&asked, Some(&views), &query.limit(1))
@@ -234,8 +236,7 @@ fn rule_24_orders_that_come_meanwhile_are_neither_skipped_nor_doubled() {
 #[test]
 fn i3_a_page_ends_where_the_log_ended_when_it_was_begun() {
     let mut test = log_of(300);
-    let log = Arc::clone(&test.log);
-    let views = in_memory(&log);
+    let views = in_memory(&test);
     for query in [Query::all(), Query::all().account("account-1"), Query::all().account("")] {
         let query = query.limit(10_000);
         let before = read_all(&lookup(&test), Some(&views), &query);
@@ -317,7 +318,7 @@ fn a_query_that_can_not_be_answered_is_refused() {
 #[test]
 fn damage_in_the_log_is_an_error_and_not_a_shorter_list() {
     let test = log_of(60);
-    let views = in_memory(&test.log);
+    let views = in_memory(&test);
     views.catch_up();
     let segment = test.log.segments().remove(0);
     let offset = segment.offset_of(Seq(21)).unwrap().unwrap();

@@ -56,7 +56,7 @@ fn a_stop_right_after_the_start_leaves_a_quiet_directory() {
     let test = fed_log();
     for round in 0..60 {
         let dir = tempfile::tempdir().unwrap();
-        let Started { views, .. } = in_sled(dir.path(), &test.log);
+        let Started { views, .. } = in_sled(dir.path(), &test);
         // Before, while and after sled opens.
         std::thread::park_timeout(Duration::from_micros(500 * (round % 30)));
         views.stop();
@@ -81,7 +81,7 @@ fn a_store_that_is_still_being_opened_is_waited_for_and_closed() {
         },
         move || end.store(true, Ordering::Relaxed),
     );
-    let Started { views, .. } = start_with(config(dir.path(), &test.log), opener);
+    let Started { views, .. } = start_with(config(dir.path(), &test), opener);
     wait_for(&views, |_| opening.load(Ordering::Relaxed));
     views.stop();
     assert!(opened.load(Ordering::Relaxed), "it is not over");
@@ -93,7 +93,7 @@ fn an_open_that_hangs_is_waited_for_until_the_deadline_and_not_blamed() {
     let wall = Wall::default();
     let held = Wall(Arc::clone(&wall.0));
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     config.deadlines.close = SHORT * 5;
     let opener = opener_around_sled(move || held.block(), || {});
     let Started { views, .. } = start_with(config, opener);
@@ -109,7 +109,7 @@ fn a_drop_that_hangs_is_waited_for_until_the_deadline() {
     let wall = Wall::default();
     let held = Wall(Arc::clone(&wall.0));
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     config.deadlines.close = SHORT * 5;
     let opener = FaultyStore::opener(move |call, _| {
         if call == Call::Drop {
@@ -131,7 +131,7 @@ fn a_doubt_that_comes_after_the_stop_sets_nothing_aside() {
     let wall = Wall::default();
     let held = Wall(Arc::clone(&wall.0));
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     (config.deadlines.close, config.deadlines.call) = (SHORT, SHORT * 8);
     let hangs = Arc::new(AtomicBool::new(false));
     let now = Arc::clone(&hangs);
@@ -161,7 +161,7 @@ fn assert_next_is_safe(before: Option<Wall>, after: Option<Wall>, set_aside: u64
     let over = Arc::new(AtomicBool::new(false));
     let sled = opener_around_sled(block(&before), block(&after));
     let opener = says_when_over(sled, Arc::clone(&over));
-    let mut left = config(dir.path(), &test.log);
+    let mut left = config(dir.path(), &test);
     left.deadlines.close = SHORT;
     let Started { views, .. } = start_with(left, opener);
     wait_for(&views, |_| set_aside == 0 || dir.path().join("derived/views/1/db").exists());
@@ -169,7 +169,7 @@ fn assert_next_is_safe(before: Option<Wall>, after: Option<Wall>, set_aside: u64
     assert!(!over.load(Ordering::Relaxed), "it is left behind");
 
     let next = || {
-        let mut config = config(dir.path(), &test.log);
+        let mut config = config(dir.path(), &test);
         config.deadlines.lock = SHORT * 2;
         super::support::start(config)
     };

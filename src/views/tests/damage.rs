@@ -21,7 +21,7 @@ use crate::order::{Durability, LedgerId, Seq};
 
 /// A ledger directory with sled views of `count` records of a test log.
 fn built(dir: &Path, test: &TestLog) {
-    let Started { views, .. } = in_sled(dir, &test.log);
+    let Started { views, .. } = in_sled(dir, &test);
     assert_eq!(wait_until_fed(&views).set_aside, 0);
     views.stop();
 }
@@ -62,7 +62,7 @@ fn remove(path: &Path) {
 
 /// Opens what is there and holds every answer against the log.
 fn assert_no_difference(dir: &Path, test: &TestLog, what: &str) -> ViewsState {
-    let mut config = config(dir, &test.log);
+    let mut config = config(dir, &test);
     // What looks like a held lock is mostly damage here.
     config.deadlines.lock = Duration::from_millis(50);
     let Started { views, proved } = start(config);
@@ -166,7 +166,7 @@ fn a_file_in_place_of_the_directory_is_set_aside_as_well() {
 fn without_any_place_for_them_the_views_are_off() {
     let (dir, test) = (tempfile::tempdir().unwrap(), log_of(50));
     write(&dir.path().join("derived"), b"I am a file");
-    let Started { views, .. } = in_sled(dir.path(), &test.log);
+    let Started { views, .. } = in_sled(dir.path(), &test);
     let state = wait_for(&views, |state| matches!(state.phase, Phase::Off { .. }));
     assert_eq!(state.covered, Seq(1));
 }
@@ -254,7 +254,7 @@ fn rule_36_a_sound_watermark_beyond_the_log_is_proof_and_is_kept() {
     let mark = watermark_in(&before);
     assert_eq!((mark.ledger, mark.next), (LEDGER, Seq(301)));
     for _ in 0..3 {
-        let Started { views, proved } = in_sled(dir.path(), &shorter.log);
+        let Started { views, proved } = in_sled(dir.path(), &shorter);
         let state = wait_for(&views, |state| matches!(state.phase, Phase::Off { .. }));
         let Phase::Off { reason } = state.phase else { unreachable!() };
         assert!(reason.contains("seq 300"), "{reason}");
@@ -289,7 +289,7 @@ fn rule_36_what_is_written_after_the_open_does_not_hide_the_proof() {
         }) as Open
     });
     let Started { views, proved } =
-        super::support::start_with(config(dir.path(), &shorter.log), opener);
+        super::support::start_with(config(dir.path(), &shorter), opener);
     shorter.write_many(100);
     views.notify();
     written.store(true, Ordering::Release);
@@ -328,7 +328,7 @@ fn a_store_that_was_left_behind_does_not_meet_its_successor() {
 fn views_may_be_stopped_at_any_moment() {
     let (dir, test) = (tempfile::tempdir().unwrap(), log_of(10));
     for pause_ms in 0..20 {
-        let Started { views, .. } = in_sled(dir.path(), &test.log);
+        let Started { views, .. } = in_sled(dir.path(), &test);
         std::thread::park_timeout(Duration::from_millis(pause_ms));
         views.stop();
     }

@@ -26,7 +26,7 @@ fn assert_survived(
 ) {
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
     let opener = FaultyStore::opener(fault);
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     (config.deadlines.call, config.deadlines.close) = (SHORT, SHORT);
     let Started { views, proved } = start_with(config, opener);
     let state = wait_for(&views, |state| state.behind == 0 && state.set_aside == 1);
@@ -127,7 +127,7 @@ fn an_open_that_fails_panics_or_hangs_is_given_up_and_built_afresh() {
     ];
     for (why, opener) in cases {
         let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
-        let mut config = config(dir.path(), &test.log);
+        let mut config = config(dir.path(), &test);
         config.deadlines.open = SHORT;
         let begun = Instant::now();
         let Started { views, .. } = start_with(config, opener);
@@ -142,7 +142,7 @@ fn an_open_that_fails_panics_or_hangs_is_given_up_and_built_afresh() {
 #[test]
 fn a_lock_that_is_released_late_is_waited_for() {
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     config.deadlines.lock = Duration::from_secs(20);
     let opener = opener_with_first(|| Err(Doubt::Io("could not acquire lock".into())));
     let Started { views, .. } = start_with(config, opener);
@@ -160,7 +160,7 @@ fn a_store_that_always_fails_is_given_up_and_the_reason_is_said() {
         }
         if call == Call::Apply { Err(Doubt::Refused("never".into())) } else { Ok(()) }
     });
-    let Started { views, .. } = start_with(config(dir.path(), &test.log), opener);
+    let Started { views, .. } = start_with(config(dir.path(), &test), opener);
     let state = wait_for(&views, |state| matches!(state.phase, Phase::Off { .. }));
     let Phase::Off { reason } = state.phase else { unreachable!() };
     assert!(reason.contains("never") && reason.contains("3 rebuilds"), "{reason}");
@@ -183,7 +183,7 @@ fn a_page_that_hangs_is_not_waited_for_and_asked_no_more() {
         }
         Ok(())
     });
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     (config.deadlines.page, config.deadlines.call) = (SHORT, Duration::from_secs(2));
     config.deadlines.close = SHORT;
     let Started { views, .. } = start_with(config, opener);
@@ -211,7 +211,7 @@ fn a_page_that_was_only_slow_costs_no_rebuild() {
         }
         Ok(())
     });
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     config.deadlines.page = SHORT;
     let Started { views, .. } = start_with(config, opener);
     wait_until_fed(&views);
@@ -229,7 +229,7 @@ fn a_page_that_was_only_slow_costs_no_rebuild() {
 fn a_mismatch_costs_a_rebuild_but_not_on_hearsay() {
     let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
     let opener = FaultyStore::opener(|_, _| Ok(()));
-    let Started { views, .. } = start_with(config(dir.path(), &test.log), opener);
+    let Started { views, .. } = start_with(config(dir.path(), &test), opener);
     wait_until_fed(&views);
     // Seq 2 is not on this list, and the views do not say so.
     views.report_mismatch(View::Account(b"account-1"), Seq(2));
@@ -243,7 +243,7 @@ fn a_mismatch_costs_a_rebuild_but_not_on_hearsay() {
 #[test]
 fn a_mismatch_in_memory_costs_a_rebuild_too() {
     let test = fed_log();
-    let views = in_memory(&test.log);
+    let views = in_memory(&test);
     views.catch_up();
     views.report_mismatch(View::Account(b"account-1"), Seq(21));
     assert_eq!((views.state().set_aside, views.state().covered), (1, Seq(1)));
@@ -309,7 +309,7 @@ fn a_store_is_held_against_its_watermark_before_it_is_asked() {
         change(&mut keys, &mut mark);
         let mut store = MemStore::default();
         store.apply(keys.into_iter().collect(), mark).unwrap();
-        let started = start_with(config(dir.path(), &test.log), opener_of(store));
+        let started = start_with(config(dir.path(), &test), opener_of(store));
         let state = wait_until_fed(&started.views);
         assert_eq!(state.set_aside, u64::from(why.is_some()), "{what}: {state:?}");
         let doubt = state.last_doubt.unwrap_or_default();
@@ -352,7 +352,7 @@ fn a_page_of_nonsense_is_no_answer() {
             let lie = if is_first() { lie } else { |keys| keys };
             Box::new(move || Ok(Box::new(Liar(MemStore::default(), lie)) as Box<dyn Store>)) as Open
         });
-        let Started { views, .. } = start_with(config(dir.path(), &test.log), opener);
+        let Started { views, .. } = start_with(config(dir.path(), &test), opener);
         wait_until_fed(&views);
         let (seqs, covered) = views.page(View::Account(b"account-1"), Seq(0), 100);
         assert_eq!((seqs, covered), (vec![], Seq(1)));
@@ -369,7 +369,7 @@ fn a_store_of_another_ledger_is_set_aside() {
     store
         .apply(keys.into_iter().collect(), Watermark { ledger: LedgerId([8; 16]), ..mark }.encode())
         .unwrap();
-    let started = start_with(config(dir.path(), &test.log), opener_of(store));
+    let started = start_with(config(dir.path(), &test), opener_of(store));
     let state = wait_for(&started.views, |state| state.set_aside == 1 && state.behind == 0);
     assert!(state.last_doubt.unwrap().contains("belongs to ledger 0808"));
     assert_lists_are_right(&started.views, &test, Seq(351));
@@ -382,7 +382,7 @@ fn a_store_of_another_ledger_proves_nothing_even_when_it_is_ahead() {
     let mut store = MemStore::default();
     let mark = Watermark { ledger: LedgerId([8; 16]), next: Seq(9_999), ..mark };
     store.apply(keys.into_iter().collect(), mark.encode()).unwrap();
-    let started = start_with(config(dir.path(), &test.log), opener_of(store));
+    let started = start_with(config(dir.path(), &test), opener_of(store));
     wait_for(&started.views, |state| state.set_aside == 1 && state.behind == 0);
     assert!(started.proved.lock().is_empty());
 }

@@ -68,7 +68,7 @@ fn log_of_some() -> TestLog {
 #[test]
 fn what_expires_next_is_what_has_not_come_to_an_end_by_its_instant() {
     let test = log_of_some();
-    let views = in_memory(&test.log);
+    let views = in_memory(&test);
     assert_eq!(views.expiring(None, 9), Some(Vec::new()), "nothing is fed");
     views.catch_up();
     let right = right(&test, State::is_terminal);
@@ -84,7 +84,7 @@ fn what_expires_next_is_known_again_when_a_store_is_opened_or_built_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut test = log_of_some();
     for round in 0..3 {
-        let Started { views, .. } = in_sled(dir.path(), &test.log);
+        let Started { views, .. } = in_sled(dir.path(), &test);
         assert_eq!(wait_until_fed(&views).set_aside, 0, "the keys add up");
         assert_eq!(all(&views, 10), right(&test, State::is_terminal));
         // Fed by another opening than the order was.
@@ -109,7 +109,7 @@ fn an_end_of_the_callers_own_is_one() {
     let rule = StateRule::terminal(GONE, "gone");
     let lifecycle = Lifecycle::builder().state(rule).edge(State::Accepted, GONE).build().unwrap();
     let own = |state| lifecycle.is_terminal(state);
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     config.lifecycle = lifecycle.clone();
     let Started { views, .. } = start(config);
     wait_until_fed(&views);
@@ -139,7 +139,7 @@ fn whoever_waits_is_told_the_first_instant_when_it_can_be_found() {
         }
         told.lock().clone()
     };
-    let Started { views, .. } = in_sled(dir.path(), &test.log);
+    let Started { views, .. } = in_sled(dir.path(), &test);
     wait_until_fed(&views);
     // Who listens late looks himself.
     assert_eq!(views.expiring(None, 1).unwrap()[0].1, Seq(2));
@@ -165,7 +165,7 @@ fn an_order_that_can_not_be_read_any_more_stays_a_hint_and_holds_up_nothing() {
     write(&mut test, &[expiring(1, 50), expiring(2, 60)]);
     // The block in which it lies is not written again.
     test.write_many(60);
-    let views = in_memory(&test.log);
+    let views = in_memory(&test);
     views.catch_up();
     let segment = test.log.segments().remove(0);
     let place = segment.offset_of(Seq(1)).unwrap().unwrap() + FRAME_BYTES as u64 + 3;

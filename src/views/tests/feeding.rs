@@ -45,7 +45,7 @@ proptest! {
         fed_after in 0usize..8,
     ) {
         let mut test = TestLog::new();
-        let views = in_memory(&test.log);
+        let views = in_memory(&test);
         let mut covered = Seq::FIRST;
         for (index, group) in groups.iter().enumerate() {
             test.write(group);
@@ -70,7 +70,7 @@ proptest! {
         for group in &groups {
             test.write(group);
             // Each time another process that opens the ledger.
-            let Started { views, .. } = in_sled(dir.path(), &test.log);
+            let Started { views, .. } = in_sled(dir.path(), &test);
             assert_eq!(wait_until_fed(&views).set_aside, 0);
             assert_lists_are_right(&views, &test, test.log.readable_next());
         }
@@ -80,7 +80,7 @@ proptest! {
 #[test]
 fn i3_what_is_not_published_is_not_fed() {
     let mut test = TestLog::new();
-    let views = in_memory(&test.log);
+    let views = in_memory(&test);
     test.write(&[order(1)]);
     let next = test.write_unpublished(&[order(2)]);
     views.catch_up();
@@ -129,7 +129,7 @@ fn a_batch_holds_at_most_100_records_and_the_watermark_that_covers_them() {
         let store = Watched { inner: MemStore::default(), batches: Arc::clone(&seen) };
         Box::new(move || Ok(Box::new(store) as Box<dyn Store>)) as Open
     });
-    let Started { views, .. } = start_with(config(dir.path(), &test.log), opener);
+    let Started { views, .. } = start_with(config(dir.path(), &test), opener);
     wait_until_fed(&views);
     views.stop();
     let (mut next, mut entries) = (Seq::FIRST, 0);
@@ -154,7 +154,7 @@ fn every_publication_is_noticed_however_it_falls() {
         count.fetch_add(u64::from(call == Call::Apply), Ordering::Relaxed);
         Ok(())
     });
-    let Started { views, .. } = start_with(config(dir.path(), &test.log), opener);
+    let Started { views, .. } = start_with(config(dir.path(), &test), opener);
     for seq in 1..=400 {
         test.write(&[order(seq)]);
         views.notify();
@@ -171,7 +171,7 @@ fn a_store_that_is_opened_again_goes_on_where_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mut test = TestLog::new();
     test.write_many(300);
-    let first = in_sled(dir.path(), &test.log);
+    let first = in_sled(dir.path(), &test);
     wait_until_fed(&first.views);
     first.views.stop();
     assert_eq!(
@@ -181,7 +181,7 @@ fn a_store_that_is_opened_again_goes_on_where_it_was() {
     );
 
     test.write_many(300);
-    let again = in_sled(dir.path(), &test.log);
+    let again = in_sled(dir.path(), &test);
     let state = wait_until_fed(&again.views);
     assert_eq!((state.set_aside, state.last_doubt, state.phase), (0, None, Phase::Feeding));
     assert_lists_are_right(&again.views, &test, Seq(601));
@@ -193,7 +193,7 @@ fn views_that_are_off_say_nothing_and_stop() {
     let dir = tempfile::tempdir().unwrap();
     let mut test = TestLog::new();
     test.write_many(10);
-    let mut config = config(dir.path(), &test.log);
+    let mut config = config(dir.path(), &test);
     config.place = Place::Off;
     let Started { views, .. } = start(config);
     views.notify();
@@ -208,7 +208,7 @@ fn views_that_are_off_say_nothing_and_stop() {
 #[test]
 fn what_has_no_list_is_never_covered() {
     let mut test = TestLog::new();
-    let views: Arc<Views> = in_memory(&test.log);
+    let views: Arc<Views> = in_memory(&test);
     test.write_many(10);
     views.catch_up();
     assert_eq!(views.page(View::Account(b""), Seq(0), 9), (vec![], Seq(1)));
@@ -223,7 +223,7 @@ fn a_record_of_the_log_that_can_not_be_read_holds_up_what_follows_and_nothing_el
     test.write_many(30);
     let segment = test.log.segments().remove(0);
     let offset = segment.offset_of(Seq(12)).unwrap().unwrap();
-    let views = in_memory(&test.log);
+    let views = in_memory(&test);
     let mut byte = [0];
     let place = offset + FRAME_BYTES as u64 + 3;
     segment.file().read_at(&mut byte, place).unwrap();
@@ -244,7 +244,7 @@ fn a_record_of_the_log_that_can_not_be_read_holds_up_what_follows_and_nothing_el
 fn a_record_of_a_newer_program_is_passed_over_or_waited_at_as_it_asks() {
     use crate::wal::record::Encoded;
     let mut test = TestLog::new();
-    let views = in_memory(&test.log);
+    let views = in_memory(&test);
     test.write_many(3);
     let of_kind = |kind| Encoded { kind, version: 1, bytes: vec![1, 2, 3] };
     let next = test.append(&[of_kind(200)]);

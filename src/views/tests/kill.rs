@@ -44,7 +44,7 @@ fn child_that_feeds_until_it_is_killed() {
     let Ok(dir) = std::env::var(DIR) else { return };
     let from = Seq(std::env::var(FROM).unwrap().parse().unwrap());
     let test = long_log(from);
-    let Started { views, .. } = in_sled(Path::new(&dir), &test.log);
+    let Started { views, .. } = in_sled(Path::new(&dir), &test);
     let end = Seq(from.0 + RECORDS_PER_ROUND);
     test.log.publish(end);
     views.notify();
@@ -87,7 +87,7 @@ fn rule_36_a_kill_between_batches_leaves_entries_and_watermark_together() {
         let path = dir.path().join("derived/views/1");
         let store = SledStore::open(&path).unwrap();
         let handle = Handle::Direct(Arc::new(Mutex::new(store)));
-        let log = Arc::clone(&test.log);
+        let log = (Arc::clone(&test.log), Arc::clone(&test.tables));
         let next = test.log.readable_next();
         // The audit is the assertion: the entries are those of the records below the watermark.
         let feed =
@@ -97,7 +97,7 @@ fn rule_36_a_kill_between_batches_leaves_entries_and_watermark_together() {
         last = feed.next();
     }
     assert!(progressed > 1, "killed too early each time: this test proves nothing");
-    let Started { views, .. } = in_sled(dir.path(), &test.log);
+    let Started { views, .. } = in_sled(dir.path(), &test);
     let state = wait_until_fed(&views);
     assert_eq!(state.set_aside, 0);
     assert_lists_are_right(&views, &test, test.log.readable_next());

@@ -344,7 +344,7 @@ pub(crate) struct Started {
     pub(crate) proved: Proved,
 }
 
-pub(crate) fn config(dir: &Path, log: &Arc<Log>) -> ViewsConfig {
+pub(crate) fn config(dir: &Path, test: &TestLog) -> ViewsConfig {
     let deadlines = Deadlines {
         open: Duration::from_secs(20),
         lock: Duration::from_secs(10),
@@ -354,7 +354,8 @@ pub(crate) fn config(dir: &Path, log: &Arc<Log>) -> ViewsConfig {
     };
     let disk = Arc::new(RealDir(dir.to_owned()));
     let (place, lifecycle) = (Place::Sled(dir.to_owned()), Lifecycle::default());
-    ViewsConfig { place, disk, log: Arc::clone(log), lifecycle, deadlines }
+    let (log, tables) = (Arc::clone(&test.log), Arc::clone(&test.tables));
+    ViewsConfig { place, disk, log, tables, lifecycle, deadlines }
 }
 
 pub(crate) fn start(config: ViewsConfig) -> Started {
@@ -371,15 +372,16 @@ pub(in super::super) fn start_with(config: ViewsConfig, opener: Opener) -> Start
     Started { views: Views::start_with(config, on_ahead, opener), proved }
 }
 
-pub(crate) fn in_sled(dir: &Path, log: &Arc<Log>) -> Started {
-    start(config(dir, log))
+pub(crate) fn in_sled(dir: &Path, test: &TestLog) -> Started {
+    start(config(dir, test))
 }
 
-pub(crate) fn in_memory(log: &Arc<Log>) -> Arc<Views> {
+pub(crate) fn in_memory(test: &TestLog) -> Arc<Views> {
     let config = ViewsConfig {
         place: Place::Memory,
         disk: Arc::new(MemDisk::default()),
-        log: Arc::clone(log),
+        log: Arc::clone(&test.log),
+        tables: Arc::clone(&test.tables),
         lifecycle: Lifecycle::default(),
         deadlines: Deadlines::default(),
     };

@@ -241,6 +241,7 @@ pub(crate) fn word(kind: &ErrorKind) -> &'static str {
         ErrorKind::MissingEvidence { .. } => "missing_evidence",
         ErrorKind::CommandConflict { .. } => "command_conflict",
         ErrorKind::NoOpenNote { .. } => "no_open_note",
+        ErrorKind::NoOpenAlert { .. } => "no_open_alert",
         ErrorKind::Overloaded { .. } => "overloaded",
         ErrorKind::DiskLow { .. } => "disk_low",
         ErrorKind::InDoubt { .. } => "in_doubt",
