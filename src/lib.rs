@@ -18,6 +18,7 @@
 //! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
+//! - `metrics`: what is counted of all that, a leaf: [`Metrics`], [`Histogram`], [`Health`]
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
 mod admission;
@@ -29,6 +30,7 @@ mod error;
 mod feed;
 pub mod guide;
 mod ledger;
+mod metrics;
 mod mix;
 mod order;
 mod recovery;
@@ -43,10 +45,12 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter,
-    Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views,
-    ViewsStats,
+    Activity, Census, EventIter, Follower, GroupPadding, Health, HealthReason, HealthStatus,
+    Ledger, LogWrites, Metrics, NotePage, NoteQuery, Options, OrderIter, Orders, Page, PageToken,
+    Query, QueueMetrics, Reader, StateMetrics, Stats, Submissions, TypedConsumer, TypedEvent,
+    TypedPage, Views, ViewsStats,
 };
+pub use metrics::Histogram;
 pub use order::limits;
 pub use order::{
     Batch, Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,

@@ -11,6 +11,7 @@
 //! - [`cursor`]: how far consumers of the feed are
 //! - [`expiry`]: what may be written when, and what is recorded of orders whose time is over
 //! - [`hold`]: which clients and accounts give no new orders for now
+//! - [`tally`]: what is counted of it
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
 //! - [`ticket`]: the place of a caller: a future, and a wait
@@ -43,6 +44,7 @@ pub(crate) mod note;
 pub(crate) mod queue;
 pub(crate) mod round;
 pub(crate) mod step;
+pub(crate) mod tally;
 pub(crate) mod ticket;
 pub(crate) mod upkeep;
 
@@ -57,6 +59,7 @@ use crate::admission::gate::GateLimits;
 use crate::admission::validator::Validator;
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Counters;
 use crate::order::Lifecycle;
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Closed, Writer};
@@ -129,26 +132,6 @@ pub(crate) struct Committer {
     owner_pid: u32,
 }
 
-/// What has been answered since the ledger was opened, and with how many groups.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) fresh: Count,
-    pub(crate) replayed: Count,
-    pub(crate) joined: Count,
-    pub(crate) conflicts: Count,
-    pub(crate) steps: Count,
-    /// Of those, the ones that say that the time of an order is over.
-    pub(crate) expired: Count,
-    pub(crate) groups: Count,
-    pub(crate) group_ns: Count,
-}
-
-impl Counters {
-    pub(crate) fn add(counter: &Count) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl std::fmt::Debug for Committer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Committer").field("poison", &self.poison).finish_non_exhaustive()
@@ -169,6 +152,8 @@ impl Committer {
         let last_at_ns = Count::new(writer.position().last_at.as_unix_ns());
         let needs_seal = !writer.position().sealed;
         let now_ns = host.monotonic_ns();
+        let counters = Counters::default();
+        counters.upkeep_at_ns.store(now_ns, Ordering::Relaxed);
         Committer {
             queue: Mutex::new(Queue::new(settings.gate)),
             work: Condvar::new(),
@@ -182,7 +167,7 @@ impl Committer {
             merging: Bell::new(true),
             announcer: Announcer::default(),
             on_publish: SetOnce::new(),
-            counters: Counters::default(),
+            counters,
             disk_low: AtomicBool::new(false),
             room_bytes: AtomicU64::new(room_bytes),
             last_at_ns,
@@ -234,6 +219,17 @@ impl Committer {
         }
         let why = format!("the ledger was opened by process {}, before a fork", self.owner_pid);
         Err(Error::new(ErrorKind::Poisoned { why }))
+    }
+
+    /// So many orders have their receipts, which were asked for then.
+    pub(crate) fn note_receipts(&self, called_ns: u64, receipts: u64) {
+        let spent_ns = self.host.monotonic_ns().saturating_sub(called_ns);
+        self.counters.receipt_ns.record_many(spent_ns, receipts);
+    }
+
+    /// Whether it is known since when something waits in the queue.
+    pub(crate) fn is_clocked(&self) -> bool {
+        self.counters.waiting_since_ns.load(Ordering::Relaxed) != 0
     }
 
     /// Notes how much the log can still take.

@@ -110,6 +110,14 @@ impl<'a> View<'a> {
     }
 }
 
+/// The state that a key puts an order into, if it is of a list by state.
+pub(super) fn state_of(key: &[u8]) -> Option<State> {
+    match key {
+        [STATE, number, ..] => State::from_number(*number),
+        _ => None,
+    }
+}
+
 /// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took,
 /// or of the note that it is or resolves.
 /// That an order which comes to an end expires no more is not said here: the record of its step does not know.

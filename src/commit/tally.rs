@@ -1,0 +1,81 @@
+//! What is counted of the write path, and where: once for each group, or for what failed.
+//!
+//! Always true: the clock is asked for a group, for a blocking call and for a whole batch, and never for each
+//! order of many; whatever is counted was decided before.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::expiry;
+use super::queue::{Pending, What};
+use crate::error::{Error, ErrorKind};
+use crate::metrics::Counters;
+use crate::wal::writer::Appended;
+
+/// A group is on disk. `waiting_since_ns`: since when its oldest entry waited, or 0.
+pub(super) fn count_group(
+    counters: &Counters,
+    group: &[Arc<Pending>],
+    appended: &Appended,
+    waiting_since_ns: u64,
+) {
+    let (mut orders, mut refused, mut steps, mut notes) = (0, 0, 0, 0);
+    let (mut holds, mut cursors, mut others) = (0, 0, 0);
+    for part in group.iter().flat_map(|pending| pending.all()) {
+        match &part.what {
+            What::Order(order) => {
+                orders += 1;
+                refused += u64::from(order.refusal.is_some());
+            }
+            What::Step(_) => steps += 1,
+            What::Remark => notes += 1,
+            What::Hold => holds += 1,
+            What::Cursor => cursors += 1,
+            What::Lifecycle | What::Linked { .. } => others += 1,
+        }
+    }
+    Counters::add_many(&counters.fresh, orders);
+    Counters::add_many(&counters.refused, refused);
+    Counters::add_many(&counters.steps, steps);
+    Counters::add_many(&counters.notes, notes);
+    Counters::add_many(&counters.holds, holds);
+    Counters::add_many(&counters.cursors, cursors);
+    Counters::add_many(&counters.others, others);
+    if steps > 0 {
+        let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
+        Counters::add_many(&counters.expired, expired as u64);
+    }
+    Counters::add(&counters.groups);
+    Counters::add_many(&counters.written_bytes, appended.bytes);
+    let sync_ns = appended.write_ended_ns.saturating_sub(appended.write_began_ns);
+    counters.sync_ns_last.store(sync_ns, Ordering::Relaxed);
+    counters.sync_ns.record(sync_ns);
+    counters.group_records.record(orders + steps + notes + holds + cursors + others);
+    if waiting_since_ns > 0 {
+        let waited_ns = appended.write_began_ns.saturating_sub(waiting_since_ns);
+        counters.queue_wait_ns.record(waited_ns);
+    }
+}
+
+/// So many submissions came to nothing, by this error.
+pub(super) fn count_failures(counters: &Counters, error: &Error, submissions: u64) {
+    let counter = match error.kind() {
+        // Counted where they are answered: the key has an order.
+        ErrorKind::Conflict { .. } | ErrorKind::Refused { .. } => return,
+        ErrorKind::RefusedForNow { .. } => &counters.refused_for_now,
+        ErrorKind::Invalid { .. } => &counters.invalid,
+        ErrorKind::Overloaded { .. } => &counters.overloaded,
+        ErrorKind::DiskLow { .. } => &counters.disk_low,
+        _ => &counters.failed,
+    };
+    Counters::add_many(counter, submissions);
+}
+
+/// Something is about to wait in the queue. Under its lock; only the first of a round says since when.
+pub(super) fn note_waiting(counters: &Counters, called_ns: Option<u64>) {
+    let Some(called_ns) = called_ns else { return };
+    if counters.waiting_since_ns.load(Ordering::Relaxed) == 0 {
+        // 0 says that nothing waits.
+        counters.waiting_since_ns.store(called_ns.max(1), Ordering::Relaxed);
+    }
+}
