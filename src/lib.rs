@@ -19,6 +19,7 @@
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `watch`: finds what stands still or fails, and says so once
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
+//! - `metrics`: what is counted of all that, a leaf: [`Metrics`], [`Histogram`], [`Health`]
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
 mod admission;
@@ -30,6 +31,7 @@ mod error;
 mod feed;
 pub mod guide;
 mod ledger;
+mod metrics;
 mod mix;
 mod order;
 mod recovery;
@@ -45,10 +47,12 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    AlertIter, EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options,
-    OrderIter, Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage,
-    Views, ViewsStats,
+    Activity, AlertIter, Census, EventIter, Follower, GroupPadding, Health, HealthReason,
+    HealthStatus, Ledger, LogWrites, Metrics, NotePage, NoteQuery, Options, OrderIter, Orders,
+    Page, PageToken, Query, QueueMetrics, Reader, StateMetrics, Stats, Submissions, TypedConsumer,
+    TypedEvent, TypedPage, Views, ViewsStats,
 };
+pub use metrics::Histogram;
 pub use order::limits;
 pub use order::{
     Acknowledgement, Alert, AlertChange, AlertEvent, AlertKind, AlertLevel, AlertSubject, Batch,

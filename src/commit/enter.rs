@@ -10,11 +10,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::queue::{InFlight, Named, NewOrder, Pending, Place, Queue, ScopedKey, What};
-use super::{Committer, Counters};
+use super::{Committer, tally};
 use crate::admission::dedupe::Ahead;
 use crate::admission::validator::{self, Validator, Verdict};
 use crate::admission::{hold, limits, transition};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Counters;
 use crate::order::{How, OrderId, Outcome, Refusal, Submission};
 use crate::sync::MutexGuard;
 use crate::wal::format::{FRAME_BYTES, GROUP_HEADER_BYTES};
@@ -38,11 +39,32 @@ impl Committer {
     /// Admits a submission. Waits at most `admission_wait` for room, and for a validator that looks at
     /// the same key.
     ///
-    /// `ahead`: what was found out about a batch, and the place of this submission in it.
+    /// `ahead`: what was found out about a batch, and the place of this submission in it. `called_ns`: when its
+    /// caller began to wait, where somebody looked at the clock.
     pub(crate) fn enter(
         &self,
         submission: &Submission,
+        ahead: Option<(&Ahead, usize)>,
+        called_ns: Option<u64>,
+    ) -> Result<Entry> {
+        let entry = self.admit(submission, ahead, called_ns);
+        if let Err(error) = &entry {
+            self.count_failure(error);
+        }
+        entry
+    }
+
+    /// A submission came to nothing.
+    pub(crate) fn count_failure(&self, error: &Error) {
+        tally::count_failures(&self.counters, error, 1);
+    }
+
+    /// The same as [`Committer::enter`], and leaves it to the caller to count what came to nothing.
+    pub(crate) fn admit(
+        &self,
+        submission: &Submission,
         mut ahead: Option<(&Ahead, usize)>,
+        called_ns: Option<u64>,
     ) -> Result<Entry> {
         limits::check(submission)?;
         let (client, key) = (&submission.client, &submission.key);
@@ -131,6 +153,7 @@ impl Committer {
             };
             self.check_disk(queue.gate.bytes(), pending.bytes())?;
             if queue.gate.enter(pending.key.client(), pending.bytes()) {
+                tally::note_waiting(&self.counters, called_ns);
                 return Ok(Entry::Fresh(queue.push(pending)));
             }
             waited = self.wait_for_room(queue, waited)?;
@@ -185,8 +208,8 @@ impl Committer {
             }
             _ => {
                 Counters::add(&self.counters.replayed);
-                if let Some(tally) = self.tally.get() {
-                    tally.repeated(&submission.client);
+                if let Some(by_client) = self.by_client.get() {
+                    by_client.repeated(&submission.client);
                 }
             }
         }
@@ -244,8 +267,8 @@ impl Committer {
     }
 
     pub(super) fn overloaded(&self, orders: usize) -> Error {
-        // A guess: the time of the last group, once per thousand orders that wait.
-        let group = Duration::from_nanos(self.counters.group_ns.load(Ordering::Relaxed));
+        // A guess: the time of the last durable write, once per thousand orders that wait.
+        let group = Duration::from_nanos(self.counters.sync_ns_last.load(Ordering::Relaxed));
         let rounds = u32::try_from(orders / 1000 + 1).unwrap_or(u32::MAX);
         let retry_after = group.saturating_mul(rounds).max(Duration::from_millis(1));
         Error::new(ErrorKind::Overloaded { retry_after })

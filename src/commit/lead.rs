@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::queue::{Pending, Place, Queue, What};
 use super::round::{Committed, EntryResult, Round};
-use super::{Committer, Core, expiry};
+use super::{Committer, Core, expiry, tally};
 use crate::disk::{disk_low, is_full};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
@@ -185,10 +185,14 @@ impl Committer {
 
     /// Writes one round and gives its answers.
     fn lead_round(&self) {
-        let Some((entries, round)) = self.queue.lock().take() else { return };
+        let (entries, round, waiting_since_ns) = {
+            let mut queue = self.queue.lock();
+            let Some((entries, round)) = queue.take() else { return };
+            (entries, round, self.counters.waiting_since_ns.swap(0, Ordering::Relaxed))
+        };
         let mut guard =
             Unwinding { committer: self, entries: &entries, round: &round, armed: true };
-        let results = self.write_round(&entries);
+        let results = self.write_round(&entries, waiting_since_ns);
         guard.armed = false;
         {
             let mut queue = self.queue.lock();
@@ -203,8 +207,8 @@ impl Committer {
         round.finish(results);
     }
 
-    /// Writes entries in one or more groups.
-    fn write_round(&self, entries: &[Arc<Pending>]) -> Vec<EntryResult> {
+    /// Writes entries in one or more groups. They have waited since then, where that is known (else 0).
+    fn write_round(&self, entries: &[Arc<Pending>], waiting_since_ns: u64) -> Vec<EntryResult> {
         let mut results = Vec::with_capacity(entries.len());
         let mut core = self.core.lock();
         let mut rest = entries;
@@ -212,26 +216,33 @@ impl Committer {
             let (group, behind) = rest.split_at(group_length(rest));
             rest = behind;
             if let Err(error) = self.check_poison().and_then(|()| self.check_owner()) {
+                tally::count_failures(&self.counters, &error, orders_in(group));
                 results.extend(group.iter().map(|_| Err(error.clone())));
                 continue;
             }
-            self.write_group(&mut core, group, &mut results);
+            self.write_group(&mut core, group, waiting_since_ns, &mut results);
         }
         results
     }
 
     /// Writes a group, but for those of its entries whose time does not fit.
-    fn write_group(&self, core: &mut Core, group: &[Arc<Pending>], results: &mut Vec<EntryResult>) {
+    fn write_group(
+        &self,
+        core: &mut Core,
+        group: &[Arc<Pending>],
+        waiting_since_ns: u64,
+        results: &mut Vec<EntryResult>,
+    ) {
         let wall = Timestamp::from_unix_ns(self.host.wall_ns());
         let Some(fits) = expiry::in_time(group, || core.writer.time_of_next(wall)) else {
-            return self.write_records(core, group, wall, results);
+            return self.write_records(core, group, wall, waiting_since_ns, results);
         };
         let kept = group.iter().zip(&fits).filter(|(_, fits)| **fits);
         let kept: Vec<_> = kept.map(|(pending, _)| Arc::clone(pending)).collect();
         let mut written = Vec::with_capacity(kept.len());
         // A group without records would be a seal.
         if !kept.is_empty() {
-            self.write_records(core, &kept, wall, &mut written);
+            self.write_records(core, &kept, wall, waiting_since_ns, &mut written);
         }
         let mut written = written.into_iter();
         let result = |fits: &bool| fits.then(|| written.next()).flatten().unwrap_or(Ok(None));
@@ -243,36 +254,28 @@ impl Committer {
         core: &mut Core,
         group: &[Arc<Pending>],
         wall: Timestamp,
+        waiting_since_ns: u64,
         results: &mut Vec<EntryResult>,
     ) {
         let mut records = Vec::with_capacity(group.len());
         for pending in group {
             records.extend(pending.all().map(|part| &part.record));
         }
-        let started_ns = self.host.monotonic_ns();
         match core.writer.append(&records, wall) {
             Ok(appended) => {
+                let ended_ns = appended.write_ended_ns;
+                tally::count_group(&self.counters, group, &appended, waiting_since_ns);
                 self.publish(core, group, appended, results);
-                let now_ns = self.host.monotonic_ns();
-                self.counters.groups.fetch_add(1, Ordering::Relaxed);
-                let (fresh, steps) = count(group);
-                self.counters.fresh.fetch_add(fresh, Ordering::Relaxed);
-                if let Some(tally) = self.tally.get() {
+                if let Some(by_client) = self.by_client.get() {
                     let parts = group.iter().flat_map(|pending| pending.all());
                     let orders = parts.filter(|part| matches!(part.what, What::Order(_)));
-                    tally.taken(orders.map(|part| part.key.client()));
+                    by_client.taken(orders.map(|part| part.key.client()));
                 }
-                self.counters.steps.fetch_add(steps, Ordering::Relaxed);
-                if steps > 0 {
-                    let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
-                    self.counters.expired.fetch_add(expired as u64, Ordering::Relaxed);
-                }
-                let group_ns = now_ns.saturating_sub(started_ns);
-                self.counters.group_ns.store(group_ns, Ordering::Relaxed);
-                self.upkeep.note_group(now_ns);
+                self.upkeep.note_group(ended_ns);
             }
             Err(error) => {
                 let error = self.append_failed(error);
+                tally::count_failures(&self.counters, &error, orders_in(group));
                 results.extend(group.iter().map(|_| Err(error.clone())));
             }
         }
@@ -287,7 +290,7 @@ impl Committer {
         appended: Appended,
         results: &mut Vec<EntryResult>,
     ) {
-        let Appended { first_seq, first_at, closed } = appended;
+        let Appended { first_seq, first_at, closed, .. } = appended;
         let keys = group.iter().flat_map(|pending| pending.all().map(|part| part.keys));
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
         self.note_time(core.writer.position().last_at);
@@ -338,22 +341,10 @@ impl Committer {
     }
 }
 
-/// How many orders a group begins, and how many records of another sort it has.
-fn count(group: &[Arc<Pending>]) -> (u64, u64) {
-    let (mut fresh, mut others) = (0, 0);
-    for part in group.iter().flat_map(|pending| pending.all()) {
-        match part.what {
-            What::Order(_) => fresh += 1,
-            What::Step(_)
-            | What::Remark
-            | What::Cursor
-            | What::Lifecycle
-            | What::Hold
-            | What::Alert => others += 1,
-            What::Linked { .. } => {}
-        }
-    }
-    (fresh, others)
+/// How many orders a group begins.
+fn orders_in(group: &[Arc<Pending>]) -> u64 {
+    let parts = group.iter().flat_map(|pending| pending.all());
+    parts.filter(|part| matches!(part.what, What::Order(_))).count() as u64
 }
 
 /// How many entries from the front make one group.

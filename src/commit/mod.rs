@@ -12,9 +12,10 @@
 //! - [`expiry`]: what may be written when, and what is recorded of orders whose time is over
 //! - [`hold`]: which clients and accounts give no new orders for now
 //! - [`alert`]: what is wrong, and what becomes of it
+//! - [`tally`]: what is counted of it
 //! - [`bell`]: what a thread of the ledger sleeps by
 //! - [`merging`]: key tables of several segments become one, behind everything
-//! - [`tally`]: orders and repeats by client, for alerts
+//! - [`by_client`]: orders and repeats by client, for alerts
 //! - [`ticket`]: the place of a caller: a future, and a wait
 //! - [`upkeep`]: what happens between orders: next segment, sealing, the idle seal, the witness
 //!
@@ -35,6 +36,7 @@
 pub(crate) mod alert;
 pub(crate) mod announce;
 pub(crate) mod bell;
+pub(crate) mod by_client;
 pub(crate) mod cursor;
 pub(crate) mod enter;
 pub(crate) mod expiry;
@@ -61,6 +63,7 @@ use crate::admission::gate::GateLimits;
 use crate::admission::validator::Validator;
 use crate::disk::{Disk, Host};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Counters;
 use crate::order::Lifecycle;
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Closed, Writer};
@@ -125,7 +128,7 @@ pub(crate) struct Committer {
     pub(crate) on_publish: SetOnce<OnPublish>,
     pub(crate) counters: Counters,
     /// Set before anybody else has the committer, if anybody wants to know.
-    pub(crate) tally: SetOnce<tally::Tally>,
+    pub(crate) by_client: SetOnce<by_client::Tally>,
     /// The last attempt to get space for the next segment failed.
     pub(crate) disk_low: AtomicBool,
     /// Bytes that the log can take without asking the disk for more.
@@ -133,26 +136,6 @@ pub(crate) struct Committer {
     /// The time of the last record that may be read, for a guess at what time it is: the leader knows.
     last_at_ns: Count,
     owner_pid: u32,
-}
-
-/// What has been answered since the ledger was opened, and with how many groups.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) fresh: Count,
-    pub(crate) replayed: Count,
-    pub(crate) joined: Count,
-    pub(crate) conflicts: Count,
-    pub(crate) steps: Count,
-    /// Of those, the ones that say that the time of an order is over.
-    pub(crate) expired: Count,
-    pub(crate) groups: Count,
-    pub(crate) group_ns: Count,
-}
-
-impl Counters {
-    pub(crate) fn add(counter: &Count) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 impl std::fmt::Debug for Committer {
@@ -175,6 +158,8 @@ impl Committer {
         let last_at_ns = Count::new(writer.position().last_at.as_unix_ns());
         let needs_seal = !writer.position().sealed;
         let now_ns = host.monotonic_ns();
+        let counters = Counters::default();
+        counters.upkeep_at_ns.store(now_ns, Ordering::Relaxed);
         Committer {
             queue: Mutex::new(Queue::new(settings.gate)),
             work: Condvar::new(),
@@ -188,8 +173,8 @@ impl Committer {
             merging: Bell::new(true),
             announcer: Announcer::default(),
             on_publish: SetOnce::new(),
-            counters: Counters::default(),
-            tally: SetOnce::new(),
+            counters,
+            by_client: SetOnce::new(),
             disk_low: AtomicBool::new(false),
             room_bytes: AtomicU64::new(room_bytes),
             last_at_ns,
@@ -241,6 +226,17 @@ impl Committer {
         }
         let why = format!("the ledger was opened by process {}, before a fork", self.owner_pid);
         Err(Error::new(ErrorKind::Poisoned { why }))
+    }
+
+    /// So many orders have their receipts, which were asked for then.
+    pub(crate) fn note_receipts(&self, called_ns: u64, receipts: u64) {
+        let spent_ns = self.host.monotonic_ns().saturating_sub(called_ns);
+        self.counters.receipt_ns.record_many(spent_ns, receipts);
+    }
+
+    /// Whether it is known since when something waits in the queue.
+    pub(crate) fn is_clocked(&self) -> bool {
+        self.counters.waiting_since_ns.load(Ordering::Relaxed) != 0
     }
 
     /// Notes how much the log can still take.

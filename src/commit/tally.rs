@@ -1,131 +1,81 @@
-//! How many orders of a client were taken lately, and how many were submitted again that were taken already.
+//! What is counted of the write path, and where: once for each group, or for what failed.
 //!
-//! Always true: memory is bounded, whatever names clients give themselves; of too many, the busiest are kept.
-//! What is counted is for people and alerts: no answer rests on it.
+//! Always true: the clock is asked for a group, for a blocking call and for a whole batch, and never for each
+//! order of many; whatever is counted was decided before.
 
-use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::sync::Mutex;
+use super::expiry;
+use super::queue::{Pending, What};
+use crate::error::{Error, ErrorKind};
+use crate::metrics::Counters;
+use crate::wal::writer::Appended;
 
-/// Most clients that are counted in each of the two windows. When there are more, the half that did least is
-/// forgotten, so that the next one costs as little as all others, on average.
-const CLIENTS_MAX: usize = 1_024;
-
-/// What was counted of a client.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Tallied {
-    pub(crate) orders: u64,
-    /// Answered with an earlier receipt, or joined to one that was on its way.
-    pub(crate) repeats: u64,
-}
-
-impl Tallied {
-    fn sum(self) -> u64 {
-        self.orders.saturating_add(self.repeats)
-    }
-}
-
-type Window = HashMap<Box<[u8]>, Tallied>;
-
-#[derive(Debug)]
-pub(crate) struct Tally {
-    window_ns: u64,
-    windows: Mutex<Windows>,
-}
-
-#[derive(Debug)]
-struct Windows {
-    now: Window,
-    before: Window,
-    /// When `now` was begun.
-    begun_ns: u64,
-}
-
-impl Tally {
-    /// Counts at least the last `window_ns`, and at most twice as much.
-    pub(crate) fn new(window_ns: u64, now_ns: u64) -> Tally {
-        let windows = Windows { now: Window::new(), before: Window::new(), begun_ns: now_ns };
-        Tally { window_ns, windows: Mutex::new(windows) }
-    }
-
-    /// An order of each of these was taken.
-    pub(crate) fn taken<'a>(&self, clients: impl Iterator<Item = &'a [u8]>) {
-        let mut windows = self.windows.lock();
-        for client in clients {
-            if let Some(tallied) = windows.of(client) {
-                tallied.orders += 1;
+/// A group is on disk. `waiting_since_ns`: since when its oldest entry waited, or 0.
+pub(super) fn count_group(
+    counters: &Counters,
+    group: &[Arc<Pending>],
+    appended: &Appended,
+    waiting_since_ns: u64,
+) {
+    let (mut orders, mut refused, mut steps, mut notes) = (0, 0, 0, 0);
+    let (mut holds, mut cursors, mut others) = (0, 0, 0);
+    for part in group.iter().flat_map(|pending| pending.all()) {
+        match &part.what {
+            What::Order(order) => {
+                orders += 1;
+                refused += u64::from(order.refusal.is_some());
             }
+            What::Step(_) => steps += 1,
+            What::Remark => notes += 1,
+            What::Hold => holds += 1,
+            What::Cursor => cursors += 1,
+            What::Alert | What::Lifecycle | What::Linked { .. } => others += 1,
         }
     }
-
-    /// This one has submitted what was taken already.
-    pub(crate) fn repeated(&self, client: &[u8]) {
-        if let Some(tallied) = self.windows.lock().of(client) {
-            tallied.repeats += 1;
-        }
+    Counters::add_many(&counters.fresh, orders);
+    Counters::add_many(&counters.refused, refused);
+    Counters::add_many(&counters.steps, steps);
+    Counters::add_many(&counters.notes, notes);
+    Counters::add_many(&counters.holds, holds);
+    Counters::add_many(&counters.cursors, cursors);
+    Counters::add_many(&counters.others, others);
+    if steps > 0 {
+        let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
+        Counters::add_many(&counters.expired, expired as u64);
     }
-
-    /// What was counted, by client.
-    pub(crate) fn busiest(&self, now_ns: u64) -> Vec<(Vec<u8>, Tallied)> {
-        let mut windows = self.windows.lock();
-        if now_ns.saturating_sub(windows.begun_ns) >= self.window_ns {
-            windows.before = std::mem::take(&mut windows.now);
-            windows.begun_ns = now_ns;
-        }
-        let mut sums = windows.before.clone();
-        for (client, tallied) in &windows.now {
-            let sum = sums.entry(client.clone()).or_default();
-            sum.orders = sum.orders.saturating_add(tallied.orders);
-            sum.repeats = sum.repeats.saturating_add(tallied.repeats);
-        }
-        drop(windows);
-        let mut sums: Vec<_> = sums.into_iter().map(|(name, sum)| (name.into_vec(), sum)).collect();
-        sums.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        sums
-    }
-}
-
-impl Windows {
-    fn of(&mut self, client: &[u8]) -> Option<&mut Tallied> {
-        if !self.now.contains_key(client) {
-            if self.now.len() >= CLIENTS_MAX {
-                self.forget_half();
-            }
-            self.now.insert(client.into(), Tallied::default());
-        }
-        self.now.get_mut(client)
-    }
-
-    fn forget_half(&mut self) {
-        let mut sums: Vec<u64> = self.now.values().map(|tallied| tallied.sum()).collect();
-        let middle = sums.len() / 2;
-        let (_, median, _) = sums.select_nth_unstable(middle);
-        let median = *median;
-        self.now.retain(|_, tallied| tallied.sum() > median);
+    Counters::add(&counters.groups);
+    Counters::add_many(&counters.written_bytes, appended.bytes);
+    let sync_ns = appended.write_ended_ns.saturating_sub(appended.write_began_ns);
+    counters.sync_ns_last.store(sync_ns, Ordering::Relaxed);
+    counters.sync_ns.record(sync_ns);
+    counters.group_records.record(orders + steps + notes + holds + cursors + others);
+    if waiting_since_ns > 0 {
+        let waited_ns = appended.write_began_ns.saturating_sub(waiting_since_ns);
+        counters.queue_wait_ns.record(waited_ns);
     }
 }
 
-#[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
-mod tests {
-    use super::*;
+/// So many submissions came to nothing, by this error.
+pub(super) fn count_failures(counters: &Counters, error: &Error, submissions: u64) {
+    let counter = match error.kind() {
+        // Counted where they are answered: the key has an order.
+        ErrorKind::Conflict { .. } | ErrorKind::Refused { .. } => return,
+        ErrorKind::RefusedForNow { .. } => &counters.refused_for_now,
+        ErrorKind::Invalid { .. } => &counters.invalid,
+        ErrorKind::Overloaded { .. } => &counters.overloaded,
+        ErrorKind::DiskLow { .. } => &counters.disk_low,
+        _ => &counters.failed,
+    };
+    Counters::add_many(counter, submissions);
+}
 
-    #[test]
-    fn the_busiest_are_kept_and_memory_is_bounded_whatever_clients_call_themselves() {
-        let tally = Tally::new(100, 0);
-        for _ in 0..50 {
-            tally.taken([&b"web"[..], b"web"].into_iter());
-            tally.repeated(b"web");
-        }
-        for n in 0..100_000_u32 {
-            tally.repeated(&n.to_le_bytes());
-        }
-        let found = tally.busiest(1);
-        assert!(found.len() <= CLIENTS_MAX, "{}", found.len());
-        let web = found.iter().find(|(client, _)| client == b"web").unwrap();
-        assert_eq!(web.1, Tallied { orders: 100, repeats: 50 });
-        // What is older than two windows is forgotten.
-        let of_web = |now_ns| tally.busiest(now_ns).iter().any(|(client, _)| client == b"web");
-        assert!(of_web(99) && of_web(100) && of_web(199));
-        assert!(!of_web(200));
+/// Something is about to wait in the queue. Under its lock; only the first of a round says since when.
+pub(super) fn note_waiting(counters: &Counters, called_ns: Option<u64>) {
+    let Some(called_ns) = called_ns else { return };
+    if counters.waiting_since_ns.load(Ordering::Relaxed) == 0 {
+        // 0 says that nothing waits.
+        counters.waiting_since_ns.store(called_ns.max(1), Ordering::Relaxed);
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::Committer;
 use super::enter::Entry;
 use super::queue::{Place, What};
 use super::round::{Committed, EntryResult};
-use super::{Committer, Counters};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Counters;
 use crate::order::{How, OrderId, Outcome, Present, Receipt, State, Submission};
 
 /// An order that was handed in and is on its way to disk.
@@ -132,7 +133,7 @@ impl Ticket {
                 // Committed: the next look finds it and answers the conflict. Failed: this order goes
                 // on as a new one.
                 let submission = submission.clone();
-                let entry = self.committer.enter(&submission, None);
+                let entry = self.committer.enter(&submission, None, None);
                 let next = Ticket::new(&self.committer, entry, &submission);
                 next.hurry();
                 if !self.committer.settings.threads {
@@ -152,8 +153,8 @@ impl Ticket {
         };
         if how == How::Joined {
             Counters::add(&self.committer.counters.joined);
-            if let Some(tally) = self.committer.tally.get() {
-                tally.repeated(place.pending.key.client());
+            if let Some(by_client) = self.committer.by_client.get() {
+                by_client.repeated(place.pending.key.client());
             }
         }
         let issuer = self.committer.lookup.log.issuer;

@@ -77,6 +77,7 @@ impl Committer {
     pub(crate) fn tick(&self) {
         let mut guard = PoisonOnPanic { committer: self, armed: true };
         self.tick_once();
+        self.counters.upkeep_at_ns.store(self.host.monotonic_ns(), Ordering::Relaxed);
         guard.armed = false;
     }
 

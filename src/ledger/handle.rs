@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use crate::sync::Mutex;
+use crate::sync::{Count, Mutex};
 
 use super::options::LogWrites;
 use super::query::{Page, Query};
@@ -34,7 +34,7 @@ pub struct Ledger {
 pub(crate) struct Inner {
     pub(super) committer: Arc<Committer>,
     pub(super) reads: Reads,
-    report: RecoveryReport,
+    pub(super) report: RecoveryReport,
     /// Given back when the ledger is closed.
     locks: Mutex<Option<Vec<Box<dyn DiskLock>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -129,14 +129,26 @@ impl Ledger {
     /// ```
     pub fn submit(&self, submission: &Submission) -> Result<Outcome> {
         let committer = &self.inner.committer;
-        let entry = committer.enter(submission, None);
-        match &entry {
-            Ok(Entry::Fresh(_)) => committer.lead_if_idle(),
+        let called_ns = committer.host.monotonic_ns();
+        let entry = committer.enter(submission, None, Some(called_ns));
+        let waits = match &entry {
+            Ok(Entry::Fresh(_)) => {
+                committer.lead_if_idle();
+                true
+            }
             // It may have been deferred by somebody who does not wait for it.
-            Ok(Entry::Joined(place) | Entry::Behind(place)) => committer.lead_for(place),
-            Ok(Entry::Answered(_)) | Err(_) => {}
+            Ok(Entry::Joined(place) | Entry::Behind(place)) => {
+                committer.lead_for(place);
+                true
+            }
+            Ok(Entry::Answered(_)) | Err(_) => false,
+        };
+        let outcome = Ticket::new(committer, entry, submission).into_outcome();
+        // A replay is as quick as a read: a look at the clock would be a good part of it.
+        if waits && outcome.is_ok() {
+            committer.note_receipts(called_ns, 1);
         }
-        Ticket::new(committer, entry, submission).into_outcome()
+        outcome
     }
 
     /// Hands in an order and returns at once with a [`Ticket`] for its outcome.
@@ -148,7 +160,9 @@ impl Ledger {
     /// Errors arrive through the ticket as well: they are those of [`Ledger::submit`].
     pub fn submit_deferred(&self, submission: &Submission) -> Ticket {
         let committer = &self.inner.committer;
-        let entry = committer.enter(submission, None);
+        // The clock is asked for the first one of a round only.
+        let called_ns = (!committer.is_clocked()).then(|| committer.host.monotonic_ns());
+        let entry = committer.enter(submission, None, called_ns);
         let queued = matches!(entry, Ok(Entry::Fresh(_)));
         let ticket = Ticket::new(committer, entry, submission);
         if queued {
@@ -167,17 +181,24 @@ impl Ledger {
     #[must_use = "each order has a result of its own"]
     pub fn submit_many(&self, submissions: &[Submission]) -> Vec<Result<Outcome>> {
         let committer = &self.inner.committer;
+        let called_ns = committer.host.monotonic_ns();
+        let mut waiting_since_ns = called_ns;
         let mut answers = Vec::with_capacity(submissions.len());
         let mut unwritten = false;
         for part in submissions.chunks(AHEAD_ORDERS) {
             let ahead = committer.lookup.ahead(part);
             for (index, submission) in part.iter().enumerate() {
-                let mut entry = committer.enter(submission, Some((&ahead, index)));
+                let mut entry =
+                    committer.admit(submission, Some((&ahead, index)), Some(waiting_since_ns));
                 if unwritten && is_overloaded(&entry) {
                     // The batch itself fills the queue: write what is there, and go on.
                     committer.lead_if_idle();
                     wait_for_written(&mut answers);
-                    entry = committer.enter(submission, None);
+                    waiting_since_ns = committer.host.monotonic_ns();
+                    entry = committer.admit(submission, None, Some(waiting_since_ns));
+                }
+                if let Err(error) = &entry {
+                    committer.count_failure(error);
                 }
                 unwritten |= matches!(entry, Ok(Entry::Fresh(_)));
                 answers.push(match entry {
@@ -188,11 +209,20 @@ impl Ledger {
             }
         }
         committer.lead_if_idle();
+        let mut receipts = 0;
         let outcome = |answer| match answer {
             Answer::Known(outcome) => outcome,
-            Answer::Waits(ticket) => ticket.into_outcome(),
+            Answer::Waits(ticket) => {
+                let outcome = ticket.into_outcome();
+                receipts += u64::from(outcome.is_ok());
+                outcome
+            }
         };
-        answers.into_iter().map(outcome).collect()
+        let outcomes = answers.into_iter().map(outcome).collect();
+        if receipts > 0 {
+            committer.note_receipts(called_ns, receipts);
+        }
+        outcomes
     }
 
     /// The order with this id; `None` when there is none.
@@ -287,13 +317,14 @@ impl Ledger {
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::of(&self.inner.reads.lookup)?;
         let counters = &self.inner.committer.counters;
-        stats.fresh = counters.fresh.load(Ordering::Relaxed);
-        stats.replayed = counters.replayed.load(Ordering::Relaxed);
-        stats.joined = counters.joined.load(Ordering::Relaxed);
-        stats.conflicts = counters.conflicts.load(Ordering::Relaxed);
-        stats.steps = counters.steps.load(Ordering::Relaxed);
-        stats.expired = counters.expired.load(Ordering::Relaxed);
-        stats.groups = counters.groups.load(Ordering::Relaxed);
+        let value = |counter: &Count| counter.load(Ordering::Relaxed);
+        stats.fresh = value(&counters.fresh);
+        stats.replayed = value(&counters.replayed);
+        stats.joined = value(&counters.joined);
+        stats.conflicts = value(&counters.conflicts);
+        stats.steps = value(&counters.steps);
+        stats.expired = value(&counters.expired);
+        stats.groups = value(&counters.groups);
         stats.alert_panics = self.inner.watch.as_ref().map_or(0, |watch| watch.sinks.panics());
         // As noted by the writer: asking the file would wait for whoever writes.
         stats.log_writes = Some(match self.inner.reads.lookup.log.is_written_past_cache() {

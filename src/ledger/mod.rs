@@ -6,16 +6,23 @@
 //! - [`sweep`]: the timer that records which orders have expired
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`alerts`]: what stands still or fails, and who knows of it
+//! - [`metrics`]: what was counted, in one snapshot; [`exposition`]: the same for Prometheus; [`health`]: what
+//!   is wrong; `recording`: the same for the recorder of the `metrics` crate
+//! - [`census`]: which order is in which state since when, event by event
 //! - [`holds`]: clients and accounts that give no new orders for now
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
 pub(crate) mod alerts;
+pub(crate) mod census;
+pub(crate) mod exposition;
 pub(crate) mod follow;
 pub(crate) mod handle;
+pub(crate) mod health;
 pub(crate) mod holds;
 pub(crate) mod life;
 pub(crate) mod linked;
+pub(crate) mod metrics;
 pub(crate) mod notes;
 pub(crate) mod open_notes;
 pub(crate) mod opening;
@@ -23,14 +30,19 @@ pub(crate) mod options;
 pub(crate) mod query;
 pub(crate) mod read;
 pub(crate) mod reader;
+#[cfg(feature = "metrics")]
+pub(crate) mod recording;
 pub(crate) mod stats;
 pub(crate) mod sweep;
 pub(crate) mod typed;
 pub(crate) mod typed_life;
 
 pub use alerts::AlertIter;
+pub use census::Census;
 pub use follow::Follower;
 pub use handle::Ledger;
+pub use health::{Health, HealthReason, HealthStatus};
+pub use metrics::{Activity, Metrics, QueueMetrics, StateMetrics, Submissions};
 pub use open_notes::{NotePage, NoteQuery};
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};

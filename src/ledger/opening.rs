@@ -12,7 +12,7 @@ use super::read::Reads;
 use crate::admission::dedupe::Lookup;
 use crate::admission::gate::GateLimits;
 use crate::bytes::to_u32;
-use crate::commit::tally::Tally;
+use crate::commit::by_client::Tally;
 use crate::commit::{Committer, Settings};
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, DiskLock, Host, disk_low, is_full};
@@ -200,7 +200,7 @@ impl Options {
             let window_ns = options::ns(options.unreturned_window);
             let tally = Tally::new(window_ns, committer.host.monotonic_ns());
             // Set once: nobody else has the committer yet.
-            drop(committer.tally.set(tally));
+            drop(committer.by_client.set(tally));
         }
         Some(Arc::new(Watch::new(options)))
     }

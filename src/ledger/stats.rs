@@ -8,7 +8,7 @@ use crate::admission::dedupe::Lookup;
 use crate::error::{Error, Result};
 use crate::order::{LedgerId, Seq, State};
 use crate::recovery::report::RecoveryReport;
-use crate::views::{Phase, ViewsState};
+use crate::views::{OFF_BY_CHOICE, Phase, ViewsState};
 use crate::wal::log::Log;
 use crate::wal::record::{
     KIND_ACCEPTED, KIND_ACCEPTED_CORRECTING, KIND_REFUSED, KIND_REFUSED_CORRECTING, is_step,
@@ -72,6 +72,8 @@ pub struct ViewsStats {
     pub phase: &'static str,
     /// Why they are off, or why the last ones were set aside.
     pub reason: Option<String>,
+    /// They are off because nobody wanted them: by the options, or in a relaxed ledger.
+    pub off_by_choice: bool,
     /// Records that they do not cover yet.
     pub behind: u64,
     /// Views that were set aside under `derived/` and still take up space there.
@@ -80,6 +82,8 @@ pub struct ViewsStats {
 
 impl ViewsStats {
     pub(crate) fn of(state: &ViewsState) -> ViewsStats {
+        let off_by_choice =
+            matches!(&state.phase, Phase::Off { reason } if reason == OFF_BY_CHOICE);
         let (phase, reason) = match &state.phase {
             Phase::Opening => ("opening", None),
             Phase::Auditing => ("auditing", None),
@@ -88,7 +92,13 @@ impl ViewsStats {
         };
         let reason =
             reason.or_else(|| state.log_error.clone()).or_else(|| state.last_doubt.clone());
-        ViewsStats { phase, reason, behind: state.behind, set_aside: state.set_aside }
+        ViewsStats {
+            phase,
+            reason,
+            off_by_choice,
+            behind: state.behind,
+            set_aside: state.set_aside,
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use super::layout::{
     Change, EXPIRING_PREFIX, View, WATERMARK_KEY, Watermark, changes_of, entered_prefix,
 };
 use super::store::{Batch, Doubt, Store};
+use super::tally::Tally;
 use crate::error::{Error, ErrorKind, Result as LogResult};
 use crate::order::{Durability, Lifecycle, Seq, State, Timestamp};
 use crate::tables::Tables;
@@ -189,6 +190,7 @@ pub(super) struct Feed {
     has_expiring: bool,
     /// The first instant at which an order expires that was fed since it was asked last.
     earliest: Option<Timestamp>,
+    tally: Tally,
 }
 
 impl Feed {
@@ -204,8 +206,8 @@ impl Feed {
     ) -> Result<Feed, Unusable> {
         let ledger = log.issuer.ledger;
         let found = handle.call("reading the watermark", deadline, |store| store.watermark())?;
-        let (mark, earliest) = match found {
-            None => (Watermark::start(ledger), None),
+        let (mark, earliest, tally) = match found {
+            None => (Watermark::start(ledger), None, Tally::default()),
             Some(bytes) => {
                 let mark = Watermark::decode(&bytes).map_err(Doubt::BadWatermark)?;
                 if mark.ledger != ledger {
@@ -218,8 +220,8 @@ impl Feed {
                         Durability::Relaxed => Doubt::AheadOfRelaxed(last).into(),
                     });
                 }
-                let earliest = audit(&handle, &mark, deadline, wanted)?;
-                (mark, earliest)
+                let (earliest, tally) = audit(&handle, &mark, deadline, wanted)?;
+                (mark, earliest, tally)
             }
         };
         if mark == Watermark::start(ledger) {
@@ -232,7 +234,18 @@ impl Feed {
         let has_expiring = earliest.is_some();
         let cursor = log.cursor(mark.next);
         let entries = Entries::new(Arc::clone(&log), tables);
-        Ok(Feed { handle, deadline, log, cursor, mark, lifecycle, entries, has_expiring, earliest })
+        Ok(Feed {
+            handle,
+            deadline,
+            log,
+            cursor,
+            mark,
+            lifecycle,
+            entries,
+            has_expiring,
+            earliest,
+            tally,
+        })
     }
 
     /// The first instant at which an order expires that came into the store since this was asked last.
@@ -249,10 +262,15 @@ impl Feed {
         &self.handle
     }
 
+    /// How many of its orders are in which state.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Feeds one batch; answers how many records it had, 0 when there are none to feed.
     pub(super) fn step(&mut self) -> Result<usize, FeedError> {
         let (mut mark, mut batch, mut records) = (self.mark, Batch::default(), 0);
-        let mut earliest = self.earliest;
+        let (mut earliest, mut tally) = (self.earliest, self.tally.clone());
         while records < BATCH_RECORDS_MAX {
             match self.cursor.next().and_then(|record| {
                 let Some(record) = record else { return Ok(false) };
@@ -270,6 +288,7 @@ impl Feed {
                         Change::Add => mark.count(&key),
                         Change::Remove => mark.uncount(&key),
                     }
+                    tally.note(&key, change);
                     batch.put(key, change);
                 }
                 mark.next = record.seq.next();
@@ -292,7 +311,7 @@ impl Feed {
         self.handle
             .call("applying a batch", self.deadline, move |store| store.apply(batch, bytes))
             .map_err(FeedError::Doubt)?;
-        (self.mark, self.earliest) = (mark, earliest);
+        (self.mark, self.earliest, self.tally) = (mark, earliest, tally);
         if self.cursor.position() != mark.next {
             self.rewind();
         }
@@ -330,14 +349,14 @@ fn expiry_ended_by(
 }
 
 /// Holds every key of the store against what the watermark says was written. Answers the first instant at which
-/// an order expires.
+/// an order expires, and how many orders are in which state.
 fn audit(
     handle: &Handle,
     mark: &Watermark,
     deadline: Duration,
     wanted: &dyn Fn() -> bool,
-) -> Result<Option<Timestamp>, Unusable> {
-    let mut earliest = None;
+) -> Result<(Option<Timestamp>, Tally), Unusable> {
+    let (mut earliest, mut tally) = (None, Tally::default());
     let mut counted = Watermark { entries: 0, sum: 0, ..*mark };
     let mut after = WATERMARK_KEY.to_vec();
     loop {
@@ -356,11 +375,12 @@ fn audit(
                 earliest.get_or_insert(instant);
             }
             counted.count(key);
+            tally.note(key, Change::Add);
         }
         after.clone_from(last);
     }
     if counted == *mark {
-        Ok(earliest)
+        Ok((earliest, tally))
     } else {
         let (found, expected) = (counted.entries, mark.entries);
         Err(Doubt::Incomplete { found, expected }.into())

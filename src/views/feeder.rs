@@ -18,6 +18,7 @@ use super::feed::{Feed, FeedError, Handle, Unusable};
 use super::guard::{Guarded, Open};
 use super::home::{self, Home};
 use super::store::Doubt;
+use super::tally::Tally;
 use super::{Deadlines, OnAhead, OnExpiring, Phase};
 use crate::order::{Lifecycle, Seq};
 use crate::tables::Tables;
@@ -54,6 +55,8 @@ pub(super) struct Status {
     pub(super) phase: Phase,
     /// The store that queries may ask, and the seq that it is fed up to.
     pub(super) store: Option<(Handle, Seq)>,
+    /// How many orders of it are in which state.
+    pub(super) tally: Tally,
     /// Queries do not ask until the store has answered the feeder: it was silent.
     pub(super) suspended: bool,
     /// Found by a query; the feeder acts on it.
@@ -70,6 +73,7 @@ impl Shared {
         let status = Status {
             phase,
             store: None,
+            tally: Tally::default(),
             suspended: false,
             doubt: None,
             set_aside: 0,
@@ -347,6 +351,7 @@ impl Feeder {
             }
             status.phase = Phase::Feeding;
             status.store = Some((feed.handle().clone(), feed.next()));
+            status.tally.clone_from(feed.tally());
             status.log_error = None;
             feed.take_earliest()
         };

@@ -137,6 +137,14 @@ pub(super) fn entered_prefix(state: State) -> Vec<u8> {
     vec![ENTERED, state.number()]
 }
 
+/// The state that a key puts an order into, if it is of a list by state.
+pub(super) fn state_of(key: &[u8]) -> Option<State> {
+    match key {
+        [STATE, number, ..] => State::from_number(*number),
+        _ => None,
+    }
+}
+
 /// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took,
 /// of the note that it is or resolves, or of the alert that it raises or clears.
 /// That an order which comes to an end expires no more, and since when it was in the state that it leaves, is not

@@ -7,6 +7,7 @@
 //! - [`guard`]: a store on a thread of its own, under deadlines
 //! - [`feed`]: what a store is worth when opened, and how it is filled from the log
 //! - [`entries`]: since when orders are in their states
+//! - [`tally`]: how many orders of a store are in which state
 //! - [`feeder`]: the thread that opens, feeds and replaces the store
 //! - [`home`]: where it lives on disk, and where doubtful ones go
 //!
@@ -24,6 +25,7 @@ mod home;
 mod layout;
 mod sled_store;
 mod store;
+mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -44,6 +46,9 @@ use home::Home;
 pub(crate) use layout::View;
 use sled_store::SledStore;
 use store::{Doubt, MemStore, Store};
+
+/// Why the views are off when nobody wanted them.
+pub(crate) const OFF_BY_CHOICE: &str = "the options say so";
 
 /// Where the views are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -131,6 +136,8 @@ pub(crate) struct ViewsState {
     pub(crate) covered: Seq,
     /// Records that are readable and not covered yet: 0 means up to date.
     pub(crate) behind: u64,
+    /// How many of the orders that are covered are in which state; `None` while there is no store to ask.
+    pub(crate) states: Option<Vec<(State, u64)>>,
     /// Stores that were set aside and still take up space under `derived/`.
     pub(crate) set_aside: u64,
     /// Why the last one was.
@@ -167,7 +174,7 @@ impl Views {
         let phase = match place {
             Place::Sled(_) => Phase::Opening,
             Place::Memory => Phase::Feeding,
-            Place::Off => Phase::Off { reason: "the options say so".into() },
+            Place::Off => Phase::Off { reason: OFF_BY_CHOICE.into() },
         };
         let shared = Arc::new(Shared::new(log, tables, phase));
         let (mut thread, mut memory) = (None, None);
@@ -310,15 +317,20 @@ impl Views {
 
     /// How the views are.
     pub(crate) fn state(&self) -> ViewsState {
-        let memory_next = self.memory.as_ref().map(|memory| memory.lock().next());
+        let memory = self.memory.as_ref().map(|memory| {
+            let feed = memory.lock();
+            (feed.next(), feed.tally().states())
+        });
         let end = self.shared.log.readable_next();
         let status = self.shared.status.lock();
-        let store_next = status.store.as_ref().map(|(_, next)| *next);
-        let covered = memory_next.or(store_next).unwrap_or(Seq::FIRST);
+        let store = || status.store.as_ref().map(|(_, next)| (*next, status.tally.states()));
+        let (covered, states) = memory.or_else(store).unzip();
+        let covered = covered.unwrap_or(Seq::FIRST);
         ViewsState {
             phase: status.phase.clone(),
             covered,
             behind: end.0.saturating_sub(covered.0),
+            states,
             set_aside: status.set_aside,
             last_doubt: status.last_doubt.clone(),
             log_error: status.log_error.clone(),

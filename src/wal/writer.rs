@@ -65,6 +65,11 @@ pub(crate) struct Appended {
     pub(crate) first_at: Timestamp,
     /// The segment that was full and is waiting to be sealed, when this group began a new one.
     pub(crate) closed: Option<Closed>,
+    /// Bytes that the group takes in its segment.
+    pub(crate) bytes: u64,
+    /// When its durable write began and ended, by the clock that never goes back.
+    pub(crate) write_began_ns: u64,
+    pub(crate) write_ended_ns: u64,
 }
 
 /// A segment that gets no more groups.
@@ -198,7 +203,9 @@ impl Writer {
         };
         let link = header.encode_into(group);
 
+        let write_began_ns = self.host.monotonic_ns();
         self.write_out().map_err(AppendError::InDoubt)?;
+        let write_ended_ns = self.host.monotonic_ns();
         let end = self.position.offset + group_bytes;
         places.iter().for_each(|(_, kind)| self.log.note_kind(*kind));
         if self.log.is_written_past_cache() {
@@ -215,7 +222,14 @@ impl Writer {
             sealed: records.is_empty(),
         };
         self.keep_last_block();
-        Ok(Appended { first_seq, first_at: Timestamp::from_unix_ns(first_at), closed })
+        Ok(Appended {
+            first_seq,
+            first_at: Timestamp::from_unix_ns(first_at),
+            closed,
+            bytes: group_bytes,
+            write_began_ns,
+            write_ended_ns,
+        })
     }
 
     /// Appends a group without records: it proves that the group before it is durable.

@@ -5,7 +5,6 @@
 //! A subject that was bad enough for an alert and is only a little better is kept open, so that one near a limit
 //! does not come and go.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::options::{Limits, WatchOptions, Watched};
 use super::unreturned::Unreturned;
 use crate::commit::Committer;
 use crate::error::Result;
+use crate::metrics::Histogram;
 use crate::order::{AlertKind, AlertLevel, AlertSubject, Timestamp};
 use crate::sync::Mutex;
 
@@ -43,7 +43,7 @@ pub(super) fn of(options: &WatchOptions) -> Vec<Box<dyn Condition>> {
         conditions.push(Box::new(ConsumerLag { consumers: options.consumers.clone() }));
     }
     if let Some(limits) = options.sync_ns {
-        conditions.push(Box::new(SyncLatency { limits, seen: Mutex::default() }));
+        conditions.push(Box::new(SyncLatency { limits, earlier: Mutex::default() }));
     }
     if let Some(limits) = options.unreturned_percent {
         conditions.push(Box::new(Unreturned { limits }));
@@ -146,37 +146,24 @@ fn look_at_consumer(
 /// Writing and syncing takes too long.
 struct SyncLatency {
     limits: Limits,
-    seen: Mutex<Seen>,
+    /// What was counted before the groups that are judged now.
+    earlier: Mutex<Histogram>,
 }
 
-/// Groups that were looked at.
-#[derive(Default)]
-struct Seen {
-    /// How many groups there were at the last look.
-    groups: u64,
-    /// How long some of the newest ones took.
-    newest_ns: VecDeque<u64>,
-}
-
-/// Groups of which the time is kept.
-const GROUPS_KEPT: usize = 200;
+/// From so many groups on, the next ones are judged afresh.
+const GROUPS_JUDGED: u64 = 100;
 
 impl SyncLatency {
-    /// How long writing and syncing takes in the slowest hundredth; `None` while no group was seen.
+    /// How long writing and syncing takes in the slowest hundredth of the last groups, or a quarter more; `None`
+    /// while no group was seen.
     fn p99_ns(&self, committer: &Committer) -> Option<u64> {
-        let counters = &committer.counters;
-        let mut seen = self.seen.lock();
-        let groups = counters.groups.load(Ordering::Relaxed);
-        if groups != seen.groups {
-            seen.groups = groups;
-            seen.newest_ns.push_back(counters.group_ns.load(Ordering::Relaxed));
-            if seen.newest_ns.len() > GROUPS_KEPT {
-                seen.newest_ns.pop_front();
-            }
+        let now = committer.counters.sync_ns.snapshot();
+        let mut earlier = self.earlier.lock();
+        let seen = now.since(&earlier);
+        if seen.count() >= GROUPS_JUDGED {
+            *earlier = now;
         }
-        let mut sorted: Vec<u64> = seen.newest_ns.iter().copied().collect();
-        sorted.sort_unstable();
-        sorted.get(sorted.len().checked_sub(1)? * 99 / 100).copied()
+        seen.quantile(0.99)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::conditions::{Condition, Found, judge};
 use super::options::Limits;
 use crate::commit::Committer;
-use crate::commit::tally::Tallied;
+use crate::commit::by_client::Tallied;
 use crate::order::{AlertKind, AlertSubject, Timestamp};
 
 /// Repeats of a client that are let pass: one that was restarted once is not worth a look.
@@ -20,7 +20,7 @@ impl Condition for Unreturned {
     }
 
     fn look(&self, committer: &Committer, _: Timestamp) -> Option<Vec<Found>> {
-        let tally = committer.tally.get()?;
+        let tally = committer.by_client.get()?;
         let now_ns = committer.host.monotonic_ns();
         let found = tally.busiest(now_ns).into_iter().filter_map(|(client, tallied)| {
             let Tallied { orders, repeats } = tallied;

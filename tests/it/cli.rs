@@ -7,11 +7,13 @@
 //! - [`tail`]: what happens, as it happens
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
+//! - [`check`]: whether something is wrong
 //! - [`bench`]: what the disk takes and what an order costs
 //! - [`northwind`]: 830 real orders, submitted and led through their life
 
 mod bench;
 mod broken;
+mod check;
 mod damage;
 mod drill;
 mod expiry;

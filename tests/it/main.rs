@@ -47,6 +47,8 @@ mod linked;
 mod log_rules;
 #[cfg(not(order_ledger_shuttle))]
 mod merged;
+#[cfg(not(order_ledger_shuttle))]
+mod metrics;
 mod notes;
 mod overload;
 mod pages;

@@ -16,8 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bytes", &[]),
     ("mix", &[]),
     ("guide", &[]),
-    ("metrics", &[]),
     ("sync", &[]),
+    ("metrics", &["sync"]),
     // Words.
     ("order", &["bytes"]),
     ("error", &["order"]),

@@ -2,6 +2,7 @@
 //!
 //! - [`steps`]: the commands about the life of an order
 //! - [`follow`]: the commands that wait for what happens
+//! - [`health`]: the commands that say how a ledger is
 //! - [`remarks`]: the commands about what is said of orders, clients and accounts
 //! - [`alerts`]: the commands about what stands still or fails
 //! - [`values`]: what several commands take
@@ -10,6 +11,7 @@
 
 mod alerts;
 mod follow;
+mod health;
 mod remarks;
 mod steps;
 mod values;
@@ -23,6 +25,7 @@ use order_ledger::{PageToken, Timestamp};
 
 pub(crate) use alerts::{Alerts, Stuck, Watch};
 pub(crate) use follow::{Tail, Wait};
+pub(crate) use health::{Check, Stay};
 pub(crate) use remarks::{Hold, Note};
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
@@ -33,6 +36,7 @@ Exit codes:
   0    done
   1    done, and the answer is no: no such order, damage found, orders lost
   2    wrong usage, nothing was done; of `verify`: can't tell
+       (`check` has codes of its own: 0 ok, 1 warn, 2 critical, 3 unknown)
   3    some lines (orders, steps) were conflict, refused or invalid, all others are done
   4    the ledger (or the input) can't be used; the message says what is on disk
   141  the reader of the output has closed it";
@@ -70,6 +74,7 @@ pub(crate) enum Command {
     Dump(Dump),
     Verify(Verify),
     Stats(Stats),
+    Check(Check),
     Bench(Bench),
     Drill(Drill),
     #[command(hide = true)]

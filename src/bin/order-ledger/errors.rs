@@ -9,7 +9,8 @@ use clap::builder::styling::Reset;
 use order_ledger::{Certainty, Error, ErrorKind};
 use serde_json::json;
 
-/// How a command ends.
+/// How a command ends. `check` answers with the numbers of Nagios: what is called No, Usage and SomeLines here is
+/// warn, critical and unknown there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Exit {
     /// Done, and the answer is yes.
@@ -87,7 +88,7 @@ impl Failure {
         }
     }
 
-    fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         match self {
             Failure::Ledger(error) => error.to_string(),
             Failure::Usage { what, .. } => what.clone(),
@@ -96,7 +97,7 @@ impl Failure {
         }
     }
 
-    fn advice(&self) -> &str {
+    pub(crate) fn advice(&self) -> &str {
         match self {
             Failure::Ledger(error) => error.advice(),
             Failure::Usage { advice, .. } => advice,

@@ -12,6 +12,7 @@ mod alerts;
 mod args;
 mod bench;
 mod cancel;
+mod check;
 mod drill;
 mod dump;
 mod errors;
@@ -78,6 +79,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Dump(dump) => dump::run(dump, &mut out),
         Command::Verify(verify) => verify::run(verify, &mut out),
         Command::Stats(stats) => stats::run(stats, &mut out),
+        Command::Check(check) => check::run(check, &mut out),
         Command::Bench(bench) => bench::run(bench, &mut out),
         Command::Drill(drill) => drill::run(drill, &mut out),
         Command::DrillWriter(writer) => drill::writer::run(writer, &mut out),
