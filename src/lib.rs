@@ -47,10 +47,10 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    Activity, AlertIter, Census, EventIter, Follower, GroupPadding, Health, HealthReason,
-    HealthStatus, Ledger, LogWrites, Metrics, NotePage, NoteQuery, Options, OrderIter, Orders,
-    Page, PageToken, Query, QueueMetrics, Reader, StateMetrics, Stats, Submissions, TypedConsumer,
-    TypedEvent, TypedPage, Views, ViewsStats,
+    Activity, AlertIter, AlertMetrics, Census, EventIter, Follower, GroupPadding, Health,
+    HealthReason, HealthStatus, Ledger, LogWrites, Metrics, NotePage, NoteQuery, Options,
+    OrderIter, Orders, Page, PageToken, Query, QueueMetrics, Reader, StateMetrics, Stats,
+    Submissions, TypedConsumer, TypedEvent, TypedPage, Views, ViewsStats,
 };
 pub use metrics::Histogram;
 pub use order::limits;

@@ -32,6 +32,9 @@
 //! | `order_ledger_orders` | gauge | `state` | R | orders by their present state |
 //! | `order_ledger_oldest_order_age_seconds` | gauge | `state` | W | time since the first of the orders in this state was *accepted* |
 //! | `order_ledger_longest_stay_seconds` | gauge | `state` | R, not W | time since the order *came into the state* that is in it for longest |
+//! | `order_ledger_alerts_open` | gauge | `level` | R | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
+//! | `order_ledger_alerts_unacknowledged` | gauge | | R | of those, the ones that nobody has said to know of |
+//! | `order_ledger_alert_oldest_age_seconds` | gauge | | R | time since the oldest of them was raised |
 //! | `order_ledger_last_seq` | gauge | | R | seq of the last record |
 //! | `order_ledger_segments` | gauge | | R | files of the log |
 //! | `order_ledger_log_bytes` | gauge | | R | bytes of these files, prepared zeros included |
@@ -74,6 +77,8 @@
 //! | `poisoned` | critical | a write or sync failed; nothing is written any more, reads go on | look at the disk, restart; send keys that were in doubt again |
 //! | `disk_low` | critical | no room for the next file of the log | free space; nothing needs a repair |
 //! | `queue_stuck` | critical | something waits for 10 s and nobody writes it | the device hangs, or a validator does |
+//! | `alerts_critical` | critical | critical alerts are open that nobody has acknowledged | `order-ledger alerts --open`; see [`guide::watch`](crate::guide::watch) |
+//! | `alerts` | warn | alerts are open | the same |
 //! | `disk_nearly_low` | warn | less than two files of the log are free | free space |
 //! | `queue_nearly_full` | warn | the queue is full to 80 % | batches, fewer orders at once, a faster disk |
 //! | `upkeep_stuck` | warn | no round of upkeep for two minutes | look at the disk; restart |

@@ -120,6 +120,7 @@ impl Metrics {
         let mut families = Families::default();
         self.of_activity(&mut families);
         self.of_states(&mut families);
+        self.of_alerts(&mut families);
         self.of_files(&mut families);
         self.of_health(&mut families);
         families.0
@@ -227,6 +228,24 @@ impl Metrics {
             "state",
             states.iter().filter_map(|it| Some((name(&it.name), age(it.longest_since?)))),
         );
+    }
+
+    fn of_alerts<'a>(&'a self, to: &mut Families<'a>) {
+        let Some(open) = &self.alerts else { return };
+        to.labelled(
+            Kind::Gauge,
+            "order_ledger_alerts_open",
+            "Alerts that are not over, by how bad they are; counted up to 1,000.",
+            "level",
+            [("warn", Value::Count(open.warn)), ("critical", Value::Count(open.critical))],
+        );
+        let help = "Of those, the ones that nobody has said to know of.";
+        to.gauge("order_ledger_alerts_unacknowledged", help, open.unacknowledged);
+        let at = open.oldest_raised_at.unwrap_or(self.at);
+        let ns = self.at.as_unix_ns().saturating_sub(at.as_unix_ns());
+        let help = "Time since the oldest of them was raised; 0 without one.";
+        let age = Duration::from_nanos(ns);
+        to.seconds("order_ledger_alert_oldest_age_seconds", help, age);
     }
 
     fn of_files<'a>(&'a self, to: &mut Families<'a>) {

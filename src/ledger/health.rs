@@ -123,7 +123,8 @@ pub(crate) fn judge(metrics: &Metrics) -> Health {
         views(metrics),
         cut(metrics),
         clock_behind(metrics),
-        // Alerts of whoever watches orders, and those of third parties, belong here: a line for each.
+        alerts(metrics),
+        // Those of third parties belong here.
     ];
     Health::of(reasons.into_iter().flatten())
 }
@@ -219,6 +220,21 @@ fn views(metrics: &Metrics) -> Option<HealthReason> {
             "lists and expiry are later than usual; it passes when orders come more slowly";
         HealthReason::new(HealthStatus::Warn, "views_behind", text, advice)
     })
+}
+
+fn alerts(metrics: &Metrics) -> Option<HealthReason> {
+    let open = metrics.alerts.as_ref().filter(|open| open.warn + open.critical > 0)?;
+    let more = if open.more { " and more" } else { "" };
+    let text = format!(
+        "{} alert(s) are critical and {} worth a look{more}, {} of them known to nobody",
+        open.critical, open.warn, open.unacknowledged
+    );
+    let (status, code) = match open.critical_unacknowledged {
+        0 => (HealthStatus::Warn, "alerts"),
+        _ => (HealthStatus::Critical, "alerts_critical"),
+    };
+    let advice = "see order-ledger alerts --open for what each is about; acknowledge those that somebody sees to";
+    Some(HealthReason::new(status, code, text, advice))
 }
 
 fn cut(metrics: &Metrics) -> Option<HealthReason> {

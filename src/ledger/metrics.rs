@@ -17,15 +17,18 @@ use super::reader::Reader;
 use super::stats::ViewsStats;
 use crate::commit::Committer;
 use crate::metrics::{Counters, Histogram};
-use crate::order::{LedgerId, Lifecycle, Seq, State, Timestamp};
+use crate::order::{AlertLevel, LedgerId, Lifecycle, Seq, State, Timestamp};
 use crate::recovery;
 use crate::recovery::report::RecoveryReport;
 use crate::sync::Count;
 use crate::views::{View, ViewsState};
 use crate::wal::log::Log;
+use crate::watch::AlertQuery;
 
 /// Bytes that a reader takes to be left free beside the next segment: the default of the option.
 const DISK_FREE_MIN_BYTES: u64 = 16 * 1024 * 1024;
+/// Most open alerts that are counted.
+const ALERTS_COUNTED_MAX: usize = 1_000;
 
 /// What a ledger has counted, and how it is, at one moment.
 ///
@@ -57,6 +60,8 @@ pub struct Metrics {
     /// missing); `None` while the views can't be asked, and for a reader, whose caller may fill it with what a
     /// [`Census`](crate::Census) counted.
     pub states: Option<Vec<StateMetrics>>,
+    /// Alerts that are open; `None` when they could not be read.
+    pub alerts: Option<AlertMetrics>,
     /// What this process did since it opened the ledger; `None` for a reader.
     pub activity: Option<Activity>,
     /// How the views are; `None` for a reader, which has none.
@@ -65,6 +70,24 @@ pub struct Metrics {
     pub last_open: Option<RecoveryReport>,
     /// What follows from all that.
     pub health: Health,
+}
+
+/// Alerts that are open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct AlertMetrics {
+    /// Worth a look.
+    pub warn: u64,
+    /// They need somebody now.
+    pub critical: u64,
+    /// Of those, the ones that nobody has said to know of.
+    pub critical_unacknowledged: u64,
+    /// The same of all.
+    pub unacknowledged: u64,
+    /// When the oldest of them was raised.
+    pub oldest_raised_at: Option<Timestamp>,
+    /// There are more: counting ends at a thousand.
+    pub more: bool,
 }
 
 /// Orders that are in one state.
@@ -199,6 +222,7 @@ impl Ledger {
     /// the file system is asked once for its free bytes. The counts by state come from the views, as they were
     /// fed; the oldest order of each state that has orders and is not terminal costs one look into the views and
     /// one read. A store of the views that hangs is waited for once, for half a second, and then not asked again.
+    /// Open alerts are read, up to a thousand of them: some reads of the log for each.
     /// To count costs the submit path less than 2 % ([`guide::metrics`](crate::guide::metrics)).
     ///
     /// ```
@@ -243,6 +267,7 @@ impl Ledger {
             activity: Some(activity(committer)),
             views: views.as_ref().map(ViewsStats::of),
             last_open: Some(inner.report.clone()),
+            alerts: alerts(&inner.reads),
             ..of_log(&inner.reads)
         };
         (metrics, views)
@@ -289,6 +314,7 @@ impl Reader {
             disk_free_bytes: self.disk.free_bytes().ok(),
             disk_wanted_bytes: segment_bytes.saturating_add(DISK_FREE_MIN_BYTES),
             last_open: recovery::last_report(&*self.disk),
+            alerts: alerts(&self.reads),
             ..of_log(&self.reads)
         };
         metrics.health = health::judge(&metrics);
@@ -320,11 +346,30 @@ fn of_log(reads: &Reads) -> Metrics {
         disk_low: false,
         poisoned: None,
         states: None,
+        alerts: None,
         activity: None,
         views: None,
         last_open: None,
         health: Health::default(),
     }
+}
+
+fn alerts(reads: &Reads) -> Option<AlertMetrics> {
+    let page = reads.alerts(&AlertQuery::open().limit(ALERTS_COUNTED_MAX)).ok()?;
+    let mut open = AlertMetrics { more: page.next.is_some(), ..AlertMetrics::default() };
+    open.oldest_raised_at = page.alerts.first().map(|alert| alert.raised_at);
+    for alert in &page.alerts {
+        let unknown = u64::from(alert.acknowledged.is_none());
+        open.unacknowledged += unknown;
+        match alert.level {
+            AlertLevel::Warn => open.warn += 1,
+            AlertLevel::Critical => {
+                open.critical += 1;
+                open.critical_unacknowledged += unknown;
+            }
+        }
+    }
+    Some(open)
 }
 
 fn activity(committer: &Committer) -> Activity {

@@ -42,7 +42,7 @@ pub use census::Census;
 pub use follow::Follower;
 pub use handle::Ledger;
 pub use health::{Health, HealthReason, HealthStatus};
-pub use metrics::{Activity, Metrics, QueueMetrics, StateMetrics, Submissions};
+pub use metrics::{Activity, AlertMetrics, Metrics, QueueMetrics, StateMetrics, Submissions};
 pub use open_notes::{NotePage, NoteQuery};
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};

@@ -39,6 +39,11 @@ const HARMS: &[(&str, HealthStatus, Harm)] = &[
     ("views_behind", HealthStatus::Warn, |it| {
         it.views.as_mut().unwrap().behind = VIEWS_BEHIND_MAX + 1;
     }),
+    ("alerts_critical", HealthStatus::Critical, |it| {
+        let open = it.alerts.as_mut().unwrap();
+        (open.critical, open.critical_unacknowledged) = (1, 1);
+    }),
+    ("alerts", HealthStatus::Warn, |it| it.alerts.as_mut().unwrap().critical = 1),
     ("opened_with_cut", HealthStatus::Warn, |it| it.last_open.as_mut().unwrap().torn_bytes = 64),
     ("clock_behind", HealthStatus::Warn, |it| {
         it.last_open.as_mut().unwrap().clock_behind_ns = 1;
