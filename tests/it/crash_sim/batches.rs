@@ -208,19 +208,19 @@ impl Batches {
         };
         let sent = &self.sent[&id];
         let (expected, sort) = match kind {
-            ErrorKind::InDoubt { .. } if trouble.poisoned => {
+            // It is recorded, and its answer could not be read: no part of what the life ended with.
+            ErrorKind::InDoubt { why } if why.starts_with("the batch is recorded") => {
+                self.is_there(id);
+                (trouble.disk, Sort::InDoubt)
+            }
+            ErrorKind::InDoubt { .. } => {
                 if fate == Fate::Free && !lost {
                     self.sent.get_mut(&id).unwrap().fate = Fate::InDoubt;
                     if let Id::Of(seq) = id {
                         self.worker.doubt = Some(Seq(seq));
                     }
                 }
-                (true, Sort::InDoubt)
-            }
-            // It is recorded, and its answer could not be read.
-            ErrorKind::InDoubt { .. } if trouble.disk => {
-                self.is_there(id);
-                (true, Sort::InDoubt)
+                (trouble.poisoned, Sort::InDoubt)
             }
             ErrorKind::Poisoned { .. } => (trouble.poisoned, Sort::Failed),
             ErrorKind::Io { .. } | ErrorKind::Corrupt(_) => (trouble.disk, Sort::Failed),

@@ -454,6 +454,10 @@ impl Maker {
         if let Some(random) = &mut self.links
             && random.chance(1, 4)
         {
+            // Often enough in the middle of it: else a batch is hardly ever in doubt.
+            if random.chance(1, 8) {
+                self.steps.push(Step::PowerOff(1 + random.below(5)));
+            }
             self.steps.push(linked(random));
         }
     }
