@@ -5,7 +5,7 @@
 //! The modules in the order in which a newcomer should read them; imports point up this list only, which a
 //! test holds.
 //!
-//! - `order`: the words, pure values: [`Submission`], [`Transition`], [`Note`], [`Hold`], [`Lifecycle`], [`Receipt`],
+//! - `order`: the words, pure values: [`Submission`], [`Transition`], [`Note`], [`Dispatch`], [`Hold`], [`Lifecycle`], [`Receipt`],
 //!   [`limits`]
 //! - `error`: [`Error`]: what is on disk, and what to do next
 //! - [`disk`]: the edge: the only place for files, clock, sleep and randomness, real or simulated
@@ -43,16 +43,16 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter,
+    DispatchPage, DispatchQuery, EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter,
     Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views,
     ViewsStats,
 };
 pub use order::limits;
 pub use order::{
-    Batch, Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
+    Batch, Dispatch, DispatchEntry, DispatchState, Dispatched, Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
     HoldChange, HoldEntry, How, LedgerId, Lifecycle, LifecycleBuilder, LifecycleError, Linked,
     LinkedBatch, LinkedResult, Note, NoteEntry, NoteKind, Noted, Order, OrderId, OrderStates,
-    Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
+    Outcome, Sent, Token, Witness, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
     State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownNoteKind,
     UnknownState,
 };

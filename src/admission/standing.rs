@@ -128,6 +128,7 @@ impl Lookup {
             events.extend(issuer.event(&record.frame(), &body));
         }
         self.add_notes(order, &mut events)?;
+        self.add_dispatches(order, &mut events)?;
         Ok(events)
     }
 }

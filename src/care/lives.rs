@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::dispatches::{Dispatches, Said};
 use super::report::{Finding, Severity, at};
 use crate::bytes::to_usize;
 use crate::order::{OwnState, Seq, State, Timestamp};
@@ -54,6 +55,8 @@ pub(crate) enum What {
     Moved { order: Seq, version: u64, from: State, to: State },
     Noted { order: Seq, asks: bool },
     Resolved { order: Seq, note: Seq },
+    Dispatched { order: Seq },
+    Pursued(Said),
     Other,
 }
 
@@ -74,6 +77,8 @@ impl What {
                 (order, None) => What::Noted { order, asks: remark.asks },
                 (order, Some(note)) => What::Resolved { order, note },
             },
+            Body::Dispatched(dispatched) => What::Dispatched { order: dispatched.order() },
+            Body::Pursued(pursued) => What::Pursued(Said::of(pursued)),
             Body::Cursor(_)
             | Body::Lifecycle(_)
             | Body::Held(_)
@@ -113,6 +118,7 @@ pub(crate) struct Lives {
     /// Of every order from here on, if it is known at all, it is known whether it expires.
     expiry_known_from: Seq,
     expiring_max: usize,
+    dispatches: Dispatches,
 }
 
 impl Stand {
@@ -134,6 +140,7 @@ impl Lives {
             expiring: BTreeMap::new(),
             expiry_known_from: Seq::FIRST,
             expiring_max: EXPIRING_MAX,
+            dispatches: Dispatches::new(),
         }
     }
 
@@ -161,9 +168,14 @@ impl Lives {
                 }
                 What::Noted { order, asks } => {
                     let stand = Stand { state: OPEN_NOTE, version: last_bits(order.0) };
-                    (if asks { stand } else { NOTHING }, self.note(life.seq, order))
+                    (if asks { stand } else { NOTHING }, self.of_order(life.seq, order, "a note about"))
                 }
                 What::Resolved { order, note } => (NOTHING, self.resolve(life.seq, order, note)),
+                What::Dispatched { order } => {
+                    self.dispatches.begin(life.seq, order);
+                    (NOTHING, self.of_order(life.seq, order, "a dispatch of"))
+                }
+                What::Pursued(said) => (NOTHING, self.dispatches.pursue(said)),
                 What::Other => (NOTHING, None),
             };
             self.push(stand);
@@ -242,13 +254,13 @@ impl Lives {
         }
     }
 
-    /// Judges a note; what is wrong with it, in words.
-    fn note(&mut self, seq: Seq, order: Seq) -> Option<String> {
+    /// Judges what is of an order, such as a note; what is wrong with it, in words.
+    fn of_order(&mut self, seq: Seq, order: Seq, what: &str) -> Option<String> {
         if order >= seq {
-            return Some(format!("a note about order {order}, which has not begun yet"));
+            return Some(format!("{what} order {order}, which has not begun yet"));
         }
         let is_order = self.stand(order)?.is_order();
-        (!is_order).then(|| format!("a note about order {order}, and no order began there"))
+        (!is_order).then(|| format!("{what} order {order}, and no order began there"))
     }
 
     /// Judges what resolves a note, and remembers that it is resolved.
@@ -308,6 +320,7 @@ impl Lives {
     fn forget(&mut self, next: Seq) {
         self.pages.clear();
         self.expiring.clear();
+        self.dispatches.forget(next);
         self.known_from = next;
         self.next = next;
     }

@@ -62,6 +62,11 @@ impl ScopedKey {
         ScopedKey::of_existing(hash, b'h', &[&[length], client, account].concat())
     }
 
+    /// The same for what becomes of a dispatch.
+    pub(crate) fn of_dispatch(hash: KeyHash, dispatch: Seq) -> ScopedKey {
+        ScopedKey::of_existing(hash, b'd', &dispatch.0.to_le_bytes())
+    }
+
     /// The same for a linked batch.
     pub(crate) fn of_linked(hash: KeyHash, key: &[u8]) -> ScopedKey {
         ScopedKey::of_existing(hash, b'b', key)
@@ -128,6 +133,11 @@ pub(crate) enum What {
     Lifecycle,
     /// A hold on a client or an account, or its end.
     Hold,
+    /// What a third party is to be told about the order that began `back` records in front of this one, and is found
+    /// by that only when it is written; 0: about one that exists.
+    Dispatch { back: u16 },
+    /// What becomes of that.
+    Pursuit,
     /// The head of a linked batch. A batch that takes orders waits in their lane, in the share of the first
     /// one's client, which is empty when it takes none.
     Linked { client: Vec<u8> },
@@ -184,6 +194,8 @@ impl Pending {
             | What::Cursor
             | What::Lifecycle
             | What::Hold
+            | What::Dispatch { .. }
+            | What::Pursuit
             | What::Linked { .. } => false,
         }
     }
@@ -194,7 +206,13 @@ impl Pending {
         match &self.what {
             What::Order(_) => false,
             What::Linked { client } => client.is_empty(),
-            What::Step(_) | What::Remark | What::Cursor | What::Lifecycle | What::Hold => true,
+            What::Step(_)
+            | What::Remark
+            | What::Cursor
+            | What::Lifecycle
+            | What::Hold
+            | What::Dispatch { .. }
+            | What::Pursuit => true,
         }
     }
 }

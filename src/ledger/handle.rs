@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex};
 
 use super::options::LogWrites;
 use super::query::{Page, Query};
@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// What the sweeper sleeps by.
     pub(super) timer: Arc<Timer>,
+    /// There is one outbox at a time.
+    pub(super) outbox_runs: AtomicBool,
 }
 
 impl Inner {
@@ -49,7 +51,8 @@ impl Inner {
         locks: Vec<Box<dyn DiskLock>>,
     ) -> Inner {
         let (locks, threads) = (Mutex::new(Some(locks)), Mutex::new(Vec::new()));
-        Inner { committer, reads, report, locks, threads, timer: Arc::default() }
+        let (timer, outbox_runs) = (Arc::default(), AtomicBool::new(false));
+        Inner { committer, reads, report, locks, threads, timer, outbox_runs }
     }
 
     /// A thread that works for the ledger: closing waits for its end.

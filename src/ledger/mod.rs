@@ -6,15 +6,18 @@
 //! - [`sweep`]: the timer that records which orders have expired
 //! - [`read`]: what both can read; [`query`]: pages of orders; [`stats`]: counts and sizes
 //! - [`holds`]: clients and accounts that give no new orders for now
+//! - [`dispatches`]: what third parties are to be told about orders; [`open_dispatches`]: pages of what waits
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
+pub(crate) mod dispatches;
 pub(crate) mod follow;
 pub(crate) mod handle;
 pub(crate) mod holds;
 pub(crate) mod life;
 pub(crate) mod linked;
 pub(crate) mod notes;
+pub(crate) mod open_dispatches;
 pub(crate) mod open_notes;
 pub(crate) mod opening;
 pub(crate) mod options;
@@ -28,6 +31,7 @@ pub(crate) mod typed_life;
 
 pub use follow::Follower;
 pub use handle::Ledger;
+pub use open_dispatches::{DispatchPage, DispatchQuery};
 pub use open_notes::{NotePage, NoteQuery};
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};

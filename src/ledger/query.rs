@@ -260,9 +260,11 @@ impl<'a> Search<'a> {
         }
         let moved = match view {
             View::State(_) => self.moved_since(fed)?,
-            View::Account(_) | View::ExternalRef(_) | View::ExpiresAt(_) | View::OpenNotes => {
-                BTreeSet::new()
-            }
+            View::Account(_)
+            | View::ExternalRef(_)
+            | View::ExpiresAt(_)
+            | View::OpenNotes
+            | View::Dispatches(_) => BTreeSet::new(),
         };
         while !self.is_over() {
             let wanted = self.query.limit - self.orders.len();
@@ -338,8 +340,8 @@ impl<'a> Search<'a> {
                 let standing = self.lookup.standing_of(record.seq, body.first_state())?;
                 standing.now.state == state || standing.last >= fed
             }
-            // Notes have pages of their own.
-            View::OpenNotes => false,
+            // Notes and dispatches have pages of their own.
+            View::OpenNotes | View::Dispatches(_) => false,
         })
     }
 

@@ -46,7 +46,7 @@ impl Reader {
     pub fn open_on(disk: Arc<dyn Disk>, host: &dyn Host) -> Result<Reader> {
         let recovered = recovery::open_read_only(&disk, host)?;
         let lookup = Lookup { log: recovered.log, tables: recovered.tables };
-        Ok(Reader { disk, reads: Reads { lookup, views: None } })
+        Ok(Reader { disk, reads: Reads { lookup, views: None, opened_next: Seq::FIRST } })
     }
 
     /// The order with this id; `None` when there is none.

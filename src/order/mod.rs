@@ -9,6 +9,7 @@
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
 //! - [`note`]: what is noted about an order, and what resolves it
+//! - [`dispatch`]: what third parties are to be told about an order, and what became of that
 //! - [`hold`]: who may give no new orders for now
 //! - [`linked`]: several things that are done together, or not at all
 //! - [`event`]: what a record of the log says; [`consumer`]: the names of those who read it
@@ -16,6 +17,7 @@
 //! Every other module may use these; these use nobody.
 
 pub(crate) mod consumer;
+pub(crate) mod dispatch;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
 pub(crate) mod hold;
@@ -30,6 +32,9 @@ pub(crate) mod states;
 pub(crate) mod submission;
 pub(crate) mod transition;
 
+pub use dispatch::{
+    Dispatch, DispatchEntry, DispatchState, Dispatched, Sent, Token, Witness,
+};
 pub use event::{Event, EventBody, EventKind, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use hold::{Hold, HoldChange, HoldEntry};

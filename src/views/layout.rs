@@ -9,6 +9,7 @@
 //! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
 //! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
 //! | `04`, seq | empty | the note at `seq` is open: taken away when it is resolved |
+//! | `08`, list u8, seq | empty | the dispatch at `seq` is on this list: 1 waits for the outbox, 2 for a person |
 //! | `05`, instant u64 **big-endian**, seq | empty | the order at `seq` expires then: taken away when it comes to an end |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
@@ -24,12 +25,13 @@
 use siphasher::sip::SipHasher24;
 
 use crate::bytes::{Fields, PutFields};
+use crate::order::dispatch::Lane;
 use crate::order::limits::{ACCOUNT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX};
 use crate::order::{LedgerId, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
 /// Version of keys and watermark. Another version is not read: the views are rebuilt.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Where the watermark is.
 pub(super) const WATERMARK_KEY: &[u8] = &[0];
 
@@ -40,6 +42,7 @@ const EXTERNAL_REF: u8 = 2;
 const STATE: u8 = 3;
 const OPEN_NOTES: u8 = 4;
 const EXPIRY: u8 = 5;
+const DISPATCHES: u8 = 8;
 
 /// What the keys of all orders that expire begin with.
 pub(super) const EXPIRING_PREFIX: &[u8] = &[EXPIRY];
@@ -58,6 +61,8 @@ pub(crate) enum View<'a> {
     /// Of notes instead of orders.
     OpenNotes,
     ExpiresAt(Timestamp),
+    /// Of dispatches instead of orders.
+    Dispatches(Lane),
 }
 
 impl<'a> View<'a> {
@@ -69,6 +74,7 @@ impl<'a> View<'a> {
             View::ExternalRef(value) => (EXTERNAL_REF, *value, EXTERNAL_REF_BYTES_MAX),
             View::State(state) => return Some(vec![STATE, state.number()]),
             View::OpenNotes => return Some(vec![OPEN_NOTES]),
+            View::Dispatches(lane) => return Some(vec![DISPATCHES, lane.number()]),
             View::ExpiresAt(instant) => {
                 let mut prefix = EXPIRING_PREFIX.to_vec();
                 prefix.put(&instant.as_unix_ns().to_be_bytes());
@@ -97,6 +103,7 @@ impl<'a> View<'a> {
         let (view, value) = match head {
             [STATE, number] => (View::State(State::from_number(*number)?), None),
             [OPEN_NOTES] => (View::OpenNotes, None),
+            [DISPATCHES, lane] => (View::Dispatches(Lane::from_number(*lane)?), None),
             [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
             [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
             [EXPIRY, instant @ ..] => {
@@ -110,8 +117,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took,
-/// or of the note that it is or resolves.
+/// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took, of the
+/// note that it is or resolves, or of the dispatch that it is or is about.
 /// That an order which comes to an end expires no more is not said here: the record of its step does not know.
 pub(super) fn changes_of(
     seq: Seq,
@@ -136,8 +143,15 @@ pub(super) fn changes_of(
         Some(note) => Some((View::OpenNotes.key(note), Change::Remove)),
         None => remark.asks.then(|| (View::OpenNotes.key(seq), Change::Add)),
     });
-    let changes =
-        began.into_iter().flatten().chain(expires).chain(moved.into_iter().flatten()).chain(noted);
+    let told = body.dispatched().map(|_| (View::Dispatches(Lane::Open).key(seq), Change::Add));
+    let pursued = body.pursued().filter(|it| it.lane() != Some(it.lane_before())).map(|pursued| {
+        let key = |lane| View::Dispatches(lane).key(pursued.dispatch());
+        let left = (key(pursued.lane_before()), Change::Remove);
+        [left, (pursued.lane().and_then(key), Change::Add)]
+    });
+    let dispatched = told.into_iter().chain(pursued.into_iter().flatten());
+    let began = began.into_iter().flatten().chain(expires);
+    let changes = began.chain(moved.into_iter().flatten()).chain(noted).chain(dispatched);
     changes.filter_map(|(key, change)| Some((key?, change)))
 }
 
@@ -241,6 +255,8 @@ mod tests {
                 View::ExternalRef(&external_ref),
                 View::State(state),
                 View::OpenNotes,
+                View::Dispatches(Lane::Open),
+                View::Dispatches(Lane::Dead),
                 View::ExpiresAt(Timestamp::from_unix_ns(instant)),
             ] {
                 let key = view.key(Seq(seq)).unwrap();
@@ -251,7 +267,7 @@ mod tests {
 
         #[test]
         fn whatever_parses_is_made_again_byte_for_byte(
-            key in proptest::collection::vec(prop_oneof![0u8..6, any::<u8>()], 0..24),
+            key in proptest::collection::vec(prop_oneof![0u8..10, any::<u8>()], 0..24),
         ) {
             if let Some((view, seq)) = View::parse(&key) {
                 prop_assert_eq!(view.key(seq), Some(key.clone()));

@@ -1,4 +1,4 @@
-//! Asked-for answers: lists of orders by account, by external ref and by state, and of open notes, kept in sled.
+//! Asked-for answers: lists of orders by account, by external ref and by state, of open notes and of dispatches, kept in sled.
 //!
 //! - [`layout`]: the bytes of keys and watermark; start here
 //! - [`store`]: what the views need of a store, why one is doubted, and the store in memory

@@ -193,5 +193,8 @@ pub(crate) fn is_unusable(error: &Error) -> bool {
             | ErrorKind::MissingEvidence { .. }
             | ErrorKind::CommandConflict { .. }
             | ErrorKind::NoOpenNote { .. }
+            | ErrorKind::NoSuchDispatch { .. }
+            | ErrorKind::NotDead { .. }
+            | ErrorKind::OutboxRuns
     )
 }
