@@ -18,6 +18,7 @@
 //! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
+//! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
 mod admission;
@@ -31,6 +32,7 @@ pub mod guide;
 mod ledger;
 mod mix;
 mod order;
+mod outbox;
 mod recovery;
 mod sync;
 mod tables;
@@ -43,17 +45,21 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    DispatchPage, DispatchQuery, EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage, NoteQuery, Options, OrderIter,
-    Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer, TypedEvent, TypedPage, Views,
-    ViewsStats,
+    DispatchPage, DispatchQuery, EventIter, Follower, GroupPadding, Ledger, LogWrites, NotePage,
+    NoteQuery, Options, OrderIter, Orders, Page, PageToken, Query, Reader, Stats, TypedConsumer,
+    TypedEvent, TypedPage, Views, ViewsStats,
 };
 pub use order::limits;
 pub use order::{
-    Batch, Dispatch, DispatchEntry, DispatchState, Dispatched, Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
-    HoldChange, HoldEntry, How, LedgerId, Lifecycle, LifecycleBuilder, LifecycleError, Linked,
-    LinkedBatch, LinkedResult, Note, NoteEntry, NoteKind, Noted, Order, OrderId, OrderStates,
-    Outcome, Sent, Token, Witness, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
-    State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownNoteKind,
-    UnknownState,
+    Batch, Dispatch, DispatchEntry, DispatchState, Dispatched, Durability, Event, EventBody,
+    EventKind, Evidence, Expect, Field, Fingerprint, Hold, HoldChange, HoldEntry, How, LedgerId,
+    Lifecycle, LifecycleBuilder, LifecycleError, Linked, LinkedBatch, LinkedResult, Note,
+    NoteEntry, NoteKind, Noted, Order, OrderId, OrderStates, Outcome, OwnState, Present, Receipt,
+    ReceiptError, Refusal, Resolution, ResolutionEntry, Sent, Seq, State, StateRule, Submission,
+    Timestamp, Token, Transition, Transitioned, UnknownNoteKind, UnknownState, Witness,
+};
+pub use outbox::{
+    AfterDead, BreakerPolicy, BreakerState, Call, Found, OnRefused, OnUnknown, Outbox,
+    OutboxBuilder, OutboxStats, Provider, ProviderStats, Ran, RetryPolicy, Route,
 };
 pub use recovery::report::RecoveryReport;

@@ -81,8 +81,10 @@ pub(crate) fn answer(order: OrderId, record: &Record, how: How) -> Dispatched {
 fn differs(wanted: &Dispatch, record: &Record) -> Result<Vec<Field>> {
     let body = record.body()?;
     let Some(found) = body.dispatched() else { return Ok(vec![Field::Command]) };
-    let same =
-        [(Field::Command, found.route == wanted.route), (Field::Payload, found.body == wanted.body)];
+    let same = [
+        (Field::Command, found.route == wanted.route),
+        (Field::Payload, found.body == wanted.body),
+    ];
     Ok(same.into_iter().filter_map(|(field, same)| (!same).then_some(field)).collect())
 }
 

@@ -12,8 +12,8 @@ use crate::error::{Damage, Error, ErrorKind, Result};
 use crate::order::dispatch::About;
 use crate::order::linked::Member;
 use crate::order::{
-    Batch, Dispatch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, Note, Noted, OrderId,
-    Resolution, Seq, Submission, Timestamp,
+    Batch, Dispatch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, Note, Noted,
+    OrderId, Resolution, Seq, Submission, Timestamp,
 };
 use crate::wal::format::WAL_DIR;
 use crate::wal::issuer::batch_of;
@@ -130,7 +130,8 @@ impl Lookup {
                     LinkedResult::Noted(Noted { order: *order, seq, at, how })
                 }
                 Member::Dispatch(_) => {
-                    let said = body.dispatched().ok_or_else(|| not_a_member(head.seq, record.seq))?;
+                    let said =
+                        body.dispatched().ok_or_else(|| not_a_member(head.seq, record.seq))?;
                     let order = OrderId::new(self.log.issuer.partition, said.order());
                     LinkedResult::Dispatched(dispatch::answer(order, record, how))
                 }

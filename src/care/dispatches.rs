@@ -92,7 +92,9 @@ impl Dispatches {
             return Some(format!("the dispatch at {dispatch} is not of order {order}"));
         }
         if was_dead != (before.last == DEAD) {
-            return Some(format!("it is wrong about whether the dispatch at {dispatch} was given up"));
+            return Some(format!(
+                "it is wrong about whether the dispatch at {dispatch} was given up"
+            ));
         }
         let expected = before.attempts.saturating_add(u32::from(what == ATTEMPT));
         if attempts != expected {

@@ -168,7 +168,10 @@ impl Lives {
                 }
                 What::Noted { order, asks } => {
                     let stand = Stand { state: OPEN_NOTE, version: last_bits(order.0) };
-                    (if asks { stand } else { NOTHING }, self.of_order(life.seq, order, "a note about"))
+                    (
+                        if asks { stand } else { NOTHING },
+                        self.of_order(life.seq, order, "a note about"),
+                    )
                 }
                 What::Resolved { order, note } => (NOTHING, self.resolve(life.seq, order, note)),
                 What::Dispatched { order } => {

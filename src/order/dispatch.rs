@@ -69,11 +69,7 @@ impl Dispatch {
     }
 
     /// To be told about the order that the member at `index` of the same batch takes, counted from 0.
-    pub fn of_member(
-        index: usize,
-        route: impl Into<String>,
-        body: impl Into<Vec<u8>>,
-    ) -> Dispatch {
+    pub fn of_member(index: usize, route: impl Into<String>, body: impl Into<Vec<u8>>) -> Dispatch {
         let (about, command_key) = (About::Member(index), Vec::new());
         Dispatch { about, route: route.into(), command_key, body: body.into() }
     }

@@ -207,8 +207,7 @@ impl LinkedBatch {
                     };
                     hash.update([6, sort]);
                     number(&mut hash, of);
-                    for field in
-                        [dispatch.route.as_bytes(), &dispatch.command_key, &dispatch.body]
+                    for field in [dispatch.route.as_bytes(), &dispatch.command_key, &dispatch.body]
                     {
                         row(&mut hash, field);
                     }

@@ -32,9 +32,7 @@ pub(crate) mod states;
 pub(crate) mod submission;
 pub(crate) mod transition;
 
-pub use dispatch::{
-    Dispatch, DispatchEntry, DispatchState, Dispatched, Sent, Token, Witness,
-};
+pub use dispatch::{Dispatch, DispatchEntry, DispatchState, Dispatched, Sent, Token, Witness};
 pub use event::{Event, EventBody, EventKind, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use hold::{Hold, HoldChange, HoldEntry};

@@ -55,11 +55,11 @@ mod submitted;
 mod table;
 
 pub(crate) use cursor::{Cursor, Parked, encode_cursor};
-#[cfg(test)]
-pub(crate) use dispatch::{NOT_SENT, REFUSED, UNKNOWN};
 pub(crate) use dispatch::{
     ATTEMPT, DEAD, DONE, Dispatched, Pursued, REDRIVEN, encode_dispatched, encode_pursued,
 };
+#[cfg(test)]
+pub(crate) use dispatch::{NOT_SENT, REFUSED, UNKNOWN};
 pub(crate) use hold::{Held, encode_held};
 pub(crate) use note::{RESOLUTION, Remark, encode_remark};
 pub(crate) use submitted::{Refused, Submitted};
@@ -386,12 +386,11 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
             body.check()?;
             Ok(Body::Linked(body))
         }),
-        (KIND_DISPATCH | KIND_DISPATCH_BY_KEY, BODY_VERSION) => {
-            whole::<Dispatched<'_>>(bytes).and_then(|body| {
+        (KIND_DISPATCH | KIND_DISPATCH_BY_KEY, BODY_VERSION) => whole::<Dispatched<'_>>(bytes)
+            .and_then(|body| {
                 body.check(kind)?;
                 Ok(Body::Dispatched(body))
-            })
-        }
+            }),
         (KIND_PURSUED, BODY_VERSION) => whole::<Pursued<'_>>(bytes).and_then(|body| {
             body.check()?;
             Ok(Body::Pursued(body))

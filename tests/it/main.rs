@@ -47,6 +47,8 @@ mod log_rules;
 #[cfg(not(order_ledger_shuttle))]
 mod merged;
 mod notes;
+#[cfg(not(order_ledger_shuttle))]
+mod outbox;
 mod overload;
 mod pages;
 mod receipts;

@@ -195,14 +195,16 @@ impl<'a> Pursued<'a> {
         if self.order == 0 || self.dispatch <= self.order || self.of_provider > self.attempts {
             return malformed("of no dispatch, or more attempts than there were");
         }
-        let Some(by) = Witness::from_number(self.by) else { return malformed("an unknown witness") };
-        let told = self.of_provider > 0 && !self.provider.is_empty();
+        let Some(by) = Witness::from_number(self.by) else {
+            return malformed("an unknown witness");
+        };
+        let is_named = !self.provider.is_empty();
+        let is_told = is_named && (self.of_provider > 0 || by != Witness::Provider);
         let is_sound = match self.what {
-            ATTEMPT => told && by == Witness::Provider,
-            // A list may prove what was never heard of here.
-            DONE => !self.provider.is_empty() && (told || by == Witness::TheirList),
-            REFUSED | NOT_SENT => told && self.doubt != self.provider,
-            UNKNOWN => told && self.doubt == self.provider,
+            ATTEMPT => is_told && by == Witness::Provider,
+            DONE => is_told,
+            REFUSED | NOT_SENT => is_told && self.doubt != self.provider,
+            UNKNOWN => is_told && self.doubt == self.provider && by == Witness::Provider,
             DEAD | REDRIVEN => by == Witness::Provider && self.again_at_ns.is_none(),
             _ => false,
         };
