@@ -16,6 +16,7 @@ use super::*;
 use crate::Fingerprint;
 use crate::order::limits::PAYLOAD_BYTES_MAX;
 
+mod dispatch;
 mod hold;
 mod linked;
 mod moved;
