@@ -159,6 +159,19 @@ pub enum ErrorKind {
         /// When it was over; `None` when no alert was raised there.
         cleared_at: Option<Timestamp>,
     },
+    /// There is no dispatch with this name. Cure: look at the dispatches of the order.
+    NoSuchDispatch {
+        /// The seq that was named.
+        dispatch: Seq,
+    },
+    /// The dispatch is no dead letter: it is done, or the outbox has it. Nothing was recorded. Cure: none needed; look
+    /// at where it stands.
+    NotDead {
+        /// The dispatch.
+        dispatch: Seq,
+    },
+    /// An outbox runs on this ledger already. Cure: use that one, or stop it first.
+    OutboxRuns,
     /// A member of a linked batch can't be taken, so nothing of the batch was recorded. Cure: that of the
     /// member's error; then send the batch again, under the same key while it is the same.
     BatchMember {
@@ -388,6 +401,9 @@ impl Error {
             ErrorKind::BatchKeyConflict { .. } => {
                 "the key belongs to another batch: take a new key for a new batch"
             }
+            ErrorKind::NoSuchDispatch { .. } => "look at the dispatches of the order",
+            ErrorKind::NotDead { .. } => "nothing needs to be done; look at where it stands",
+            ErrorKind::OutboxRuns => "use the outbox that runs, or stop it first",
             ErrorKind::Fenced { .. } => "stop: another handle of the consumer has taken over",
             ErrorKind::NotDelivered { .. } => "commit what poll answered",
             ErrorKind::LifecycleMismatch { .. } => {
@@ -495,6 +511,13 @@ impl fmt::Display for Error {
             ErrorKind::NoOpenAlert { alert, cleared_at: None } => {
                 write!(f, "at seq {alert} no alert was raised")
             }
+            ErrorKind::NoSuchDispatch { dispatch } => {
+                write!(f, "there is no dispatch at seq {dispatch}")
+            }
+            ErrorKind::NotDead { dispatch } => {
+                write!(f, "the dispatch at seq {dispatch} is no dead letter")
+            }
+            ErrorKind::OutboxRuns => write!(f, "an outbox runs on this ledger already"),
             ErrorKind::BatchMember { index, .. } => {
                 write!(f, "nothing of the batch is recorded: member {index}")?;
                 match &self.inner.source {

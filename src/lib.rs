@@ -5,7 +5,7 @@
 //! The modules in the order in which a newcomer should read them; imports point up this list only, which a
 //! test holds.
 //!
-//! - `order`: the words, pure values: [`Submission`], [`Transition`], [`Note`], [`Hold`], [`Lifecycle`], [`Receipt`],
+//! - `order`: the words, pure values: [`Submission`], [`Transition`], [`Note`], [`Dispatch`], [`Hold`], [`Lifecycle`], [`Receipt`],
 //!   [`limits`]
 //! - `error`: [`Error`]: what is on disk, and what to do next
 //! - [`disk`]: the edge: the only place for files, clock, sleep and randomness, real or simulated
@@ -19,6 +19,7 @@
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `watch`: finds what stands still or fails, and says so once
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
+//! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]
 //! - `metrics`: what is counted of all that, a leaf: [`Metrics`], [`Histogram`], [`Health`]
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
@@ -34,6 +35,7 @@ mod ledger;
 mod metrics;
 mod mix;
 mod order;
+mod outbox;
 mod recovery;
 mod sync;
 mod tables;
@@ -47,21 +49,25 @@ pub use commit::ticket::Ticket;
 pub use error::{Certainty, Damage, Error, ErrorKind, Result};
 pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
-    Activity, AlertIter, AlertMetrics, Census, EventIter, Follower, GroupPadding, Health,
-    HealthReason, HealthStatus, Ledger, LogWrites, Metrics, NotePage, NoteQuery, Options,
-    OrderIter, Orders, Page, PageToken, Query, QueueMetrics, Reader, StateMetrics, Stats,
-    Submissions, TypedConsumer, TypedEvent, TypedPage, Views, ViewsStats,
+    Activity, AlertIter, AlertMetrics, Census, DispatchPage, DispatchQuery, EventIter, Follower,
+    GroupPadding, Health, HealthReason, HealthStatus, Ledger, LogWrites, Metrics, NotePage,
+    NoteQuery, Options, OrderIter, Orders, Page, PageToken, Query, QueueMetrics, Reader,
+    StateMetrics, Stats, Submissions, TypedConsumer, TypedEvent, TypedPage, Views, ViewsStats,
 };
 pub use metrics::Histogram;
 pub use order::limits;
 pub use order::{
     Acknowledgement, Alert, AlertChange, AlertEvent, AlertKind, AlertLevel, AlertSubject, Batch,
-    Durability, Event, EventBody, EventKind, Evidence, Expect, Field, Fingerprint, Hold,
-    HoldChange, HoldEntry, How, LedgerId, Lifecycle, LifecycleBuilder, LifecycleError, Linked,
-    LinkedBatch, LinkedResult, Note, NoteEntry, NoteKind, Noted, Order, OrderId, OrderStates,
-    Outcome, OwnState, Present, Receipt, ReceiptError, Refusal, Resolution, ResolutionEntry, Seq,
-    State, StateRule, Submission, Timestamp, Transition, Transitioned, UnknownAlertLevel,
-    UnknownNoteKind, UnknownState,
+    Dispatch, DispatchEntry, DispatchState, Dispatched, Durability, Event, EventBody, EventKind,
+    Evidence, Expect, Field, Fingerprint, Hold, HoldChange, HoldEntry, How, LedgerId, Lifecycle,
+    LifecycleBuilder, LifecycleError, Linked, LinkedBatch, LinkedResult, Note, NoteEntry, NoteKind,
+    Noted, Order, OrderId, OrderStates, Outcome, OwnState, Present, Receipt, ReceiptError, Refusal,
+    Resolution, ResolutionEntry, Sent, Seq, State, StateRule, Submission, Timestamp, Token,
+    Transition, Transitioned, UnknownAlertLevel, UnknownNoteKind, UnknownState, Witness,
+};
+pub use outbox::{
+    AfterDead, BreakerPolicy, BreakerState, Call, Found, OnRefused, OnUnknown, Outbox,
+    OutboxBuilder, OutboxStats, Provider, ProviderStats, Ran, RetryPolicy, Route,
 };
 pub use recovery::report::RecoveryReport;
 pub use watch::pass::WatchPass;

@@ -43,7 +43,7 @@ pub(crate) struct Counters {
     pub(crate) holds: Count,
     /// Cursors of consumers.
     pub(crate) cursors: Count,
-    /// Heads of linked batches, alerts, lifecycles.
+    /// Heads of linked batches, alerts, dispatches and what becomes of them, lifecycles.
     pub(crate) others: Count,
     // How it was written.
     pub(crate) groups: Count,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::order::dispatch::About;
 use crate::order::lifecycle::is_name;
 use crate::order::limits::{
     ACCOUNT_BYTES_MAX, AUTHOR_BYTES_MAX, BATCH_MEMBERS_MAX, CLIENT_BYTES_MAX,
@@ -10,7 +11,7 @@ use crate::order::limits::{
     KIND_BYTES_MAX, NOTE_BYTES_MAX, PAYLOAD_BYTES_MAX, REASON_BYTES_MAX,
 };
 use crate::order::linked::{LinkedBatch, Member};
-use crate::order::{Submission, Transition};
+use crate::order::{Dispatch, Submission, Transition};
 
 /// Checks the limits of a submission.
 ///
@@ -102,11 +103,18 @@ pub(crate) fn check_linked(batch: &LinkedBatch) -> Result<()> {
             Member::Transition(step) => Some((step.order, &step.command_key)),
             Member::Note(note) => Some((note.order, &note.command_key)),
             Member::Resolution(resolution) => Some((resolution.order, &resolution.command_key)),
+            Member::Dispatch(Dispatch { about: About::Order(order), command_key, .. }) => {
+                Some((*order, command_key))
+            }
+            Member::Dispatch(dispatch) => {
+                check_about(batch, index, dispatch)?;
+                None
+            }
         };
         let is_twice = match member {
             Member::Submission(order) => !keys.insert((order.client(), order.key())),
             Member::Transition(step) => !orders.insert(step.order),
-            Member::Note(_) => false,
+            Member::Note(_) | Member::Dispatch(_) => false,
             Member::Resolution(resolution) => !notes.insert(resolution.note),
         };
         let command = command.filter(|(_, key)| !key.is_empty());
@@ -119,6 +127,23 @@ pub(crate) fn check_linked(batch: &LinkedBatch) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that what a dispatch is about is an order that the batch takes in front of it.
+fn check_about(batch: &LinkedBatch, index: usize, dispatch: &Dispatch) -> Result<()> {
+    let About::Member(of) = dispatch.about else { return Ok(()) };
+    let is_order = matches!(batch.members.get(of), Some(Member::Submission(_)));
+    let what = match (is_order && of < index, dispatch.command_key.is_empty()) {
+        (true, true) => return Ok(()),
+        (true, false) => format!(
+            "member {index} of the batch is a dispatch with a command key about an order that is not there yet; \
+             the key of the batch stands for it"
+        ),
+        (false, _) => format!(
+            "member {index} of the batch is a dispatch about member {of}, which is no order in front of it"
+        ),
+    };
+    Err(Error::new(ErrorKind::Invalid { what }))
 }
 
 /// Checks rows of a field's name, its length, and the shortest and the longest that is allowed.

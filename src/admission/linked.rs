@@ -5,13 +5,15 @@
 //! asks has made sure that nothing which a member touches is on its way.
 
 use super::dedupe::Lookup;
+use super::dispatch;
 use super::note::{self, Wanted};
 use super::transition::{self, Decision, Step};
 use crate::error::{Damage, Error, ErrorKind, Result};
+use crate::order::dispatch::About;
 use crate::order::linked::Member;
 use crate::order::{
-    Batch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, Note, Noted, OrderId,
-    Resolution, Seq, Submission, Timestamp,
+    Batch, Dispatch, Event, How, Lifecycle, Linked, LinkedBatch, LinkedResult, Note, Noted,
+    OrderId, Resolution, Seq, Submission, Timestamp,
 };
 use crate::wal::format::WAL_DIR;
 use crate::wal::issuer::batch_of;
@@ -24,6 +26,7 @@ pub(crate) enum Taken<'a> {
     Order(&'a Submission),
     Step(Step),
     Remark(Wanted<'a>),
+    Dispatch(&'a Dispatch),
 }
 
 /// What is to be done about a batch.
@@ -126,6 +129,12 @@ impl Lookup {
                     let (seq, at) = (record.seq, record.at);
                     LinkedResult::Noted(Noted { order: *order, seq, at, how })
                 }
+                Member::Dispatch(_) => {
+                    let said =
+                        body.dispatched().ok_or_else(|| not_a_member(head.seq, record.seq))?;
+                    let order = OrderId::new(self.log.issuer.partition, said.order());
+                    LinkedResult::Dispatched(dispatch::answer(order, record, how))
+                }
             });
         }
         Ok(Linked { batch: head.seq, at: head.at, how, results })
@@ -197,6 +206,17 @@ fn decide_member<'a>(
                 Decision::Take(step) => One::Take(Taken::Step(step)),
                 Decision::Known(answer) => One::Known(answer.seq),
                 Decision::Expire(step) => One::Expire(step.order),
+            });
+        }
+        Member::Dispatch(wanted) => {
+            // That of an order which the batch takes depends on nothing else.
+            let About::Order(order) = wanted.about else {
+                return Ok(One::Take(Taken::Dispatch(wanted)));
+            };
+            let known = dispatch::decide(lookup, order, wanted)?;
+            return Ok(match known {
+                Some(known) => One::Known(known.dispatch),
+                None => One::Take(Taken::Dispatch(wanted)),
             });
         }
         Member::Note(note) => Wanted::Note(note),

@@ -12,12 +12,13 @@
 //!
 //! A step of an order that exists has an order of its own: [`transition`], by where the order stands
 //! ([`standing`]); so has a note about one, or what resolves it: [`note`]. A linked batch is decided about as a
-//! whole: [`linked`]. What becomes of an alert: [`alert`].
+//! whole: [`linked`]. What becomes of an alert: [`alert`]; what third parties are to be told: [`dispatch`].
 //!
 //! Reads tables and the log; knows nothing of groups, syncs or waiters.
 
 pub(crate) mod alert;
 pub(crate) mod dedupe;
+pub(crate) mod dispatch;
 pub(crate) mod gate;
 pub(crate) mod hold;
 pub(crate) mod limits;

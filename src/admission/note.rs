@@ -114,7 +114,7 @@ fn differs(wanted: &Remark<'_>, record: &Record) -> Result<Vec<Field>> {
 
 impl Lookup {
     /// Whether there is an order with this id.
-    fn is_order(&self, id: OrderId) -> Result<bool> {
+    pub(super) fn is_order(&self, id: OrderId) -> Result<bool> {
         if id.partition() != self.log.issuer.partition {
             return Ok(false);
         }

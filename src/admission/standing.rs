@@ -129,6 +129,7 @@ impl Lookup {
         }
         self.add_notes(order, &mut events)?;
         self.add_alerts(order, &mut events)?;
+        self.add_dispatches(order, &mut events)?;
         Ok(events)
     }
 }

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::dispatches::{Dispatches, Said};
 use super::report::{Finding, Severity, at};
 use crate::bytes::to_usize;
 use crate::order::{AlertChange, AlertKind, OwnState, Seq, State, Timestamp};
@@ -80,6 +81,10 @@ pub(crate) enum What {
         stuck_in: Option<State>,
         change: AlertChange,
     },
+    Dispatched {
+        order: Seq,
+    },
+    Pursued(Said),
     Other,
 }
 
@@ -106,6 +111,8 @@ impl What {
                 stuck_in: alarm.kind().and_then(AlertKind::state),
                 change: alarm.change(),
             },
+            Body::Dispatched(dispatched) => What::Dispatched { order: dispatched.order() },
+            Body::Pursued(pursued) => What::Pursued(Said::of(pursued)),
             Body::Cursor(_)
             | Body::Lifecycle(_)
             | Body::Held(_)
@@ -145,6 +152,7 @@ pub(crate) struct Lives {
     /// Of every order from here on, if it is known at all, it is known whether it expires.
     expiry_known_from: Seq,
     expiring_max: usize,
+    dispatches: Dispatches,
 }
 
 impl Stand {
@@ -166,6 +174,7 @@ impl Lives {
             expiring: BTreeMap::new(),
             expiry_known_from: Seq::FIRST,
             expiring_max: EXPIRING_MAX,
+            dispatches: Dispatches::new(),
         }
     }
 
@@ -193,7 +202,10 @@ impl Lives {
                 }
                 What::Noted { order, asks } => {
                     let stand = Stand { state: OPEN_NOTE, version: last_bits(order.0) };
-                    (if asks { stand } else { NOTHING }, self.note(life.seq, order))
+                    (
+                        if asks { stand } else { NOTHING },
+                        self.of_order(life.seq, order, "a note about"),
+                    )
                 }
                 What::Resolved { order, note } => (NOTHING, self.resolve(life.seq, order, note)),
                 What::Alarmed { id, order, stuck_in, change } => {
@@ -202,6 +214,11 @@ impl Lives {
                     let wrong = self.alarm(life.seq, id, (order, stuck_in), change);
                     (if id.is_none() { stand } else { NOTHING }, wrong)
                 }
+                What::Dispatched { order } => {
+                    self.dispatches.begin(life.seq, order);
+                    (NOTHING, self.of_order(life.seq, order, "a dispatch of"))
+                }
+                What::Pursued(said) => (NOTHING, self.dispatches.pursue(said)),
                 What::Other => (NOTHING, None),
             };
             self.push(stand);
@@ -280,13 +297,13 @@ impl Lives {
         }
     }
 
-    /// Judges a note; what is wrong with it, in words.
-    fn note(&mut self, seq: Seq, order: Seq) -> Option<String> {
+    /// Judges what is of an order, such as a note; what is wrong with it, in words.
+    fn of_order(&mut self, seq: Seq, order: Seq, what: &str) -> Option<String> {
         if order >= seq {
-            return Some(format!("a note about order {order}, which has not begun yet"));
+            return Some(format!("{what} order {order}, which has not begun yet"));
         }
         let is_order = self.stand(order)?.is_order();
-        (!is_order).then(|| format!("a note about order {order}, and no order began there"))
+        (!is_order).then(|| format!("{what} order {order}, and no order began there"))
     }
 
     /// Judges what resolves a note, and remembers that it is resolved.
@@ -391,6 +408,7 @@ impl Lives {
     fn forget(&mut self, next: Seq) {
         self.pages.clear();
         self.expiring.clear();
+        self.dispatches.forget(next);
         self.known_from = next;
         self.next = next;
     }

@@ -7,7 +7,8 @@
 //!
 //! Uses recovery, tables, the log and the disk; nobody uses it but callers. Never writes.
 
-pub(crate) mod groups;
+pub(crate) mod dispatches;
+mod groups;
 mod linked;
 mod lives;
 pub(crate) mod opened;

@@ -14,6 +14,7 @@ use super::{Committer, Core, expiry, tally};
 use crate::disk::{disk_low, is_full};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
+use crate::tables::hash::RecordKeys;
 use crate::wal::writer::{AppendError, Appended};
 
 /// Bytes of records after which a group is closed and the next begun. A group is in memory as a whole,
@@ -291,7 +292,8 @@ impl Committer {
         results: &mut Vec<EntryResult>,
     ) {
         let Appended { first_seq, first_at, closed, .. } = appended;
-        let keys = group.iter().flat_map(|pending| pending.all().map(|part| part.keys));
+        let parts = group.iter().flat_map(|pending| pending.all());
+        let keys = (first_seq.0..).zip(parts).map(|(seq, part)| self.keys_at(Seq(seq), part));
         self.lookup.tables.apply(core.writer.active_number(), first_seq, keys);
         self.note_time(core.writer.position().last_at);
         self.lookup.log.publish(core.writer.position().next_seq);
@@ -314,6 +316,17 @@ impl Committer {
             self.upkeep.wake();
         } else if self.wants_next_segment(&core.writer) {
             self.upkeep.wake();
+        }
+    }
+
+    /// The keys of a record, now that its place is known.
+    fn keys_at(&self, seq: Seq, part: &Pending) -> RecordKeys {
+        match part.what {
+            What::Dispatch { back } if back > 0 => {
+                let order = Seq(seq.0.saturating_sub(back.into()));
+                RecordKeys::one(self.lookup.tables.hasher().dispatches_of(order))
+            }
+            _ => part.keys,
         }
     }
 

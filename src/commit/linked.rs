@@ -10,14 +10,16 @@ use std::time::Duration;
 use super::queue::{InFlight, Named, Pending, Place, Queue, ScopedKey, What};
 use super::step::encode;
 use super::{Committer, Counters, enter};
+use crate::admission::dispatch;
 use crate::admission::limits;
 use crate::admission::linked::{self, Decided, Taken};
 use crate::admission::note::Wanted;
 use crate::admission::validator::{self, Verdict};
 use crate::error::{Error, ErrorKind, Result};
+use crate::order::dispatch::About;
 use crate::order::limits::BATCH_BYTES_MAX;
 use crate::order::linked::{CursorMove, Member};
-use crate::order::{How, Linked, LinkedBatch, OrderId, Seq};
+use crate::order::{Dispatch, How, Linked, LinkedBatch, OrderId, Seq};
 use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::log::Record;
 use crate::wal::record::{self, Cursor, LinkedHead};
@@ -43,6 +45,7 @@ impl Committer {
                 Member::Transition(step) => limits::check_transition(step),
                 Member::Note(note) => check_remark(Wanted::Note(note)),
                 Member::Resolution(resolution) => check_remark(Wanted::Resolution(resolution)),
+                Member::Dispatch(wanted) => dispatch::check(wanted),
             };
             checked.map_err(|error| linked::member_error(index, error))?;
         }
@@ -200,6 +203,11 @@ impl Committer {
             Member::Transition(step) => self.key_of_order(step.order),
             Member::Note(note) => self.key_of_order(note.order),
             Member::Resolution(resolution) => self.key_of_order(resolution.order),
+            Member::Dispatch(Dispatch { about: About::Order(order), .. }) => {
+                self.key_of_order(*order)
+            }
+            // Of an order that the batch takes: nobody else knows it yet.
+            Member::Dispatch(_) => own.clone(),
         });
         let cursor = batch.cursor.as_ref().map(|cursor| self.key_of_cursor(cursor));
         std::iter::once(own.clone()).chain(members).chain(cursor).collect()
@@ -214,6 +222,10 @@ impl Committer {
             let (order, command_key) = match member {
                 Member::Submission(_) => continue,
                 Member::Transition(step) => (step.order, &step.command_key),
+                Member::Dispatch(Dispatch { about: About::Order(order), command_key, .. }) => {
+                    (*order, command_key)
+                }
+                Member::Dispatch(_) => continue,
                 Member::Note(note) => (note.order, &note.command_key),
                 Member::Resolution(resolution) => {
                     decisive.push(hasher.resolution_of(resolution.note));
@@ -275,6 +287,7 @@ impl Committer {
                     let key = self.key_of_order(wanted.order());
                     Pending::single(key, record, keys, What::Remark)
                 }
+                (_, Taken::Dispatch(wanted)) => self.draft_dispatch(key, wanted, members.len())?,
                 (_, Taken::Step(_)) => continue,
             });
         }
@@ -304,6 +317,23 @@ impl Committer {
         let client = clients.take(1).next().unwrap_or_default();
         let keys = RecordKeys::one(key.hash);
         Ok(Ok(Pending { key: key.clone(), record, keys, what: What::Linked { client }, members }))
+    }
+
+    /// The record of a dispatch that is the member at `index`.
+    fn draft_dispatch(&self, own: &ScopedKey, wanted: &Dispatch, index: usize) -> Result<Pending> {
+        let hasher = self.lookup.tables.hasher();
+        let (key, order, back) = match wanted.about {
+            About::Order(order) => (self.key_of_order(order), order.seq(), 0),
+            // Members stand in the order of their seqs; the batch is within its bounds.
+            About::Member(of) => {
+                let back = u16::try_from(index.saturating_sub(of)).unwrap_or(u16::MAX);
+                (own.clone(), Seq(0), back)
+            }
+        };
+        let body = dispatch::body_of(wanted, order, back);
+        let record = encode(record::encode_dispatched(&body))?;
+        let keys = hasher.keys_of_dispatch(order, &wanted.command_key);
+        Ok(Pending::single(key, record, keys, What::Dispatch { back }))
     }
 
     /// The record of the cursor that moves with a batch.

@@ -5,6 +5,7 @@
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
 //! - [`step`]: the same for what is done with an order that exists
 //! - [`note`]: the same for what is noted about one
+//! - [`dispatch`]: the same for what third parties are to be told, and what becomes of that
 //! - [`linked`]: the same for what is recorded together, or not at all
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`announce`]: who waits for what happens, and is told after it is durable
@@ -38,6 +39,7 @@ pub(crate) mod announce;
 pub(crate) mod bell;
 pub(crate) mod by_client;
 pub(crate) mod cursor;
+pub(crate) mod dispatch;
 pub(crate) mod enter;
 pub(crate) mod expiry;
 pub(crate) mod hold;

@@ -69,6 +69,11 @@ impl ScopedKey {
         ScopedKey::of_existing(hash, b'a', &[&numbers, &seq[..], subject.name_bytes()].concat())
     }
 
+    /// The same for what becomes of a dispatch.
+    pub(crate) fn of_dispatch(hash: KeyHash, dispatch: Seq) -> ScopedKey {
+        ScopedKey::of_existing(hash, b'd', &dispatch.0.to_le_bytes())
+    }
+
     /// The same for a linked batch.
     pub(crate) fn of_linked(hash: KeyHash, key: &[u8]) -> ScopedKey {
         ScopedKey::of_existing(hash, b'b', key)
@@ -137,6 +142,11 @@ pub(crate) enum What {
     Hold,
     /// Something that happened to an alert.
     Alert,
+    /// What a third party is to be told about the order that began `back` records in front of this one, and is found
+    /// by that only when it is written; 0: about one that exists.
+    Dispatch { back: u16 },
+    /// What becomes of that.
+    Pursuit,
     /// The head of a linked batch. A batch that takes orders waits in their lane, in the share of the first
     /// one's client, which is empty when it takes none.
     Linked { client: Vec<u8> },
@@ -194,6 +204,8 @@ impl Pending {
             | What::Lifecycle
             | What::Hold
             | What::Alert
+            | What::Dispatch { .. }
+            | What::Pursuit
             | What::Linked { .. } => false,
         }
     }
@@ -209,7 +221,9 @@ impl Pending {
             | What::Cursor
             | What::Lifecycle
             | What::Hold
-            | What::Alert => true,
+            | What::Alert
+            | What::Dispatch { .. }
+            | What::Pursuit => true,
         }
     }
 }

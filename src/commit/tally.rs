@@ -31,7 +31,11 @@ pub(super) fn count_group(
             What::Remark => notes += 1,
             What::Hold => holds += 1,
             What::Cursor => cursors += 1,
-            What::Alert | What::Lifecycle | What::Linked { .. } => others += 1,
+            What::Alert
+            | What::Dispatch { .. }
+            | What::Pursuit
+            | What::Lifecycle
+            | What::Linked { .. } => others += 1,
         }
     }
     Counters::add_many(&counters.fresh, orders);

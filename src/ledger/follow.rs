@@ -215,7 +215,7 @@ impl Follower {
 /// Opens the ledger for reading, and notes where its log ends.
 fn look(disk: &Arc<dyn Disk>, host: &dyn Host) -> Result<(Reader, End)> {
     let Recovered { log, tables, active, position, .. } = recovery::open_read_only(disk, host)?;
-    let reads = Reads { lookup: Lookup { log, tables }, views: None };
+    let reads = Reads { lookup: Lookup { log, tables }, views: None, opened_next: Seq::FIRST };
     let opened_at = reader::ledger_now(host, position.last_at);
     let reader = Reader { disk: Arc::clone(disk), reads, opened_at };
     Ok((reader, End { active, offset: position.offset }))

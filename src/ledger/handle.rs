@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use crate::sync::{Count, Mutex};
+use crate::sync::{AtomicBool, Count, Mutex};
 
 use super::options::LogWrites;
 use super::query::{Page, Query};
@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     pub(super) timer: Arc<Timer>,
     /// Looks for what is stuck or fails, if that is asked for.
     pub(super) watch: Option<Arc<Watch>>,
+    /// There is one outbox at a time.
+    pub(super) outbox_runs: AtomicBool,
 }
 
 impl Inner {
@@ -53,7 +55,8 @@ impl Inner {
         watch: Option<Arc<Watch>>,
     ) -> Inner {
         let (locks, threads) = (Mutex::new(Some(locks)), Mutex::new(Vec::new()));
-        Inner { committer, reads, report, locks, threads, timer: Arc::default(), watch }
+        let (timer, outbox_runs) = (Arc::default(), AtomicBool::new(false));
+        Inner { committer, reads, report, locks, threads, timer, watch, outbox_runs }
     }
 
     /// A thread that works for the ledger: closing waits for its end.

@@ -10,11 +10,13 @@
 //!   is wrong; `recording`: the same for the recorder of the `metrics` crate
 //! - [`census`]: which order is in which state since when, event by event
 //! - [`holds`]: clients and accounts that give no new orders for now
+//! - [`dispatches`]: what third parties are to be told about orders; [`open_dispatches`]: pages of what waits
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
 //! - [`typed`]: [`Orders`], payloads as values of a Rust type; [`typed_life`]: their steps and events
 
 pub(crate) mod alerts;
 pub(crate) mod census;
+pub(crate) mod dispatches;
 pub(crate) mod exposition;
 pub(crate) mod follow;
 pub(crate) mod handle;
@@ -24,6 +26,7 @@ pub(crate) mod life;
 pub(crate) mod linked;
 pub(crate) mod metrics;
 pub(crate) mod notes;
+pub(crate) mod open_dispatches;
 pub(crate) mod open_notes;
 pub(crate) mod opening;
 pub(crate) mod options;
@@ -43,6 +46,7 @@ pub use follow::Follower;
 pub use handle::Ledger;
 pub use health::{Health, HealthReason, HealthStatus};
 pub use metrics::{Activity, AlertMetrics, Metrics, QueueMetrics, StateMetrics, Submissions};
+pub use open_dispatches::{DispatchPage, DispatchQuery};
 pub use open_notes::{NotePage, NoteQuery};
 pub use options::{GroupPadding, LogWrites, Options, Views};
 pub use query::{Page, PageToken, Query};

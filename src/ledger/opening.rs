@@ -145,8 +145,9 @@ impl Options {
             writer,
             unsealed,
         ));
+        let opened_next = lookup.log.readable_next();
         let views = self.start_views(views_disk, views_at, &committer);
-        let reads = Reads { lookup, views: Some(views) };
+        let reads = Reads { lookup, views: Some(views), opened_next };
         // From here on an error closes what is open: a thread that was left behind would write into a
         // ledger whose lock is free.
         let watch = self.start_watch(&committer);

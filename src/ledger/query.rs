@@ -336,8 +336,10 @@ impl<'a> Search<'a> {
                 let standing = self.lookup.standing_of(record.seq, body.first_state())?;
                 standing.now.state == state || standing.last >= fed
             }
-            // Notes, alerts and entries have pages of their own.
-            View::OpenNotes | View::OpenAlerts | View::Entered { .. } => false,
+            // Notes, alerts, entries and dispatches have pages of their own.
+            View::OpenNotes | View::OpenAlerts | View::Entered { .. } | View::Dispatches(_) => {
+                false
+            }
         })
     }
 

@@ -15,6 +15,9 @@ pub(crate) struct Reads {
     pub(crate) lookup: Lookup,
     /// Hints for pages; without them the log answers alone.
     pub(crate) views: Option<Arc<Views>>,
+    /// Where the log ended when it was opened for writing: whoever made an attempt before is no more. The first seq
+    /// for those who only read.
+    pub(crate) opened_next: Seq,
 }
 
 impl std::fmt::Debug for Reads {

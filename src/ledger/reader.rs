@@ -50,7 +50,7 @@ impl Reader {
     /// Those of [`Reader::open`].
     pub fn open_on(disk: Arc<dyn Disk>, host: &dyn Host) -> Result<Reader> {
         let Recovered { log, tables, position, .. } = recovery::open_read_only(&disk, host)?;
-        let reads = Reads { lookup: Lookup { log, tables }, views: None };
+        let reads = Reads { lookup: Lookup { log, tables }, views: None, opened_next: Seq::FIRST };
         let opened_at = ledger_now(host, position.last_at);
         Ok(Reader { disk, reads, opened_at })
     }

@@ -1,6 +1,7 @@
 //! What a record of the log says, and an order as the records tell it.
 
 use super::alert::{AlertChange, AlertKind, AlertLevel};
+use super::dispatch::{Sent, Witness};
 use super::fingerprint::Fingerprint;
 use super::id::{OrderId, Seq, Timestamp};
 use super::note::NoteKind;
@@ -156,6 +157,51 @@ pub enum EventBody {
         /// In words, for people; of an acknowledgement, those of the caller.
         detail: Vec<u8>,
     },
+    /// A third party is to be told something about the order.
+    Dispatched {
+        /// The name of the route. Source: the caller.
+        route: String,
+        /// The key of the command; empty when it had none. Source: the caller.
+        command_key: Vec<u8>,
+        /// What is to be told. Source: the caller.
+        body: Vec<u8>,
+    },
+    /// A provider was about to be told: recorded before.
+    Attempted {
+        /// The seq of the dispatch.
+        dispatch: Seq,
+        /// The provider.
+        provider: String,
+        /// How often a provider was told, with this time.
+        attempt: u32,
+    },
+    /// What became of an attempt.
+    Reported {
+        /// The seq of the dispatch.
+        dispatch: Seq,
+        /// The provider.
+        provider: String,
+        /// The attempt.
+        attempt: u32,
+        /// What became of it.
+        report: Sent,
+        /// Who says so.
+        by: Witness,
+    },
+    /// A dispatch was given up, and waits for a person: a dead letter.
+    GivenUp {
+        /// The seq of the dispatch.
+        dispatch: Seq,
+        /// Why.
+        why: String,
+    },
+    /// A dispatch that was given up was sent on its way again.
+    Redriven {
+        /// The seq of the dispatch.
+        dispatch: Seq,
+        /// Why, in words. Source: the caller.
+        why: String,
+    },
 }
 
 /// What sort of thing happened: an [`EventBody`] without what it says.
@@ -174,6 +220,16 @@ pub enum EventKind {
     Resolved,
     /// [`EventBody::Alerted`]
     Alerted,
+    /// [`EventBody::Dispatched`]
+    Dispatched,
+    /// [`EventBody::Attempted`]
+    Attempted,
+    /// [`EventBody::Reported`]
+    Reported,
+    /// [`EventBody::GivenUp`]
+    GivenUp,
+    /// [`EventBody::Redriven`]
+    Redriven,
 }
 
 impl EventBody {
@@ -184,9 +240,14 @@ impl EventBody {
             EventBody::Accepted { .. } => Some(State::Accepted),
             EventBody::Refused { .. } => Some(State::Refused),
             EventBody::Moved { to, .. } => Some(*to),
-            EventBody::Noted { .. } | EventBody::Resolved { .. } | EventBody::Alerted { .. } => {
-                None
-            }
+            EventBody::Alerted { .. }
+            | EventBody::Noted { .. }
+            | EventBody::Resolved { .. }
+            | EventBody::Dispatched { .. }
+            | EventBody::Attempted { .. }
+            | EventBody::Reported { .. }
+            | EventBody::GivenUp { .. }
+            | EventBody::Redriven { .. } => None,
         }
     }
 
@@ -200,6 +261,11 @@ impl EventBody {
             EventBody::Noted { .. } => EventKind::Noted,
             EventBody::Resolved { .. } => EventKind::Resolved,
             EventBody::Alerted { .. } => EventKind::Alerted,
+            EventBody::Dispatched { .. } => EventKind::Dispatched,
+            EventBody::Attempted { .. } => EventKind::Attempted,
+            EventBody::Reported { .. } => EventKind::Reported,
+            EventBody::GivenUp { .. } => EventKind::GivenUp,
+            EventBody::Redriven { .. } => EventKind::Redriven,
         }
     }
 }

@@ -33,6 +33,13 @@ pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 /// Longest name of who says a note, in bytes.
 pub const AUTHOR_BYTES_MAX: usize = 64;
 
+/// Largest body of a dispatch, in bytes: 64 KiB. A document belongs elsewhere.
+pub const DISPATCH_BYTES_MAX: usize = 64 * 1024;
+/// Longest name of a route or a provider, in bytes of visible ASCII. The shortest is 1.
+pub const ROUTE_BYTES_MAX: usize = CONSUMER_BYTES_MAX;
+/// Longest reference of a provider, in bytes.
+pub const REFERENCE_BYTES_MAX: usize = 255;
+
 /// Most members of a linked batch, a consumer's cursor among them. Source: SEMANTICS rule 23.
 pub const BATCH_MEMBERS_MAX: usize = 4_096;
 /// Most bytes of the members of a linked batch together, as they are stored: 16 MiB. Source: the same.

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::dispatch::{About, Dispatch, Dispatched};
 use super::event::Event;
 use super::fingerprint::Salt;
 use super::id::{Seq, Timestamp};
@@ -15,7 +16,7 @@ const DOMAIN: &[u8] = b"order-ledger/linked";
 /// Stored implicitly by the version of the record that holds the salt.
 const VERSION: u32 = 1;
 
-/// Submissions, steps and notes that are recorded together, or not at all.
+/// Submissions, steps, notes and dispatches that are recorded together, or not at all.
 ///
 /// **All or nothing**: the whole batch is one write under one checksum. After any crash or power cut all of
 /// it is there, or none. When one member can't be taken, nothing is recorded, and
@@ -60,6 +61,7 @@ pub(crate) enum Member {
     Transition(Transition),
     Note(Note),
     Resolution(Resolution),
+    Dispatch(Dispatch),
 }
 
 /// A consumer's cursor that moves with a batch.
@@ -78,6 +80,21 @@ impl LinkedBatch {
     #[must_use]
     pub fn new(key: impl Into<Vec<u8>>) -> LinkedBatch {
         LinkedBatch { key: key.into(), members: Vec::new(), cursor: None }
+    }
+
+    /// A batch that takes one order, for what is to happen with it: its key follows from the order's, so that the same
+    /// call is the same batch. The order is member 0.
+    #[must_use]
+    pub fn of_order(order: Submission) -> LinkedBatch {
+        LinkedBatch::new(derived_key(1, &[&order.client, &order.key])).submit(order)
+    }
+
+    /// A batch that has an order take one step, for what is to happen with it: its key follows from the order and the
+    /// command key, without which two such batches of an order would be the same. The step is member 0.
+    #[must_use]
+    pub fn of_step(step: Transition) -> LinkedBatch {
+        let order = step.order.as_u64().to_le_bytes();
+        LinkedBatch::new(derived_key(2, &[&order, &step.command_key])).transition(step)
     }
 
     /// Adds an order that is to be taken.
@@ -105,6 +122,14 @@ impl LinkedBatch {
     #[must_use]
     pub fn resolve_note(mut self, resolution: Resolution) -> LinkedBatch {
         self.members.push(Member::Resolution(resolution));
+        self
+    }
+
+    /// Adds something that a third party is to be told, about an order that exists or about one that a member in front
+    /// of it takes ([`Dispatch::of_member`]).
+    #[must_use]
+    pub fn dispatch(mut self, dispatch: Dispatch) -> LinkedBatch {
+        self.members.push(Member::Dispatch(dispatch));
         self
     }
 
@@ -175,6 +200,18 @@ impl LinkedBatch {
                         row(&mut hash, field);
                     }
                 }
+                Member::Dispatch(dispatch) => {
+                    let (sort, of) = match dispatch.about {
+                        About::Order(order) => (0, order.as_u64()),
+                        About::Member(index) => (1, index as u64),
+                    };
+                    hash.update([6, sort]);
+                    number(&mut hash, of);
+                    for field in [dispatch.route.as_bytes(), &dispatch.command_key, &dispatch.body]
+                    {
+                        row(&mut hash, field);
+                    }
+                }
                 Member::Resolution(resolution) => {
                     hash.update([4]);
                     number(&mut hash, resolution.order.as_u64());
@@ -192,6 +229,18 @@ impl LinkedBatch {
         }
         hash.finalize().into()
     }
+}
+
+/// The key of a batch that stands for one thing of this sort.
+fn derived_key(sort: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update(b"order-ledger/linked-of");
+    hash.update([sort]);
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().to_vec()
 }
 
 /// A batch that is recorded.
@@ -220,6 +269,8 @@ pub enum LinkedResult {
     Moved(Transitioned),
     /// Something was noted about an order, or a note was resolved.
     Noted(Noted),
+    /// A third party is to be told something about an order.
+    Dispatched(Dispatched),
 }
 
 /// A batch as the log tells it.
@@ -243,6 +294,26 @@ mod tests {
 
     fn step(order: u64) -> Transition {
         Transition::new(OrderId::new(0, Seq(order)), State::Completed)
+    }
+
+    fn dispatch(order: u64, route: &str, body: &str) -> Dispatch {
+        Dispatch::new(OrderId::new(0, Seq(order)), route, body)
+    }
+
+    #[test]
+    fn a_batch_of_one_thing_has_a_key_of_its_own() {
+        let order = |client: &str, key: &str| Submission::new(client, key, "tea");
+        let batches = [
+            LinkedBatch::of_order(order("a", "bc")),
+            LinkedBatch::of_order(order("ab", "c")),
+            LinkedBatch::of_step(step(1).command_key("a")),
+            LinkedBatch::of_step(step(2).command_key("a")),
+            LinkedBatch::of_step(step(1).command_key("b")),
+        ];
+        let keys: std::collections::HashSet<_> = batches.iter().map(LinkedBatch::key).collect();
+        assert_eq!(keys.len(), batches.len());
+        let other_content = Submission::new("a", "bc", "coffee");
+        assert_eq!(LinkedBatch::of_order(other_content).key(), batches[0].key());
     }
 
     fn note(order: u64, text: &str) -> Note {
@@ -293,6 +364,13 @@ mod tests {
             empty().resolve_note(resolution(1, 3)),
             empty().resolve_note(resolution(2, 2)),
             empty().resolve_note(resolution(1, 2).author("x")),
+            empty().dispatch(dispatch(1, "a", "b")),
+            empty().dispatch(dispatch(2, "a", "b")),
+            empty().dispatch(dispatch(1, "b", "b")),
+            empty().dispatch(dispatch(1, "a", "c")),
+            empty().dispatch(dispatch(1, "a", "b").command_key("x")),
+            empty().submit(order("a", "b")).dispatch(Dispatch::of_member(0, "a", "b")),
+            LinkedBatch::of_order(order("a", "b")).submit(order("a", "c")),
             with_cursor(1),
             with_cursor(2),
         ];

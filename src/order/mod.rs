@@ -9,6 +9,7 @@
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
 //! - [`note`]: what is noted about an order, and what resolves it
+//! - [`dispatch`]: what third parties are to be told about an order, and what became of that
 //! - [`hold`]: who may give no new orders for now
 //! - [`linked`]: several things that are done together, or not at all
 //! - [`alert`]: what the ledger raises when something stands still or fails
@@ -18,6 +19,7 @@
 
 pub(crate) mod alert;
 pub(crate) mod consumer;
+pub(crate) mod dispatch;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
 pub(crate) mod hold;
@@ -36,6 +38,7 @@ pub use alert::{
     Acknowledgement, Alert, AlertChange, AlertEvent, AlertKind, AlertLevel, AlertSubject,
     UnknownAlertLevel,
 };
+pub use dispatch::{Dispatch, DispatchEntry, DispatchState, Dispatched, Sent, Token, Witness};
 pub use event::{Event, EventBody, EventKind, Order, Refusal};
 pub use fingerprint::{Field, Fingerprint};
 pub use hold::{Hold, HoldChange, HoldEntry};

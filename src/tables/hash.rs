@@ -3,8 +3,9 @@
 //! `("ab", "c")` and `("a", "bc")` apart.
 //!
 //! Records are found by other keys as well: an order's steps, its notes and its corrections by the order, what
-//! resolves a note by that, a command by its key, a batch by its key, a consumer's cursors by its name, holds by
-//! whom they are on, alerts by what they are about, the lifecycle by what it is. Those begin with a number where the length of the client stands,
+//! resolves a note by that, its dispatches by the order and what becomes of one by that, a command by its key, a
+//! batch by its key, a consumer's cursors by its name, holds by whom they are on, alerts by what they are about, the
+//! lifecycle by what it is. Those begin with a number where the length of the client stands,
 //! and no client is so long, so that they never meet a key of a submission.
 //!
 //! Stored in sealed segments, so it may never change within a format version.
@@ -32,6 +33,8 @@ const HOLD: u64 = u64::MAX - 10;
 const HOLDS: u64 = u64::MAX - 11;
 const ALERT: u64 = u64::MAX - 30;
 const ALERTS_OF_ORDER: u64 = u64::MAX - 31;
+const DISPATCHES_OF_ORDER: u64 = u64::MAX - 16;
+const PURSUITS_OF_DISPATCH: u64 = u64::MAX - 17;
 
 const _: () = assert!(COMMAND_KEY_BYTES_MAX + 8 <= ROW_BYTES_MAX - 8, "a command fits into a row");
 
@@ -151,6 +154,22 @@ impl KeyHasher {
         RecordKeys { first: Some(first), second }
     }
 
+    /// By which the dispatches of an order are found.
+    pub(crate) fn dispatches_of(&self, order: Seq) -> KeyHash {
+        self.hash_row(DISPATCHES_OF_ORDER, &order.0.to_le_bytes(), &[])
+    }
+
+    /// By which is found what becomes of a dispatch.
+    pub(crate) fn pursuits_of(&self, dispatch: Seq) -> KeyHash {
+        self.hash_row(PURSUITS_OF_DISPATCH, &dispatch.0.to_le_bytes(), &[])
+    }
+
+    /// The keys of a dispatch of this order. The key of the command is that of a step.
+    pub(crate) fn keys_of_dispatch(&self, order: Seq, command_key: &[u8]) -> RecordKeys {
+        let first = Some(self.dispatches_of(order));
+        RecordKeys { first, ..self.keys_of_step(order, command_key) }
+    }
+
     /// By which the orders are found that correct this one.
     pub(crate) fn corrections_of(&self, order: Seq) -> KeyHash {
         self.hash_row(CORRECTIONS, &order.0.to_le_bytes(), &[])
@@ -187,6 +206,8 @@ impl KeyHasher {
             Body::Lifecycle(_) => RecordKeys::one(self.lifecycle()),
             Body::Held(held) => self.keys_of_hold(held.client, held.account),
             Body::Linked(head) => RecordKeys::one(self.linked(head.key)),
+            Body::Dispatched(it) => self.keys_of_dispatch(it.order(), it.command_key),
+            Body::Pursued(it) => RecordKeys::one(self.pursuits_of(it.dispatch())),
             Body::Skippable => RecordKeys::default(),
         }
     }
@@ -252,6 +273,8 @@ mod tests {
             hasher.notes_of(order),
             hasher.notes_of(Seq(1)),
             hasher.resolution_of(order),
+            hasher.dispatches_of(order),
+            hasher.pursuits_of(order),
             hasher.command(order, b""),
             hasher.command(order, b"pay"),
             hasher.command(Seq(1), b"pay"),

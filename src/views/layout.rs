@@ -9,6 +9,7 @@
 //! | `02`, length u8, external ref, seq | empty | the order at `seq` has this external ref |
 //! | `03`, state u8, seq | empty | the order at `seq` is in this state: taken away when it takes a step |
 //! | `04`, seq | empty | the note at `seq` is open: taken away when it is resolved |
+//! | `08`, list u8, seq | empty | the dispatch at `seq` is on this list: 1 waits for the outbox, 2 for a person |
 //! | `05`, instant u64 **big-endian**, seq | empty | the order at `seq` expires then: taken away when it comes to an end |
 //! | `06`, state u8, instant u64 **big-endian**, seq | empty | the order at `seq` has been in this state since then: taken away when it leaves it. None for a state that it stays in for ever |
 //! | `07`, seq | empty | the alert that was raised at `seq` is open: taken away when it is cleared |
@@ -26,6 +27,7 @@
 use siphasher::sip::SipHasher24;
 
 use crate::bytes::{Fields, PutFields};
+use crate::order::dispatch::Lane;
 use crate::order::limits::{ACCOUNT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX};
 use crate::order::{AlertChange, LedgerId, Seq, State, Timestamp};
 use crate::wal::record::Body;
@@ -44,6 +46,7 @@ const OPEN_NOTES: u8 = 4;
 const EXPIRY: u8 = 5;
 const ENTERED: u8 = 6;
 const OPEN_ALERTS: u8 = 7;
+const DISPATCHES: u8 = 8;
 
 /// What the keys of all orders that expire begin with.
 pub(super) const EXPIRING_PREFIX: &[u8] = &[EXPIRY];
@@ -69,6 +72,8 @@ pub(crate) enum View<'a> {
     },
     /// Of alerts instead of orders.
     OpenAlerts,
+    /// Of dispatches instead of orders.
+    Dispatches(Lane),
 }
 
 impl<'a> View<'a> {
@@ -86,6 +91,7 @@ impl<'a> View<'a> {
                 prefix.put(&at.as_unix_ns().to_be_bytes());
                 return Some(prefix);
             }
+            View::Dispatches(lane) => return Some(vec![DISPATCHES, lane.number()]),
             View::ExpiresAt(instant) => {
                 let mut prefix = EXPIRING_PREFIX.to_vec();
                 prefix.put(&instant.as_unix_ns().to_be_bytes());
@@ -119,6 +125,7 @@ impl<'a> View<'a> {
                 let at = Timestamp::from_unix_ns(u64::from_be_bytes(instant.try_into().ok()?));
                 (View::Entered { state: State::from_number(*number)?, at }, None)
             }
+            [DISPATCHES, lane] => (View::Dispatches(Lane::from_number(*lane)?), None),
             [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
             [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
             [EXPIRY, instant @ ..] => {
@@ -145,8 +152,8 @@ pub(super) fn state_of(key: &[u8]) -> Option<State> {
     }
 }
 
-/// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took,
-/// of the note that it is or resolves, or of the alert that it raises or clears.
+/// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took, of the
+/// note that it is or resolves, of the alert that it raises or clears, or of the dispatch that it is or is about.
 /// That an order which comes to an end expires no more, and since when it was in the state that it leaves, is not
 /// said here: the record of its step does not know.
 pub(super) fn changes_of(
@@ -177,9 +184,16 @@ pub(super) fn changes_of(
         AlertChange::Cleared => Some((View::OpenAlerts.key(alarm.id(seq)), Change::Remove)),
         _ => None,
     });
-    let noted = noted.into_iter().chain(alerted);
+    let told = body.dispatched().map(|_| (View::Dispatches(Lane::Open).key(seq), Change::Add));
+    let pursued = body.pursued().filter(|it| it.lane() != Some(it.lane_before())).map(|pursued| {
+        let key = |lane| View::Dispatches(lane).key(pursued.dispatch());
+        let left = (key(pursued.lane_before()), Change::Remove);
+        [left, (pursued.lane().and_then(key), Change::Add)]
+    });
+    let dispatched = told.into_iter().chain(pursued.into_iter().flatten());
+    let began = began.into_iter().flatten().chain(expires);
     let changes =
-        began.into_iter().flatten().chain(expires).chain(moved.into_iter().flatten()).chain(noted);
+        began.chain(moved.into_iter().flatten()).chain(noted).chain(alerted).chain(dispatched);
     changes.filter_map(|(key, change)| Some((key?, change)))
 }
 
@@ -283,6 +297,8 @@ mod tests {
                 View::ExternalRef(&external_ref),
                 View::State(state),
                 View::OpenNotes,
+                View::Dispatches(Lane::Open),
+                View::Dispatches(Lane::Dead),
                 View::ExpiresAt(Timestamp::from_unix_ns(instant)),
             ] {
                 let key = view.key(Seq(seq)).unwrap();
@@ -293,7 +309,7 @@ mod tests {
 
         #[test]
         fn whatever_parses_is_made_again_byte_for_byte(
-            key in proptest::collection::vec(prop_oneof![0u8..6, any::<u8>()], 0..24),
+            key in proptest::collection::vec(prop_oneof![0u8..10, any::<u8>()], 0..24),
         ) {
             if let Some((view, seq)) = View::parse(&key) {
                 prop_assert_eq!(view.key(seq), Some(key.clone()));

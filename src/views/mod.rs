@@ -1,5 +1,5 @@
 //! Asked-for answers: lists of orders by account, by external ref, by state and by how long they have been in it, of
-//! open notes and of open alerts, kept in sled.
+//! open notes, of open alerts and of dispatches, kept in sled.
 //!
 //! - [`layout`]: the bytes of keys and watermark; start here
 //! - [`store`]: what the views need of a store, why one is doubted, and the store in memory

@@ -4,7 +4,8 @@
 //! that it is the same whenever it is read.
 
 use super::frame::Frame;
-use super::record::{Alarm, Body, Moved, Proof, Remark, distance_of};
+use super::record::{Alarm, Body, Moved, Proof, Pursued, Remark, distance_of};
+use crate::order::dispatch::Progress;
 use crate::order::{
     AlertChange, AlertEvent, Durability, Event, EventBody, Evidence, LedgerId, Order, OrderId,
     Present, Receipt, Refusal, Seq,
@@ -72,6 +73,11 @@ impl Issuer {
             Body::Moved(moved) => (moved.order(), event_of(moved)),
             Body::Remark(remark) => (remark.order(), event_of_remark(remark)?),
             Body::Alarm(alarm) => (alarm.order()?, event_of_alarm(frame, alarm)?),
+            Body::Dispatched(it) => {
+                let (route, command_key) = (it.route.to_owned(), it.command_key.to_vec());
+                (it.order(), EventBody::Dispatched { route, command_key, body: it.body.to_vec() })
+            }
+            Body::Pursued(pursued) => (pursued.order(), event_of_pursued(pursued)?),
             Body::Cursor(_)
             | Body::Lifecycle(_)
             | Body::Held(_)
@@ -127,6 +133,20 @@ fn event_of_remark(remark: &Remark<'_>) -> Option<EventBody> {
             author,
             text,
         },
+    })
+}
+
+fn event_of_pursued(pursued: &Pursued<'_>) -> Option<EventBody> {
+    let (dispatch, provider) = (pursued.dispatch(), pursued.provider.to_owned());
+    let attempt = pursued.attempts;
+    Some(match pursued.progress() {
+        Progress::None => return None,
+        Progress::Attempt => EventBody::Attempted { dispatch, provider, attempt },
+        Progress::Sent(report) => {
+            EventBody::Reported { dispatch, provider, attempt, report, by: pursued.by() }
+        }
+        Progress::Dead { why } => EventBody::GivenUp { dispatch, why },
+        Progress::Redriven { why } => EventBody::Redriven { dispatch, why },
     })
 }
 

@@ -11,7 +11,7 @@ use crate::sync::{AtomicBool, AtomicU64, RwLock};
 use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::issuer::Issuer;
-use super::record::{self, Body, KIND_HOLD, is_alarm, is_remark, is_step};
+use super::record::{self, Body, KIND_HOLD, is_alarm, is_dispatch, is_remark, is_step};
 use super::scan::{self, Position};
 use super::section::SectionError;
 use super::segment::{OpenIndex, RecordAt, Segment};
@@ -46,6 +46,8 @@ pub(crate) struct Log {
     has_holds: AtomicBool,
     /// An alert was ever raised.
     has_alerts: AtomicBool,
+    /// A third party was ever to be told anything.
+    has_dispatches: AtomicBool,
     /// How the last group was written, or the next one will be.
     past_cache: AtomicBool,
 }
@@ -105,7 +107,8 @@ pub(crate) fn body_at<'a>(
     offset: Option<u64>,
     frame: &Frame<'a>,
 ) -> Result<Body<'a>> {
-    record::decode(frame.kind, frame.version, frame.body).map_err(|error| {
+    let body = record::decode(frame.kind, frame.version, frame.body);
+    body.map(|body| body.placed_at(frame.seq)).map_err(|error| {
         Error::new(ErrorKind::Corrupt(Damage {
             file: file.into(),
             offset,
@@ -128,6 +131,7 @@ impl Log {
         };
         let (has_steps, has_notes) = (has(is_step), has(is_remark));
         let (has_holds, has_alerts) = (has(|kind| kind == KIND_HOLD), has(is_alarm));
+        let has_dispatches = has(is_dispatch);
         Log {
             issuer,
             files,
@@ -137,6 +141,7 @@ impl Log {
             has_notes: AtomicBool::new(has_notes),
             has_holds: AtomicBool::new(has_holds),
             has_alerts: AtomicBool::new(has_alerts),
+            has_dispatches: AtomicBool::new(has_dispatches),
             past_cache: AtomicBool::new(false),
         }
     }
@@ -161,6 +166,11 @@ impl Log {
         self.has_alerts.load(Ordering::Acquire)
     }
 
+    /// Whether any third party was ever to be told anything.
+    pub(crate) fn has_dispatches(&self) -> bool {
+        self.has_dispatches.load(Ordering::Acquire)
+    }
+
     /// A record of this kind was written, and may be read soon.
     pub(crate) fn note_kind(&self, kind: u8) {
         if is_step(kind) && !self.has_steps() {
@@ -174,6 +184,9 @@ impl Log {
         }
         if is_alarm(kind) && !self.has_alerts() {
             self.has_alerts.store(true, Ordering::Release);
+        }
+        if is_dispatch(kind) && !self.has_dispatches() {
+            self.has_dispatches.store(true, Ordering::Release);
         }
     }
 

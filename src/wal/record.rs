@@ -20,7 +20,9 @@
 //! | 68 | the same with a command key |
 //! | 6 | something that happened to an alert: [`Alarm`] |
 //! | 70 | the same of an alert about an order; found by the order as well |
-//! | 7 | kept for dispatches |
+//! | 7 | something that a third party is to be told about an order: [`Dispatched`], without a command key |
+//! | 71 | the same with a command key |
+//! | 11 | what becomes of that: [`Pursued`] |
 //! | 73 | a client or an account is held, or released: [`Held`]; found by that, and with all others |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |
 //! | 10 | the head of a linked batch, which so many members follow: [`LinkedHead`] |
@@ -38,7 +40,6 @@ use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 
-use crate::order::consumer::is_consumer_name;
 use crate::order::fingerprint::Salt;
 use crate::order::lifecycle::Lifecycle;
 use crate::order::limits::{
@@ -48,12 +49,20 @@ use crate::order::limits::{
 use crate::order::{OrderId, Refusal, Seq, State, Submission, Timestamp};
 
 mod alert;
+mod cursor;
+mod dispatch;
 mod hold;
 mod note;
 mod submitted;
 mod table;
 
 pub(crate) use alert::{Alarm, UNWRITTEN, encode_alarm};
+pub(crate) use cursor::{Cursor, Parked, encode_cursor};
+pub(crate) use dispatch::{
+    ATTEMPT, DEAD, DONE, Dispatched, Pursued, REDRIVEN, encode_dispatched, encode_pursued,
+};
+#[cfg(test)]
+pub(crate) use dispatch::{NOT_SENT, REFUSED, UNKNOWN};
 pub(crate) use hold::{Held, encode_held};
 pub(crate) use note::{RESOLUTION, Remark, encode_remark};
 pub(crate) use submitted::{Refused, Submitted};
@@ -84,6 +93,12 @@ pub(crate) const KIND_CURSOR_PARKED: u8 = KIND_CURSOR | KIND_BIT_SECOND_KEY;
 pub(crate) const KIND_ALERT: u8 = 6;
 /// The same, of an alert about an order.
 pub(crate) const KIND_ALERT_OF_ORDER: u8 = KIND_ALERT | KIND_BIT_SECOND_KEY;
+/// Something that a third party is to be told.
+pub(crate) const KIND_DISPATCH: u8 = 7;
+/// The same, by a command that has a key.
+pub(crate) const KIND_DISPATCH_BY_KEY: u8 = KIND_DISPATCH | KIND_BIT_SECOND_KEY;
+/// What becomes of that.
+pub(crate) const KIND_PURSUED: u8 = 11;
 /// A lifecycle was set.
 pub(crate) const KIND_LIFECYCLE: u8 = 8;
 /// A client or an account is held, or released.
@@ -129,25 +144,6 @@ pub(crate) struct Proof<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// How far a consumer of the feed is. Version 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-pub(crate) struct Cursor<'a> {
-    pub(crate) consumer: &'a str,
-    /// One more each time that the consumer is opened: who has an older one is fenced.
-    pub(crate) epoch: u64,
-    /// The first seq that it is not done with.
-    pub(crate) next: u64,
-    pub(crate) parked: Option<Parked<'a>>,
-}
-
-/// An event that a consumer has set aside, or has dealt with after all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
-pub(crate) struct Parked<'a> {
-    pub(crate) seq: u64,
-    /// `None`: it is dealt with.
-    pub(crate) why: Option<&'a str>,
-}
-
 /// The head of a linked batch: its members are the records behind it, in the same group. Version 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, BorrowDecode)]
 pub(crate) struct LinkedHead<'a> {
@@ -169,6 +165,8 @@ pub(crate) enum Body<'a> {
     Lifecycle(Table<'a>),
     Held(Held<'a>),
     Linked(LinkedHead<'a>),
+    Dispatched(Dispatched<'a>),
+    Pursued(Pursued<'a>),
     /// Of a newer version, and marked as one that may be skipped.
     Skippable,
 }
@@ -246,15 +244,6 @@ pub(crate) fn encode_moved(moved: &Moved<'_>) -> Result<Encoded, BodyError> {
     encode_checked(kind, moved, bytes_about, |body| matches!(body, Body::Moved(it) if it == moved))
 }
 
-/// The body that records how far a consumer is, with the same check.
-pub(crate) fn encode_cursor(cursor: &Cursor<'_>) -> Result<Encoded, BodyError> {
-    let kind = match cursor.parked {
-        None => KIND_CURSOR,
-        Some(_) => KIND_CURSOR_PARKED,
-    };
-    encode_checked(kind, cursor, 128, |body| matches!(body, Body::Cursor(it) if it == cursor))
-}
-
 /// The body that records a lifecycle, with the same check.
 pub(crate) fn encode_lifecycle(lifecycle: &Lifecycle) -> Result<Encoded, BodyError> {
     let table = Table::of(lifecycle);
@@ -314,17 +303,23 @@ pub(crate) const fn is_alarm(kind: u8) -> bool {
     matches!(kind, KIND_ALERT | KIND_ALERT_OF_ORDER)
 }
 
+/// Whether a record of this kind is a dispatch.
+pub(crate) const fn is_dispatch(kind: u8) -> bool {
+    matches!(kind, KIND_DISPATCH | KIND_DISPATCH_BY_KEY)
+}
+
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
         KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_NOTE | KIND_CURSOR | KIND_LIFECYCLE
-        | KIND_ALERT | KIND_LINKED => 1,
+        | KIND_ALERT | KIND_LINKED | KIND_DISPATCH | KIND_PURSUED => 1,
         KIND_ACCEPTED_CORRECTING
         | KIND_REFUSED_CORRECTING
         | KIND_MOVED_BY_KEY
         | KIND_NOTE_BY_KEY
         | KIND_CURSOR_PARKED
         | KIND_ALERT_OF_ORDER
+        | KIND_DISPATCH_BY_KEY
         | KIND_HOLD => 2,
         _ => 0,
     }
@@ -411,6 +406,15 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
             body.check()?;
             Ok(Body::Linked(body))
         }),
+        (KIND_DISPATCH | KIND_DISPATCH_BY_KEY, BODY_VERSION) => whole::<Dispatched<'_>>(bytes)
+            .and_then(|body| {
+                body.check(kind)?;
+                Ok(Body::Dispatched(body))
+            }),
+        (KIND_PURSUED, BODY_VERSION) => whole::<Pursued<'_>>(bytes).and_then(|body| {
+            body.check()?;
+            Ok(Body::Pursued(body))
+        }),
         (kind, _) if kind >= KIND_SKIPPABLE => Ok(Body::Skippable),
         (kind, version) => Err(BodyError::UnknownKind { kind, version }),
     }
@@ -439,6 +443,17 @@ fn whole<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, BodyError> {
 }
 
 impl<'a> Body<'a> {
+    /// The body of the record at this seq: what it says relative to that is filled in.
+    pub(crate) fn placed_at(mut self, seq: Seq) -> Body<'a> {
+        if let Body::Dispatched(dispatched) = &mut self
+            && dispatched.back > 0
+        {
+            // A distance that leads out of the log is damage, and leads to no order.
+            dispatched.order = seq.0.saturating_sub(dispatched.back.into());
+        }
+        self
+    }
+
     /// What was submitted, when this record began an order.
     pub(crate) fn submitted(&self) -> Option<&Submitted<'a>> {
         match self {
@@ -451,6 +466,8 @@ impl<'a> Body<'a> {
             | Body::Lifecycle(_)
             | Body::Held(_)
             | Body::Linked(_)
+            | Body::Dispatched(_)
+            | Body::Pursued(_)
             | Body::Skippable => None,
         }
     }
@@ -479,11 +496,28 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// The dispatch, when this record is one.
+    pub(crate) fn dispatched(&self) -> Option<&Dispatched<'a>> {
+        match self {
+            Body::Dispatched(dispatched) => Some(dispatched),
+            _ => None,
+        }
+    }
+
+    /// What becomes of a dispatch, when this record is that.
+    pub(crate) fn pursued(&self) -> Option<&Pursued<'a>> {
+        match self {
+            Body::Pursued(pursued) => Some(pursued),
+            _ => None,
+        }
+    }
+
     /// The order that was given a command, and the key of it, when this record is of one that has a key.
     pub(crate) fn command(&self) -> Option<(Seq, &'a [u8])> {
         let (order, key) = match self {
             Body::Moved(moved) => (moved.order(), moved.command_key),
             Body::Remark(remark) => (remark.order(), remark.command_key),
+            Body::Dispatched(dispatched) => (dispatched.order(), dispatched.command_key),
             _ => return None,
         };
         (!key.is_empty()).then_some((order, key))
@@ -552,25 +586,6 @@ impl Moved<'_> {
 
     pub(crate) fn to(&self) -> State {
         State::from_number(self.to).unwrap_or(State::Accepted)
-    }
-}
-
-impl Cursor<'_> {
-    fn check(&self, kind: u8) -> Result<(), BodyError> {
-        let malformed = |what: &str| Err(BodyError::Malformed(what.to_owned()));
-        if (kind == KIND_CURSOR_PARKED) != self.parked.is_some() {
-            return malformed(
-                "a parked event that its kind does not speak of, or the other way round",
-            );
-        }
-        let why = self.parked.and_then(|parked| parked.why).unwrap_or_default();
-        if !is_consumer_name(self.consumer) || why.len() > REASON_BYTES_MAX {
-            return malformed("a field breaks its limit");
-        }
-        if self.epoch == 0 || self.next == 0 {
-            return malformed("a consumer that was never opened, or is before the first record");
-        }
-        Ok(())
     }
 }
 

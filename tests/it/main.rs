@@ -50,6 +50,8 @@ mod merged;
 #[cfg(not(order_ledger_shuttle))]
 mod metrics;
 mod notes;
+#[cfg(not(order_ledger_shuttle))]
+mod outbox;
 mod overload;
 mod pages;
 mod receipts;

@@ -85,6 +85,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
+    // Works through the front door, and records by the one door there is.
+    (
+        "outbox",
+        &["sync", "metrics", "order", "error", "disk", "wal", "admission", "commit", "ledger"],
+    ),
 ];
 
 /// What only some places may name, and why those may.

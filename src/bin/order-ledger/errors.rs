@@ -195,5 +195,8 @@ pub(crate) fn is_unusable(error: &Error) -> bool {
             | ErrorKind::CommandConflict { .. }
             | ErrorKind::NoOpenNote { .. }
             | ErrorKind::NoOpenAlert { .. }
+            | ErrorKind::NoSuchDispatch { .. }
+            | ErrorKind::NotDead { .. }
+            | ErrorKind::OutboxRuns
     )
 }

@@ -39,7 +39,7 @@ fn is_on(view: View<'_>, order: &Order) -> bool {
         View::ExpiresAt(instant) => {
             order.expires_at == Some(instant) && !order.now.state.is_terminal()
         }
-        View::OpenNotes => false,
+        View::OpenNotes | View::Dispatches(_) => false,
     }
 }
 

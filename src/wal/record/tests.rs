@@ -17,6 +17,7 @@ use crate::Fingerprint;
 use crate::order::limits::PAYLOAD_BYTES_MAX;
 
 mod alert;
+mod dispatch;
 mod hold;
 mod linked;
 mod moved;
