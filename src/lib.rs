@@ -51,8 +51,9 @@ pub use feed::{Consumer, EventFilter, ParkedEvent};
 pub use ledger::{
     Activity, AlertIter, AlertMetrics, Census, DispatchPage, DispatchQuery, EventIter, Follower,
     GroupPadding, Health, HealthReason, HealthStatus, Ledger, LogWrites, Metrics, NotePage,
-    NoteQuery, Options, OrderIter, Orders, Page, PageToken, Query, QueueMetrics, Reader,
-    StateMetrics, Stats, Submissions, TypedConsumer, TypedEvent, TypedPage, Views, ViewsStats,
+    NoteQuery, Options, OrderIter, Orders, OutboxMetrics, Page, PageToken, ProviderMetrics, Query,
+    QueueMetrics, Reader, StateMetrics, Stats, Submissions, TypedConsumer, TypedEvent, TypedPage,
+    Views, ViewsStats,
 };
 pub use metrics::Histogram;
 pub use order::limits;

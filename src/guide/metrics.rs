@@ -35,6 +35,16 @@
 //! | `order_ledger_alerts_open` | gauge | `level` | R | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
 //! | `order_ledger_alerts_unacknowledged` | gauge | | R | of those, the ones that nobody has said to know of |
 //! | `order_ledger_alert_oldest_age_seconds` | gauge | | R | time since the oldest of them was raised |
+//! | `order_ledger_outbox_dead` | gauge | | R | dispatches that were given up and wait for a person; counted up to 1,000 |
+//! | `order_ledger_outbox_oldest_age_seconds` | gauge | | R | time since the oldest open dispatch was recorded |
+//! | `order_ledger_outbox_open` | gauge | `state` | W | dispatches that are neither done nor given up, where an outbox runs |
+//! | `order_ledger_provider_left_alone` | gauge | `provider` | W | 1: the breaker is not closed |
+//! | `order_ledger_provider_left_alone_total` | counter | `provider` | W | how often the breaker opened |
+//! | `order_ledger_provider_left_alone_seconds_total` | counter | `provider` | W | for how long it was not closed |
+//! | `order_ledger_provider_done_total` | counter | `provider` | W | calls that it did |
+//! | `order_ledger_provider_refused_total` | counter | `provider` | W | calls that it refused |
+//! | `order_ledger_provider_not_sent_total` | counter | `provider` | W | calls of which nothing came to it |
+//! | `order_ledger_provider_unknown_total` | counter | `provider` | W | calls of which nobody knows what became |
 //! | `order_ledger_last_seq` | gauge | | R | seq of the last record |
 //! | `order_ledger_segments` | gauge | | R | files of the log |
 //! | `order_ledger_log_bytes` | gauge | | R | bytes of these files, prepared zeros included |
@@ -79,6 +89,8 @@
 //! | `queue_stuck` | critical | something waits for 10 s and nobody writes it | the device hangs, or a validator does |
 //! | `alerts_critical` | critical | critical alerts are open that nobody has acknowledged | `order-ledger alerts --open`; see [`guide::watch`](crate::guide::watch) |
 //! | `alerts` | warn | alerts are open | the same |
+//! | `dead_letters` | warn | dispatches were given up | `order-ledger outbox list`; see [`guide::outbox`](crate::guide::outbox) |
+//! | `provider_left_alone` | warn | a third party does not answer | ask it; nothing is lost |
 //! | `disk_nearly_low` | warn | less than two files of the log are free | free space |
 //! | `queue_nearly_full` | warn | the queue is full to 80 % | batches, fewer orders at once, a faster disk |
 //! | `upkeep_stuck` | warn | no round of upkeep for two minutes | look at the disk; restart |

@@ -8,6 +8,7 @@ use super::Ledger;
 use super::open_dispatches::{self, DispatchPage, DispatchQuery};
 use super::read::Reads;
 use super::reader::Reader;
+use super::third_parties::Shown;
 use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::dispatch::{Course, Lane, Progress};
@@ -140,6 +141,11 @@ impl Ledger {
     /// Takes the place of the one outbox of this ledger; `false`: it is taken.
     pub(crate) fn take_outbox(&self) -> bool {
         !self.inner.outbox_runs.swap(true, Ordering::AcqRel)
+    }
+
+    /// The one outbox shows from now on how it is.
+    pub(crate) fn show_outbox(&self, outbox: Arc<dyn Shown>) {
+        self.inner.window.show(outbox);
     }
 
     pub(crate) fn give_outbox_back(&self) {

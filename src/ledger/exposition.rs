@@ -12,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::metrics::Metrics;
+use super::third_parties::ProviderMetrics;
 use crate::metrics::Histogram;
 use crate::order::Timestamp;
 
@@ -121,6 +122,7 @@ impl Metrics {
         self.of_activity(&mut families);
         self.of_states(&mut families);
         self.of_alerts(&mut families);
+        self.of_outbox(&mut families);
         self.of_files(&mut families);
         self.of_health(&mut families);
         families.0
@@ -246,6 +248,57 @@ impl Metrics {
         let help = "Time since the oldest of them was raised; 0 without one.";
         let age = Duration::from_nanos(ns);
         to.seconds("order_ledger_alert_oldest_age_seconds", help, age);
+    }
+
+    fn of_outbox<'a>(&'a self, to: &mut Families<'a>) {
+        let Some(outbox) = &self.outbox else { return };
+        let help = "Dispatches that were given up; counted up to 1,000.";
+        to.gauge("order_ledger_outbox_dead", help, outbox.dead);
+        let at = outbox.oldest_open_at.unwrap_or(self.at);
+        let ns = self.at.as_unix_ns().saturating_sub(at.as_unix_ns());
+        let help = "Time since the oldest dispatch was recorded that is open; 0 without one.";
+        let age = Duration::from_nanos(ns);
+        to.seconds("order_ledger_outbox_oldest_age_seconds", help, age);
+        to.labelled(
+            Kind::Gauge,
+            "order_ledger_outbox_open",
+            "Dispatches that are neither done nor given up, by where they stand.",
+            "state",
+            outbox.open.iter().map(|(state, count)| (*state, Value::Count(*count))),
+        );
+        let providers = || outbox.providers.iter();
+        let name = |name: &'a String| Cow::Borrowed(name.as_str());
+        to.labelled(
+            Kind::Gauge,
+            "order_ledger_provider_left_alone",
+            "Whether a third party is not called for now.",
+            "provider",
+            providers().map(|it| (name(&it.name), Value::Count(u64::from(it.is_left_alone)))),
+        );
+        to.labelled(
+            Kind::Counter,
+            "order_ledger_provider_left_alone_total",
+            "How often it began not to be called.",
+            "provider",
+            providers().map(|it| (name(&it.name), Value::Count(it.left_alone))),
+        );
+        to.labelled(
+            Kind::Counter,
+            "order_ledger_provider_left_alone_seconds_total",
+            "For how long it was not called.",
+            "provider",
+            providers().map(|it| (name(&it.name), Value::Number(it.left_alone_for.as_secs_f64()))),
+        );
+        for (of, family, help) in [
+            (0, "order_ledger_provider_done_total", "Calls of a third party that it did."),
+            (1, "order_ledger_provider_refused_total", "Calls that it refused."),
+            (2, "order_ledger_provider_not_sent_total", "Calls of which nothing came to it."),
+            (3, "order_ledger_provider_unknown_total", "Calls of which nobody knows what became."),
+        ] {
+            let calls = |it: &ProviderMetrics| it.calls.get(of).map_or(0, |(_, count)| *count);
+            let rows = providers().map(|it| (name(&it.name), Value::Count(calls(it))));
+            to.labelled(Kind::Counter, family, help, "provider", rows);
+        }
     }
 
     fn of_files<'a>(&'a self, to: &mut Families<'a>) {

@@ -11,6 +11,7 @@ use super::query::{Page, Query};
 use super::read::{OrderIter, Reads};
 use super::stats::{Stats, ViewsStats};
 use super::sweep::Timer;
+use super::third_parties::Window;
 use crate::commit::Committer;
 use crate::commit::enter::Entry;
 use crate::commit::ticket::Ticket;
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     pub(super) watch: Option<Arc<Watch>>,
     /// There is one outbox at a time.
     pub(super) outbox_runs: AtomicBool,
+    /// Where it shows how it is.
+    pub(crate) window: Arc<Window>,
 }
 
 impl Inner {
@@ -53,10 +56,11 @@ impl Inner {
         report: RecoveryReport,
         locks: Vec<Box<dyn DiskLock>>,
         watch: Option<Arc<Watch>>,
+        window: Arc<Window>,
     ) -> Inner {
         let (locks, threads) = (Mutex::new(Some(locks)), Mutex::new(Vec::new()));
         let (timer, outbox_runs) = (Arc::default(), AtomicBool::new(false));
-        Inner { committer, reads, report, locks, threads, timer, watch, outbox_runs }
+        Inner { committer, reads, report, locks, threads, timer, watch, outbox_runs, window }
     }
 
     /// A thread that works for the ledger: closing waits for its end.

@@ -124,7 +124,8 @@ pub(crate) fn judge(metrics: &Metrics) -> Health {
         cut(metrics),
         clock_behind(metrics),
         alerts(metrics),
-        // Those of third parties belong here.
+        dead_letters(metrics),
+        providers(metrics),
     ];
     Health::of(reasons.into_iter().flatten())
 }
@@ -235,6 +236,24 @@ fn alerts(metrics: &Metrics) -> Option<HealthReason> {
     };
     let advice = "see order-ledger alerts --open for what each is about; acknowledge those that somebody sees to";
     Some(HealthReason::new(status, code, text, advice))
+}
+
+fn dead_letters(metrics: &Metrics) -> Option<HealthReason> {
+    let outbox = metrics.outbox.as_ref().filter(|outbox| outbox.dead > 0)?;
+    let more = if outbox.more_dead { " and more" } else { "" };
+    let text = format!("{} dispatch(es){more} were given up and wait for a person", outbox.dead);
+    let advice = "order-ledger outbox list --dead tells why; when the cause is gone, order-ledger outbox redrive sends \
+                  them on their way again, with the same token";
+    Some(HealthReason::new(HealthStatus::Warn, "dead_letters", text, advice))
+}
+
+fn providers(metrics: &Metrics) -> Option<HealthReason> {
+    let providers = metrics.outbox.as_ref()?.providers.iter();
+    let alone: Vec<_> = providers.filter(|it| it.is_left_alone).map(|it| &*it.name).collect();
+    let text = format!("third parties do not answer and are left alone: {}", alone.join(", "));
+    let advice = "ask them; what is meant for them waits, or goes to the next one of its route, and nothing is lost";
+    let reason = HealthReason::new(HealthStatus::Warn, "provider_left_alone", text, advice);
+    (!alone.is_empty()).then_some(reason)
 }
 
 fn cut(metrics: &Metrics) -> Option<HealthReason> {

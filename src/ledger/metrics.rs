@@ -15,6 +15,7 @@ use super::health::{self, Health};
 use super::read::Reads;
 use super::reader::Reader;
 use super::stats::ViewsStats;
+use super::third_parties::{self, OutboxMetrics};
 use crate::commit::Committer;
 use crate::metrics::{Counters, Histogram};
 use crate::order::{AlertLevel, LedgerId, Lifecycle, Seq, State, Timestamp};
@@ -62,6 +63,8 @@ pub struct Metrics {
     pub states: Option<Vec<StateMetrics>>,
     /// Alerts that are open; `None` when they could not be read.
     pub alerts: Option<AlertMetrics>,
+    /// What waits for third parties, and how they do; `None` when that could not be read.
+    pub outbox: Option<OutboxMetrics>,
     /// What this process did since it opened the ledger; `None` for a reader.
     pub activity: Option<Activity>,
     /// How the views are; `None` for a reader, which has none.
@@ -222,7 +225,7 @@ impl Ledger {
     /// the file system is asked once for its free bytes. The counts by state come from the views, as they were
     /// fed; the oldest order of each state that has orders and is not terminal costs one look into the views and
     /// one read. A store of the views that hangs is waited for once, for half a second, and then not asked again.
-    /// Open alerts are read, up to a thousand of them: some reads of the log for each.
+    /// Open alerts and dead letters are read, up to a thousand of each: some reads of the log for each.
     /// To count costs the submit path less than 2 % ([`guide::metrics`](crate::guide::metrics)).
     ///
     /// ```
@@ -268,6 +271,11 @@ impl Ledger {
             views: views.as_ref().map(ViewsStats::of),
             last_open: Some(inner.report.clone()),
             alerts: alerts(&inner.reads),
+            outbox: third_parties::metrics(
+                &inner.reads,
+                Some(&inner.window),
+                committer.ledger_now(),
+            ),
             ..of_log(&inner.reads)
         };
         (metrics, views)
@@ -315,6 +323,7 @@ impl Reader {
             disk_wanted_bytes: segment_bytes.saturating_add(DISK_FREE_MIN_BYTES),
             last_open: recovery::last_report(&*self.disk),
             alerts: alerts(&self.reads),
+            outbox: third_parties::metrics(&self.reads, None, now),
             ..of_log(&self.reads)
         };
         metrics.health = health::judge(&metrics);
@@ -347,6 +356,7 @@ fn of_log(reads: &Reads) -> Metrics {
         poisoned: None,
         states: None,
         alerts: None,
+        outbox: None,
         activity: None,
         views: None,
         last_open: None,

@@ -9,6 +9,7 @@
 //! - [`metrics`]: what was counted, in one snapshot; [`exposition`]: the same for Prometheus; [`health`]: what
 //!   is wrong; `recording`: the same for the recorder of the `metrics` crate
 //! - [`census`]: which order is in which state since when, event by event
+//! - [`third_parties`]: what waits for them, for metrics and the watch
 //! - [`holds`]: clients and accounts that give no new orders for now
 //! - [`dispatches`]: what third parties are to be told about orders; [`open_dispatches`]: pages of what waits
 //! - [`notes`]: what is noted about orders; [`open_notes`]: pages of what waits to be resolved
@@ -37,6 +38,7 @@ pub(crate) mod reader;
 pub(crate) mod recording;
 pub(crate) mod stats;
 pub(crate) mod sweep;
+pub(crate) mod third_parties;
 pub(crate) mod typed;
 pub(crate) mod typed_life;
 
@@ -53,5 +55,6 @@ pub use query::{Page, PageToken, Query};
 pub use read::{EventIter, OrderIter};
 pub use reader::Reader;
 pub use stats::{Stats, ViewsStats};
+pub use third_parties::{OutboxMetrics, ProviderMetrics};
 pub use typed::Orders;
 pub use typed_life::{TypedConsumer, TypedEvent, TypedPage};

@@ -9,6 +9,7 @@ use super::Ledger;
 use super::handle::Inner;
 use super::options::{GroupPadding, LogWrites, Options, Views};
 use super::read::Reads;
+use super::third_parties::{self, Window};
 use crate::admission::dedupe::Lookup;
 use crate::admission::gate::GateLimits;
 use crate::bytes::to_u32;
@@ -150,8 +151,9 @@ impl Options {
         let reads = Reads { lookup, views: Some(views), opened_next };
         // From here on an error closes what is open: a thread that was left behind would write into a
         // ledger whose lock is free.
-        let watch = self.start_watch(&committer);
-        let inner = Inner::new(Arc::clone(&committer), reads, report, locks, watch);
+        let window = Arc::default();
+        let watch = self.start_watch(&committer, &reads, &window);
+        let inner = Inner::new(Arc::clone(&committer), reads, report, locks, watch, window);
         start_threads(&committer, &inner)?;
         if is_new {
             committer.record_lifecycle(&committer.settings.lifecycle)?;
@@ -195,7 +197,12 @@ impl Options {
     }
 
     /// What watches, if it is asked for. Before anybody else has the committer.
-    fn start_watch(&self, committer: &Committer) -> Option<Arc<Watch>> {
+    fn start_watch(
+        &self,
+        committer: &Committer,
+        reads: &Reads,
+        window: &Arc<Window>,
+    ) -> Option<Arc<Watch>> {
         let options = self.watch.clone()?;
         if options.unreturned_percent.is_some() {
             let window_ns = options::ns(options.unreturned_window);
@@ -203,7 +210,8 @@ impl Options {
             // Set once: nobody else has the committer yet.
             drop(committer.by_client.set(tally));
         }
-        Some(Arc::new(Watch::new(options)))
+        let more = third_parties::conditions(&options, reads, window);
+        Some(Arc::new(Watch::new(options, more)))
     }
 
     /// The lifecycle that is to be followed, and whether the log does not know it yet.

@@ -58,10 +58,10 @@ pub(crate) struct Engine {
     ledger: Ledger,
     pub(crate) committer: Arc<Committer>,
     routes: Vec<Route>,
-    pub(crate) parties: Vec<Party>,
+    pub(crate) parties: Arc<Vec<Party>>,
     /// Of each route, the places of its providers among the parties.
     places: Vec<Vec<usize>>,
-    pub(crate) board: Mutex<Board>,
+    pub(crate) board: Arc<Mutex<Board>>,
     /// Ledger time when it began.
     started_at: Timestamp,
     pub(crate) last_error: Mutex<Option<String>>,
@@ -108,7 +108,8 @@ impl Engine {
                 query = query.after(next);
             }
         }
-        let (board, last_error) = (Mutex::new(board), Mutex::new(None));
+        let (board, parties) = (Arc::new(Mutex::new(board)), Arc::new(parties));
+        let last_error = Mutex::new(None);
         let ledger = ledger.clone();
         Ok(Engine { ledger, committer, routes, parties, places, board, started_at, last_error })
     }

@@ -183,6 +183,7 @@ impl OutboxBuilder {
         let engine = Engine::new(ledger, self.routes, parties, places)
             .inspect_err(|_| ledger.give_outbox_back())?;
         let (wake, stopped) = (Condvar::new(), AtomicBool::new(false));
+        ledger.show_outbox(engine.shown());
         Ok(Outbox { shared: Arc::new(Shared { engine, wake, stopped }), threads: Vec::new() })
     }
 

@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::board::Board;
 use super::breaker::BreakerState;
-use super::engine::Engine;
+use super::engine::{Engine, Party};
+use crate::ledger::third_parties::{ProviderMetrics, Shown};
 use crate::order::{Sent, Timestamp};
-use crate::sync::Count;
+use crate::sync::{Count, Mutex};
 
 /// How an outbox is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,7 +96,48 @@ impl Tally {
     }
 }
 
+/// What others may look at while the outbox is there. It does not keep the ledger open: whoever looks may be a thread
+/// that closing waits for.
+struct Display {
+    parties: Weak<Vec<Party>>,
+    board: Weak<Mutex<Board>>,
+}
+
+impl Shown for Display {
+    fn open(&self) -> Vec<(&'static str, u64)> {
+        let mut open = BTreeMap::new();
+        let Some(board) = self.board.upgrade() else { return Vec::new() };
+        for item in board.lock().items().filter(|item| !item.is_dead) {
+            *open.entry(item.state).or_default() += 1;
+        }
+        open.into_iter().collect()
+    }
+
+    fn providers(&self, now: Timestamp) -> Option<Vec<ProviderMetrics>> {
+        let parties = self.parties.upgrade()?;
+        let providers = parties.iter().map(|party| party.stats(now)).map(|it| ProviderMetrics {
+            name: it.name,
+            is_left_alone: it.breaker != BreakerState::Closed,
+            left_alone: it.breaker_opened,
+            left_alone_for: it.breaker_open,
+            calls: [
+                ("done", it.done),
+                ("refused", it.refused),
+                ("not_sent", it.not_sent),
+                ("unknown", it.unknown),
+            ],
+        });
+        Some(providers.collect())
+    }
+}
+
 impl Engine {
+    /// For others to look at.
+    pub(crate) fn shown(&self) -> Arc<dyn Shown> {
+        let (parties, board) = (Arc::downgrade(&self.parties), Arc::downgrade(&self.board));
+        Arc::new(Display { parties, board })
+    }
+
     /// How it is now.
     pub(crate) fn stats(&self) -> OutboxStats {
         let now = self.committer.ledger_now();
@@ -125,22 +169,29 @@ impl Engine {
         }
         let age = |at: Timestamp| now.as_unix_ns().saturating_sub(at.as_unix_ns());
         stats.oldest_open_age = stats.oldest_open_at.map(|at| Duration::from_nanos(age(at)));
-        for party in &self.parties {
-            let breaker = *party.breaker.lock();
-            let count = |count: &Count| count.load(Ordering::Relaxed);
-            stats.providers.push(ProviderStats {
-                name: party.name.clone(),
-                breaker: breaker.state(),
-                breaker_opened: breaker.opened,
-                breaker_open: Duration::from_nanos(breaker.open_total_ns(now)),
-                done: count(&party.tally.done),
-                refused: count(&party.tally.refused),
-                not_sent: count(&party.tally.not_sent),
-                unknown: count(&party.tally.unknown),
-                lookups: count(&party.tally.lookups),
-                panics: count(&party.tally.panics),
-            });
+        for party in self.parties.iter() {
+            stats.providers.push(party.stats(now));
         }
         stats
+    }
+}
+
+impl Party {
+    /// How it does.
+    fn stats(&self, now: Timestamp) -> ProviderStats {
+        let breaker = *self.breaker.lock();
+        let count = |count: &Count| count.load(Ordering::Relaxed);
+        ProviderStats {
+            name: self.name.clone(),
+            breaker: breaker.state(),
+            breaker_opened: breaker.opened,
+            breaker_open: Duration::from_nanos(breaker.open_total_ns(now)),
+            done: count(&self.tally.done),
+            refused: count(&self.tally.refused),
+            not_sent: count(&self.tally.not_sent),
+            unknown: count(&self.tally.unknown),
+            lookups: count(&self.tally.lookups),
+            panics: count(&self.tally.panics),
+        }
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn of(options: &WatchOptions) -> Vec<Box<dyn Condition>> {
 }
 
 /// What a number comes to: `None` when it is not worth a word.
-pub(super) fn judge(value: u64, limits: Limits) -> Option<Option<AlertLevel>> {
+pub(crate) fn judge(value: u64, limits: Limits) -> Option<Option<AlertLevel>> {
     let first = limits.warn.min(limits.critical);
     if value >= limits.critical {
         Some(Some(AlertLevel::Critical))

@@ -53,8 +53,10 @@ impl std::fmt::Debug for Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(options: WatchOptions) -> Watch {
-        let (conditions, sinks) = (conditions::of(&options), Sinks::new(&options));
+    /// `more`: what is looked at besides.
+    pub(crate) fn new(options: WatchOptions, more: Vec<Box<dyn Condition>>) -> Watch {
+        let (mut conditions, sinks) = (conditions::of(&options), Sinks::new(&options));
+        conditions.extend(more);
         let (bell, progress) = (Bell::new(false), Mutex::new(Progress::default()));
         Watch { options, conditions, bell, progress, sinks }
     }

@@ -60,6 +60,7 @@ pub struct WatchOptions {
     pub(crate) sync_ns: Option<Limits>,
     pub(crate) unreturned_percent: Option<Limits>,
     pub(crate) unreturned_window: Duration,
+    pub(crate) outbox_ns: Option<Limits>,
     pub(crate) on_alert: Option<OnAlert>,
 }
 
@@ -89,6 +90,7 @@ impl WatchOptions {
             sync_ns: None,
             unreturned_percent: None,
             unreturned_window: HOUR,
+            outbox_ns: None,
             on_alert: None,
         }
     }
@@ -163,6 +165,13 @@ impl WatchOptions {
     /// 1 s or more.
     pub fn unreturned_window(mut self, window: Duration) -> WatchOptions {
         self.unreturned_window = window;
+        self
+    }
+
+    /// So long a wait of the oldest dispatch that is neither done nor given up is worth a look, and needs somebody.
+    /// Default: not watched. What was given up, and providers that are left alone, are watched in any case.
+    pub fn outbox_age(mut self, warn_after: Duration, critical_after: Duration) -> WatchOptions {
+        self.outbox_ns = Some(limits(warn_after, critical_after));
         self
     }
 

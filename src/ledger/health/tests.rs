@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::sim::{SimDisk, SimHost};
-use crate::ledger::Options;
+use crate::ledger::{Options, ProviderMetrics};
 
 /// The metrics of a new ledger, of which nothing is wrong.
 fn sound() -> Metrics {
@@ -44,6 +44,16 @@ const HARMS: &[(&str, HealthStatus, Harm)] = &[
         (open.critical, open.critical_unacknowledged) = (1, 1);
     }),
     ("alerts", HealthStatus::Warn, |it| it.alerts.as_mut().unwrap().critical = 1),
+    ("dead_letters", HealthStatus::Warn, |it| it.outbox.as_mut().unwrap().dead = 1),
+    ("provider_left_alone", HealthStatus::Warn, |it| {
+        it.outbox.as_mut().unwrap().providers.push(ProviderMetrics {
+            name: "bank".into(),
+            is_left_alone: true,
+            left_alone: 1,
+            left_alone_for: Duration::ZERO,
+            calls: [("done", 0), ("refused", 0), ("not_sent", 0), ("unknown", 0)],
+        });
+    }),
     ("opened_with_cut", HealthStatus::Warn, |it| it.last_open.as_mut().unwrap().torn_bytes = 64),
     ("clock_behind", HealthStatus::Warn, |it| {
         it.last_open.as_mut().unwrap().clock_behind_ns = 1;
