@@ -4,6 +4,7 @@
 //! - [`follow`]: the commands that wait for what happens
 //! - [`health`]: the commands that say how a ledger is
 //! - [`remarks`]: the commands about what is said of orders, clients and accounts
+//! - `serve`: what the web pages can be told
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
@@ -11,6 +12,8 @@
 mod follow;
 mod health;
 mod remarks;
+#[cfg(feature = "serve")]
+mod serve;
 mod steps;
 mod values;
 
@@ -24,6 +27,8 @@ use order_ledger::{PageToken, Timestamp};
 pub(crate) use follow::{Tail, Wait};
 pub(crate) use health::{Check, Stay};
 pub(crate) use remarks::{Hold, Note};
+#[cfg(feature = "serve")]
+pub(crate) use serve::Serve;
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
 use values::{account, client, external_ref, key, seconds, state_name, time};
@@ -69,6 +74,8 @@ pub(crate) enum Command {
     Verify(Verify),
     Stats(Stats),
     Check(Check),
+    #[cfg(feature = "serve")]
+    Serve(Serve),
     Bench(Bench),
     Drill(Drill),
     #[command(hide = true)]

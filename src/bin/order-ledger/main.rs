@@ -32,12 +32,16 @@ mod outcome;
 mod output;
 mod own;
 mod progress;
+#[cfg(feature = "serve")]
+mod serve;
 mod stats;
 mod submit;
 mod tail;
 mod transition;
 mod verify;
 mod wait;
+#[cfg(feature = "serve")]
+mod watched;
 
 use std::process::ExitCode;
 
@@ -74,6 +78,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Verify(verify) => verify::run(verify, &mut out),
         Command::Stats(stats) => stats::run(stats, &mut out),
         Command::Check(check) => check::run(check, &mut out),
+        #[cfg(feature = "serve")]
+        Command::Serve(serve) => serve::run(serve, &mut out),
         Command::Bench(bench) => bench::run(bench, &mut out),
         Command::Drill(drill) => drill::run(drill, &mut out),
         Command::DrillWriter(writer) => drill::writer::run(writer, &mut out),
