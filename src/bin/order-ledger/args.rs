@@ -4,7 +4,7 @@
 //! - [`follow`]: the commands that wait for what happens
 //! - [`health`]: the commands that say how a ledger is
 //! - [`remarks`]: the commands about what is said of orders, clients and accounts
-//! - `serve`: what the web pages can be told
+//! - `serve`, `top`: what the web pages and the live view can be told
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
@@ -15,6 +15,8 @@ mod remarks;
 #[cfg(feature = "serve")]
 mod serve;
 mod steps;
+#[cfg(feature = "top")]
+mod top;
 mod values;
 
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ pub(crate) use remarks::{Hold, Note};
 #[cfg(feature = "serve")]
 pub(crate) use serve::Serve;
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
+#[cfg(feature = "top")]
+pub(crate) use top::Top;
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
 use values::{account, client, external_ref, key, seconds, state_name, time};
 
@@ -74,6 +78,8 @@ pub(crate) enum Command {
     Verify(Verify),
     Stats(Stats),
     Check(Check),
+    #[cfg(feature = "top")]
+    Top(Top),
     #[cfg(feature = "serve")]
     Serve(Serve),
     Bench(Bench),

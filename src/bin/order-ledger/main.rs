@@ -37,10 +37,12 @@ mod serve;
 mod stats;
 mod submit;
 mod tail;
+#[cfg(feature = "top")]
+mod top;
 mod transition;
 mod verify;
 mod wait;
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "serve", feature = "top"))]
 mod watched;
 
 use std::process::ExitCode;
@@ -78,6 +80,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Verify(verify) => verify::run(verify, &mut out),
         Command::Stats(stats) => stats::run(stats, &mut out),
         Command::Check(check) => check::run(check, &mut out),
+        #[cfg(feature = "top")]
+        Command::Top(top) => top::run(top),
         #[cfg(feature = "serve")]
         Command::Serve(serve) => serve::run(serve, &mut out),
         Command::Bench(bench) => bench::run(bench, &mut out),
