@@ -62,11 +62,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    #[inline]
     pub(crate) fn add(counter: &Count) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds many at once, and touches nothing for none.
+    #[inline]
     pub(crate) fn add_many(counter: &Count, many: u64) {
         if many > 0 {
             counter.fetch_add(many, Ordering::Relaxed);
@@ -89,11 +91,13 @@ impl Default for Buckets {
 
 impl Buckets {
     /// Counts one value.
+    #[inline]
     pub(crate) fn record(&self, value: u64) {
         self.record_many(value, 1);
     }
 
     /// Counts the same value so many times.
+    #[inline]
     pub(crate) fn record_many(&self, value: u64, times: u64) {
         if times == 0 {
             return;
@@ -111,6 +115,7 @@ impl Buckets {
 }
 
 /// The bucket of a value. Each bucket has its upper end and not its lower one, as Prometheus has it.
+#[inline]
 fn bucket(value: u64) -> usize {
     let below = value.saturating_sub(1);
     let bits = u64::BITS - below.leading_zeros();

@@ -41,6 +41,7 @@ impl Committer {
     ///
     /// `ahead`: what was found out about a batch, and the place of this submission in it. `called_ns`: when its
     /// caller began to wait, where somebody looked at the clock.
+    #[inline]
     pub(crate) fn enter(
         &self,
         submission: &Submission,

@@ -231,6 +231,7 @@ impl Committer {
     }
 
     /// So many orders have their receipts, which were asked for then.
+    #[inline]
     pub(crate) fn note_receipts(&self, called_ns: u64, receipts: u64) {
         let spent_ns = self.host.monotonic_ns().saturating_sub(called_ns);
         self.counters.receipt_ns.record_many(spent_ns, receipts);

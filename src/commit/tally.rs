@@ -13,6 +13,7 @@ use crate::metrics::Counters;
 use crate::wal::writer::Appended;
 
 /// A group is on disk. `waiting_since_ns`: since when its oldest entry waited, or 0.
+#[inline]
 pub(super) fn count_group(
     counters: &Counters,
     group: &[Arc<Pending>],
@@ -62,6 +63,7 @@ pub(super) fn count_group(
 }
 
 /// So many submissions came to nothing, by this error.
+#[cold]
 pub(super) fn count_failures(counters: &Counters, error: &Error, submissions: u64) {
     let counter = match error.kind() {
         // Counted where they are answered: the key has an order.
@@ -76,6 +78,7 @@ pub(super) fn count_failures(counters: &Counters, error: &Error, submissions: u6
 }
 
 /// Something is about to wait in the queue. Under its lock; only the first of a round says since when.
+#[inline]
 pub(super) fn note_waiting(counters: &Counters, called_ns: Option<u64>) {
     let Some(called_ns) = called_ns else { return };
     if counters.waiting_since_ns.load(Ordering::Relaxed) == 0 {

@@ -58,7 +58,7 @@
 //! | `order_ledger_last_open_seconds` | gauge | | R | how long the last opening took |
 //! | `order_ledger_last_open_torn_bytes` | gauge | | R | bytes that it cut off the end of the log |
 //! | `order_ledger_last_open_clock_behind_seconds` | gauge | | R | how far the wall clock was behind the last record |
-//! | `order_ledger_health` | gauge | | R | 0 ok, 1 warn, 2 critical |
+//! | `order_ledger_health` | gauge | | R | 0 ok, 1 warn, 2 critical; of `check` also 3: it can't be looked at |
 //! | `order_ledger_health_reason` | gauge | `code` | R | what is wrong; see below |
 //!
 //! `outcome` is `fresh` (taken), `replayed` (an earlier receipt again; repeated steps, notes and batches count as
@@ -68,8 +68,8 @@
 //! ## What the figures are worth
 //!
 //! - Histograms have four buckets for each power of two, up to all 64 bits, in 2 KiB.
-//!   [`quantile`](crate::Histogram::quantile) is never below the true value and at most 25 % above it. In the text
-//!   every other power of two is left to Prometheus: 16 us to 69 s, and 1 to 1,048,576 records, each end exact.
+//!   [`quantile`](crate::Histogram::quantile) is never below the true value and at most 25 % above it. The text has
+//!   one for each power of two, 16 us to 69 s, and 1 to 1,048,576 records: what it counts up to an end is exact.
 //! - The clock is asked twice for a blocking `submit` or a whole `submit_many`, and twice for a group, as before
 //!   there were metrics. A replay costs one look at the clock, a deferred order none but the first of its round.
 //!   So what is deferred is not in `order_ledger_receipt_seconds`: add queue wait and sync instead.

@@ -7,6 +7,7 @@
 //! - [`tail`]: what happens, as it happens
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
+//! - `serve`: a ledger as web pages, also in a real browser
 //! - [`check`]: whether something is wrong
 //! - [`bench`]: what the disk takes and what an order costs
 //! - [`northwind`]: 830 real orders, submitted and led through their life
@@ -24,6 +25,8 @@ mod notes;
 mod own_lifecycle;
 mod read;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 mod steps;
 mod submit;
 mod tail;

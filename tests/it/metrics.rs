@@ -328,3 +328,36 @@ fn the_recorder_of_the_metrics_crate_is_given_the_same() {
     assert_eq!(value("order_ledger_receipt_seconds_count", ""), 1.0);
     assert!(value("order_ledger_receipt_seconds", "0.99") > 0.0);
 }
+
+/// Every name that the dashboard and the rules ask for is one that is there.
+#[test]
+fn the_dashboard_and_the_rules_name_only_what_there_is() {
+    let machine = Machine::new(11);
+    let ledger = machine.open();
+    ledger.submit(&order(1)).unwrap();
+    // What a reader alone tells, and what only trouble shows.
+    let mut text = ledger.metrics().to_prometheus() + "order_ledger_longest_stay_seconds ";
+    machine.disk.fail_from(1, Fault::Eio);
+    ledger.submit(&order(2)).unwrap_err();
+    text += &ledger.metrics().to_prometheus();
+    text += "order_ledger_upkeep_idle_seconds ";
+    let names = |text: &str| {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words
+            .filter(|word| word.starts_with("order_ledger_"))
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>()
+    };
+    let known = names(&text);
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitoring");
+    for (file, at_least) in [("grafana.json", 20), ("alerts.yml", 6)] {
+        let used = std::fs::read_to_string(root.join(file)).unwrap();
+        let used = names(&used);
+        let unknown: Vec<_> = used.difference(&known).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
+        assert!(used.len() >= at_least, "{file}: {used:?}");
+    }
+    let dashboard = std::fs::read(root.join("grafana.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 10);
+}

@@ -5,6 +5,7 @@
 //! - [`health`]: the commands that say how a ledger is
 //! - [`remarks`]: the commands about what is said of orders, clients and accounts
 //! - [`alerts`]: the commands about what stands still or fails
+//! - `serve`, `top`: what the web pages and the live view can be told
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
@@ -13,7 +14,11 @@ mod alerts;
 mod follow;
 mod health;
 mod remarks;
+#[cfg(feature = "serve")]
+mod serve;
 mod steps;
+#[cfg(feature = "top")]
+mod top;
 mod values;
 
 use std::path::PathBuf;
@@ -27,7 +32,11 @@ pub(crate) use alerts::{Alerts, Stuck, Watch};
 pub(crate) use follow::{Tail, Wait};
 pub(crate) use health::{Check, Stay};
 pub(crate) use remarks::{Hold, Note};
+#[cfg(feature = "serve")]
+pub(crate) use serve::Serve;
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
+#[cfg(feature = "top")]
+pub(crate) use top::Top;
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
 use values::{account, client, external_ref, key, seconds, state_name, time};
 
@@ -75,6 +84,10 @@ pub(crate) enum Command {
     Verify(Verify),
     Stats(Stats),
     Check(Check),
+    #[cfg(feature = "top")]
+    Top(Top),
+    #[cfg(feature = "serve")]
+    Serve(Serve),
     Bench(Bench),
     Drill(Drill),
     #[command(hide = true)]

@@ -216,6 +216,12 @@ fn figures(metrics: &Metrics) -> String {
     text
 }
 
+/// The same as JSON for metrics that were taken by somebody else.
+#[cfg(feature = "serve")]
+pub(crate) fn metrics_json(metrics: Metrics) -> Value {
+    as_json(&Found::Metrics(Box::new(metrics)))
+}
+
 fn as_json(found: &Found) -> Value {
     let reason = |reason: &HealthReason| {
         json!({

@@ -33,14 +33,20 @@ mod outcome;
 mod output;
 mod own;
 mod progress;
+#[cfg(feature = "serve")]
+mod serve;
 mod stats;
 mod stuck;
 mod submit;
 mod tail;
+#[cfg(feature = "top")]
+mod top;
 mod transition;
 mod verify;
 mod wait;
 mod watch;
+#[cfg(any(feature = "serve", feature = "top"))]
+mod watched;
 
 use std::process::ExitCode;
 
@@ -80,6 +86,10 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Verify(verify) => verify::run(verify, &mut out),
         Command::Stats(stats) => stats::run(stats, &mut out),
         Command::Check(check) => check::run(check, &mut out),
+        #[cfg(feature = "top")]
+        Command::Top(top) => top::run(top),
+        #[cfg(feature = "serve")]
+        Command::Serve(serve) => serve::run(serve, &mut out),
         Command::Bench(bench) => bench::run(bench, &mut out),
         Command::Drill(drill) => drill::run(drill, &mut out),
         Command::DrillWriter(writer) => drill::writer::run(writer, &mut out),

@@ -258,7 +258,7 @@ pub(crate) fn order_table(order: &Order, lifecycle: &Lifecycle) -> Table {
 }
 
 /// The content for people: JSON laid out, text, or how many bytes.
-fn content(payload: &[u8]) -> String {
+pub(crate) fn content(payload: &[u8]) -> String {
     const SHOWN_BYTES: usize = 16 * 1024;
     if payload.len() > SHOWN_BYTES {
         return format!("{} bytes; see --json", payload.len());

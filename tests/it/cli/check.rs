@@ -131,3 +131,11 @@ fn the_text_for_prometheus_has_the_states_where_they_are_asked_for() {
     let text = place.run("check", &["--prometheus"]).out;
     assert!(!text.contains("order_ledger_orders"), "{text}");
 }
+
+#[cfg(feature = "top")]
+#[test]
+fn top_needs_a_terminal_and_says_what_does_not() {
+    let ran = sample().run("top", &[]);
+    assert_eq!((ran.code, &ran.out[..]), (2, ""));
+    assert!(ran.err.contains("check --states"), "{}", ran.err);
+}
