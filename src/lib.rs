@@ -18,7 +18,8 @@
 //! - `recovery`: the only place where the parts meet at opening: torn or rotten, as a table
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
-//! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]
+//! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]; and holds what we say against what they do:
+//!   [`Reconcile`]
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
 mod admission;
@@ -59,7 +60,8 @@ pub use order::{
     Timestamp, Token, Transition, Transitioned, UnknownNoteKind, UnknownState, Witness,
 };
 pub use outbox::{
-    AfterDead, BreakerPolicy, BreakerState, Call, Found, OnRefused, OnUnknown, Outbox,
-    OutboxBuilder, OutboxStats, Provider, ProviderStats, Ran, RetryPolicy, Route,
+    AfterDead, BreakerPolicy, BreakerState, Call, Compared, ComparedItem, Difference, Found,
+    OnRefused, OnUnknown, OurFields, Outbox, OutboxBuilder, OutboxStats, Provider, ProviderSla,
+    ProviderStats, Ran, Reconcile, Reconciliation, RetryPolicy, Route, TheirItem,
 };
 pub use recovery::report::RecoveryReport;

@@ -3,11 +3,13 @@
 //! - [`steps`]: the commands about the life of an order
 //! - [`follow`]: the commands that wait for what happens
 //! - [`remarks`]: the commands about what is said of orders, clients and accounts
+//! - [`parties`]: the commands about third parties
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
 
 mod follow;
+mod parties;
 mod remarks;
 mod steps;
 mod values;
@@ -20,6 +22,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use order_ledger::{PageToken, Timestamp};
 
 pub(crate) use follow::{Tail, Wait};
+pub(crate) use parties::{Format, Outbox, OutboxCommand, OutboxList, Reconcile, Redrive, Sla};
 pub(crate) use remarks::{Hold, Note};
 pub(crate) use steps::{Cancel, Lifecycle, Transition};
 pub(crate) use values::{Bytes, Dir, Opening, Wanted};
@@ -54,6 +57,8 @@ pub(crate) enum Command {
     Cancel(Cancel),
     Note(Note),
     Hold(Hold),
+    Outbox(Outbox),
+    Reconcile(Reconcile),
     Get(Get),
     Find(Find),
     History(History),

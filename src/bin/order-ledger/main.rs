@@ -27,10 +27,12 @@ mod manual;
 mod names;
 mod note;
 mod opening;
+mod outbox;
 mod outcome;
 mod output;
 mod own;
 mod progress;
+mod reconcile;
 mod stats;
 mod submit;
 mod tail;
@@ -62,6 +64,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Cancel(cancel) => cancel::run(cancel, &mut out),
         Command::Note(note) => note::run(note, &mut out),
         Command::Hold(hold) => hold::run(hold, &mut out),
+        Command::Outbox(outbox) => outbox::run(outbox, &mut out),
+        Command::Reconcile(reconcile) => reconcile::run(reconcile, &mut out),
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),

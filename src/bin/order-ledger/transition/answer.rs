@@ -241,6 +241,8 @@ pub(crate) fn word(kind: &ErrorKind) -> &'static str {
         ErrorKind::MissingEvidence { .. } => "missing_evidence",
         ErrorKind::CommandConflict { .. } => "command_conflict",
         ErrorKind::NoOpenNote { .. } => "no_open_note",
+        ErrorKind::NoSuchDispatch { .. } => "no_such_dispatch",
+        ErrorKind::NotDead { .. } => "not_dead",
         ErrorKind::Overloaded { .. } => "overloaded",
         ErrorKind::DiskLow { .. } => "disk_low",
         ErrorKind::InDoubt { .. } => "in_doubt",
