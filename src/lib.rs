@@ -19,7 +19,8 @@
 //! - `care`: reads every byte and says what is wrong: [`verify()`]
 //! - `watch`: finds what stands still or fails, and says so once
 //! - `ledger`: the front door: [`Ledger`], [`Options`], [`Reader`], [`Orders`]
-//! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]
+//! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]; and holds what we say against what they do:
+//!   [`Reconcile`]
 //! - `metrics`: what is counted of all that, a leaf: [`Metrics`], [`Histogram`], [`Health`]
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
@@ -67,8 +68,9 @@ pub use order::{
     Transition, Transitioned, UnknownAlertLevel, UnknownNoteKind, UnknownState, Witness,
 };
 pub use outbox::{
-    AfterDead, BreakerPolicy, BreakerState, Call, Found, OnRefused, OnUnknown, Outbox,
-    OutboxBuilder, OutboxStats, Provider, ProviderStats, Ran, RetryPolicy, Route,
+    AfterDead, BreakerPolicy, BreakerState, Call, Compared, ComparedItem, Difference, Found,
+    OnRefused, OnUnknown, OurFields, Outbox, OutboxBuilder, OutboxStats, Provider, ProviderSla,
+    ProviderStats, Ran, Reconcile, Reconciliation, RetryPolicy, Route, TheirItem,
 };
 pub use recovery::report::RecoveryReport;
 pub use watch::pass::WatchPass;

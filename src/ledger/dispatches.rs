@@ -13,6 +13,7 @@ use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::dispatch::{Course, Lane, Progress};
 use crate::order::{Dispatch, DispatchEntry, Dispatched, OrderId, Seq, Witness};
+use crate::wal::log::Log;
 
 impl Ledger {
     /// Records something that third parties are to be told about an order that exists: returns when it is on disk. The
@@ -138,6 +139,11 @@ impl Ledger {
         &self.inner.committer
     }
 
+    /// Where the log ended when the ledger was opened.
+    pub(crate) fn opened_next(&self) -> Seq {
+        self.inner.reads.opened_next
+    }
+
     /// Takes the place of the one outbox of this ledger; `false`: it is taken.
     pub(crate) fn take_outbox(&self) -> bool {
         !self.inner.outbox_runs.swap(true, Ordering::AcqRel)
@@ -154,6 +160,10 @@ impl Ledger {
 }
 
 impl Reader {
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.reads.lookup.log
+    }
+
     /// What third parties are to be told about an order, first to last, and where each of it stands.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! - [`board`]: which dispatches wait, order by order, and until when
 //! - [`engine`]: does it: the attempt on disk, the call, the result on disk
 //! - [`running`]: [`Outbox`], with threads or step by step; [`stats`]: how it is
+//! - [`reconcile`]: what we hold against their list; [`sla`]: how providers did in a period
 //!
 //! Always true: the attempt, with its provider, is durable before the provider is called, and its result after; an
 //! attempt without a result is unknown, never "not sent"; nobody else is called while it is unknown, unless the route
@@ -18,12 +19,18 @@ pub(crate) mod breaker;
 pub(crate) mod decide;
 pub(crate) mod engine;
 pub(crate) mod provider;
+pub(crate) mod reconcile;
 pub(crate) mod route;
 pub(crate) mod running;
+pub(crate) mod sla;
 pub(crate) mod stats;
 
 pub use breaker::{BreakerPolicy, BreakerState};
 pub use provider::{Call, Found, Provider};
+pub use reconcile::{
+    Compared, ComparedItem, Difference, OurFields, Reconcile, Reconciliation, TheirItem,
+};
 pub use route::{AfterDead, OnRefused, OnUnknown, RetryPolicy, Route};
 pub use running::{Outbox, OutboxBuilder, Ran};
+pub use sla::ProviderSla;
 pub use stats::{OutboxStats, ProviderStats};

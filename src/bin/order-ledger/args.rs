@@ -6,6 +6,7 @@
 //! - [`remarks`]: the commands about what is said of orders, clients and accounts
 //! - [`alerts`]: the commands about what stands still or fails
 //! - `serve`, `top`: what the web pages and the live view can be told
+//! - [`parties`]: the commands about third parties
 //! - [`values`]: what several commands take
 //!
 //! The exit codes that the help texts name are those of [`errors`](crate::errors).
@@ -13,6 +14,7 @@
 mod alerts;
 mod follow;
 mod health;
+mod parties;
 mod remarks;
 #[cfg(feature = "serve")]
 mod serve;
@@ -31,6 +33,7 @@ use order_ledger::{PageToken, Timestamp};
 pub(crate) use alerts::{Alerts, Stuck, Watch};
 pub(crate) use follow::{Tail, Wait};
 pub(crate) use health::{Check, Stay};
+pub(crate) use parties::{Format, Outbox, OutboxCommand, OutboxList, Reconcile, Redrive, Sla};
 pub(crate) use remarks::{Hold, Note};
 #[cfg(feature = "serve")]
 pub(crate) use serve::Serve;
@@ -70,6 +73,8 @@ pub(crate) enum Command {
     Cancel(Cancel),
     Note(Note),
     Hold(Hold),
+    Outbox(Outbox),
+    Reconcile(Reconcile),
     Get(Get),
     Find(Find),
     History(History),

@@ -1,6 +1,6 @@
 //! `history`: everything that happened to an order, first to last.
 
-use order_ledger::{Event, EventBody, Evidence, Lifecycle, NoteKind, Reader};
+use order_ledger::{Event, EventBody, Evidence, Lifecycle, NoteKind, Reader, Sent, Witness};
 use serde_json::{Map, Value, json};
 
 use crate::args::History;
@@ -98,6 +98,49 @@ pub(crate) fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
             put_bytes(&mut put, "by", by);
             put("detail", said(detail));
         }
+        EventBody::Dispatched { route, command_key, body } => {
+            put("route", route.as_str().into());
+            put_bytes(&mut put, "command_key", command_key);
+            put("body", said(body));
+        }
+        EventBody::Attempted { dispatch, provider, attempt } => {
+            put("dispatch", dispatch.0.into());
+            put("outbox", "attempted".into());
+            put("provider", provider.as_str().into());
+            put("attempt", (*attempt).into());
+        }
+        EventBody::Reported { dispatch, provider, attempt, report, by } => {
+            put("dispatch", dispatch.0.into());
+            put("provider", provider.as_str().into());
+            put("attempt", (*attempt).into());
+            put("by", by.name().into());
+            let (outcome, why) = match report {
+                Sent::Done { reference } => {
+                    put("reference", said(reference));
+                    ("done", None)
+                }
+                Sent::Refused { code, why } => {
+                    put("code", (*code).into());
+                    ("refused", Some(why))
+                }
+                Sent::NotSent { why } => ("not_sent", Some(why)),
+                Sent::Unknown { why } => ("unknown", Some(why)),
+            };
+            put("outbox", outcome.into());
+            if let Some(why) = why {
+                put("why", why.as_str().into());
+            }
+        }
+        EventBody::GivenUp { dispatch, why } => {
+            put("dispatch", dispatch.0.into());
+            put("outbox", "dead".into());
+            put("why", why.as_str().into());
+        }
+        EventBody::Redriven { dispatch, why } => {
+            put("dispatch", dispatch.0.into());
+            put("outbox", "redriven".into());
+            put("why", why.as_str().into());
+        }
         // A kind of event that this program does not know yet: its state says enough.
         _ => {}
     }
@@ -161,6 +204,31 @@ pub(crate) fn what(body: &EventBody) -> String {
         }
         EventBody::Alerted { alert, change, kind, level, by: known_to, detail, .. } => {
             format!("alert {alert} {change} ({kind}, {level}){}: {}", by(known_to), shown(detail))
+        }
+        EventBody::Dispatched { route, body, .. } => format!("to {route}: {}", shown(body)),
+        EventBody::Attempted { dispatch, provider, attempt } => {
+            format!("dispatch {dispatch}: attempt {attempt}, {provider}")
+        }
+        EventBody::Reported { dispatch, provider, report, by, .. } => {
+            let said = match report {
+                Sent::Done { reference } => format!("done, {}", shown(reference)),
+                Sent::Refused { code, why } => {
+                    format!("refused (code {code}): {}", shown(why.as_bytes()))
+                }
+                Sent::NotSent { why } => format!("not sent: {}", shown(why.as_bytes())),
+                Sent::Unknown { why } => format!("unknown: {}", shown(why.as_bytes())),
+            };
+            let by = match by {
+                Witness::Provider => String::new(),
+                by => format!(" (by {})", by.name()),
+            };
+            format!("dispatch {dispatch}: {provider}{by}: {said}")
+        }
+        EventBody::GivenUp { dispatch, why } => {
+            format!("dispatch {dispatch} was given up: {}", shown(why.as_bytes()))
+        }
+        EventBody::Redriven { dispatch, why } => {
+            format!("dispatch {dispatch} is on its way again: {}", shown(why.as_bytes()))
         }
         _ => String::new(),
     }

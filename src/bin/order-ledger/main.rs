@@ -29,10 +29,12 @@ mod manual;
 mod names;
 mod note;
 mod opening;
+mod outbox;
 mod outcome;
 mod output;
 mod own;
 mod progress;
+mod reconcile;
 #[cfg(feature = "serve")]
 mod serve;
 mod stats;
@@ -72,6 +74,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Cancel(cancel) => cancel::run(cancel, &mut out),
         Command::Note(note) => note::run(note, &mut out),
         Command::Hold(hold) => hold::run(hold, &mut out),
+        Command::Outbox(outbox) => outbox::run(outbox, &mut out),
+        Command::Reconcile(reconcile) => reconcile::run(reconcile, &mut out),
         Command::Get(get) => get::run(get, &mut out),
         Command::Find(find) => find::run(find, &mut out),
         Command::History(history) => history::run(history, &mut out),

@@ -437,7 +437,7 @@ impl Provider for Counting {
 
     fn send(&self, call: &Call) -> Sent {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             return Sent::NotSent { why: "busy".into() };
         }
         self.1.lock().unwrap().push(call.dispatch);

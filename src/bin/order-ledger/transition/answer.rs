@@ -242,6 +242,8 @@ pub(crate) fn word(kind: &ErrorKind) -> &'static str {
         ErrorKind::CommandConflict { .. } => "command_conflict",
         ErrorKind::NoOpenNote { .. } => "no_open_note",
         ErrorKind::NoOpenAlert { .. } => "no_open_alert",
+        ErrorKind::NoSuchDispatch { .. } => "no_such_dispatch",
+        ErrorKind::NotDead { .. } => "not_dead",
         ErrorKind::Overloaded { .. } => "overloaded",
         ErrorKind::DiskLow { .. } => "disk_low",
         ErrorKind::InDoubt { .. } => "in_doubt",
