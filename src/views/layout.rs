@@ -275,7 +275,9 @@ mod tests {
                 View::ExternalRef(&external_ref),
                 View::State(state),
                 View::OpenNotes,
+                View::OpenAlerts,
                 View::ExpiresAt(Timestamp::from_unix_ns(instant)),
+                View::Entered { state, at: Timestamp::from_unix_ns(instant) },
             ] {
                 let key = view.key(Seq(seq)).unwrap();
                 prop_assert!(key.starts_with(&view.prefix().unwrap()));
@@ -285,7 +287,7 @@ mod tests {
 
         #[test]
         fn whatever_parses_is_made_again_byte_for_byte(
-            key in proptest::collection::vec(prop_oneof![0u8..6, any::<u8>()], 0..24),
+            key in proptest::collection::vec(prop_oneof![0u8..8, any::<u8>()], 0..24),
         ) {
             if let Some((view, seq)) = View::parse(&key) {
                 prop_assert_eq!(view.key(seq), Some(key.clone()));
@@ -310,6 +312,18 @@ mod tests {
             };
             prop_assert_eq!(one.cmp(&other), key(one).cmp(&key(other)));
             prop_assert!(key(one).starts_with(EXPIRING_PREFIX) && &key(one)[..] > EXPIRING_PREFIX);
+        }
+
+        #[test]
+        fn who_stands_longest_comes_first(one: (u64, u64), other: (u64, u64)) {
+            let state = State::Confirmed;
+            let key = |(instant, seq)| {
+                View::Entered { state, at: Timestamp::from_unix_ns(instant) }.key(Seq(seq)).unwrap()
+            };
+            prop_assert_eq!(one.cmp(&other), key(one).cmp(&key(other)));
+            let prefix = entered_prefix(state);
+            prop_assert!(key(one).starts_with(&prefix) && key(one) > prefix);
+            prop_assert!(!key(one).starts_with(&entered_prefix(State::Accepted)));
         }
 
         #[test]
