@@ -2,8 +2,10 @@
 //!
 //! - [`life`]: what happens to an order after it was taken, and how others hear of it
 //! - [`metrics`]: what is counted and measured, every name; what can be wrong, and the cure
+//! - [`watch`]: what stands still or fails, who is told, and what to do
 //! - [`cost`]: what an order costs, how to choose batches and threads, what the disk must promise
 
 pub mod cost;
 pub mod life;
 pub mod metrics;
+pub mod watch;

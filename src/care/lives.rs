@@ -15,6 +15,8 @@ use crate::bytes::to_usize;
 use crate::order::{AlertChange, AlertKind, OwnState, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
+mod alerts;
+
 /// Seqs of one page.
 const PAGE_SEQS: u64 = 64 * 1024;
 /// Pages that are remembered: 64 MiB, for the last 32 million records.
@@ -324,51 +326,6 @@ impl Lives {
                 Some(format!("it resolves the note at {note}, which was resolved before"))
             }
             _ => Some(format!("it resolves the note at {note}, and no note waits there for that")),
-        }
-    }
-
-    /// Judges what happened to an alert, and remembers whether it is over; what is wrong with it, in words. That an
-    /// order has left the state which it was stuck in can't be told when it is over: it may be in it again.
-    fn alarm(
-        &mut self,
-        seq: Seq,
-        id: Option<Seq>,
-        (order, stuck_in): (Option<Seq>, Option<State>),
-        change: AlertChange,
-    ) -> Option<String> {
-        if let Some(order) = order {
-            if order >= seq {
-                return Some(format!("an alert about order {order}, which has not begun yet"));
-            }
-            let stand = self.stand(order).copied();
-            if stand.is_some_and(|stand| !stand.is_order()) {
-                return Some(format!("an alert about order {order}, and no order began there"));
-            }
-            // While it is acknowledged the order may go on; what the watch itself says is true when it is written.
-            let is_now = !matches!(change, AlertChange::Cleared | AlertChange::Acknowledged);
-            let stands = stand.and_then(|stand| State::from_number(stand.state));
-            if let (true, Some(wanted), Some(stands)) = (is_now, stuck_in, stands)
-                && wanted != stands
-            {
-                return Some(format!(
-                    "an alert that order {order} is stuck in {wanted}, and it stands at {stands}"
-                ));
-            }
-        }
-        let id = id?;
-        if id >= seq {
-            return Some(format!("it is about the alert at {id}, which was not raised yet"));
-        }
-        let stand = self.stand(id)?;
-        let before = *stand;
-        if change == AlertChange::Cleared && before.state == OPEN_ALERT {
-            stand.state = CLEARED_ALERT;
-        }
-        match before.state {
-            OPEN_ALERT => (before.version != order.map_or(0, |order| last_bits(order.0)))
-                .then(|| format!("it is about the alert at {id}, which is about something else")),
-            CLEARED_ALERT => Some(format!("it is about the alert at {id}, which is over")),
-            _ => Some(format!("it is about the alert at {id}, and none was raised there")),
         }
     }
 

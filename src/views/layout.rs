@@ -299,7 +299,9 @@ mod tests {
                 View::OpenNotes,
                 View::Dispatches(Lane::Open),
                 View::Dispatches(Lane::Dead),
+                View::OpenAlerts,
                 View::ExpiresAt(Timestamp::from_unix_ns(instant)),
+                View::Entered { state, at: Timestamp::from_unix_ns(instant) },
             ] {
                 let key = view.key(Seq(seq)).unwrap();
                 prop_assert!(key.starts_with(&view.prefix().unwrap()));
@@ -334,6 +336,18 @@ mod tests {
             };
             prop_assert_eq!(one.cmp(&other), key(one).cmp(&key(other)));
             prop_assert!(key(one).starts_with(EXPIRING_PREFIX) && &key(one)[..] > EXPIRING_PREFIX);
+        }
+
+        #[test]
+        fn who_stands_longest_comes_first(one: (u64, u64), other: (u64, u64)) {
+            let state = State::Confirmed;
+            let key = |(instant, seq)| {
+                View::Entered { state, at: Timestamp::from_unix_ns(instant) }.key(Seq(seq)).unwrap()
+            };
+            prop_assert_eq!(one.cmp(&other), key(one).cmp(&key(other)));
+            let prefix = entered_prefix(state);
+            prop_assert!(key(one).starts_with(&prefix) && key(one) > prefix);
+            prop_assert!(!key(one).starts_with(&entered_prefix(State::Accepted)));
         }
 
         #[test]

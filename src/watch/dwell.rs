@@ -106,8 +106,11 @@ impl Search<'_> {
             return Ok(Hints::Silent);
         }
         // What is later was written by records that the views need not have known.
-        let Some(last_fed) = self.lookup.log.read(Seq(fed.0 - 1))? else {
-            return Ok(Hints::Silent);
+        let last_fed = match self.lookup.log.read(Seq(fed.0 - 1)) {
+            Ok(Some(last_fed)) => last_fed,
+            Ok(None) => return Ok(Hints::Silent),
+            Err(error) if is_damage(&error) => return Ok(Hints::Silent),
+            Err(error) => return Err(error),
         };
         let Wanted { state, until, .. } = self.wanted;
         while !self.is_over() {
@@ -123,12 +126,14 @@ impl Search<'_> {
                 if self.is_full() {
                     return Ok(Hints::Right);
                 }
+                self.found.cost += 1;
                 let Some(stands) = self.stands(order)? else {
                     self.take(place, false);
                     continue;
                 };
                 let is_there = stands == Some(StateEntry { state, since: at });
-                if !is_there && stands.is_none_or(|stands| stands.since <= last_fed.at) {
+                let is_known = stands.is_none_or(|stands| stands.since <= last_fed.at);
+                if !is_there && is_known && !self.has_lost_steps(order)? {
                     return Ok(Hints::Wrong(at, order));
                 }
                 self.take(place, is_there);
@@ -154,8 +159,15 @@ impl Search<'_> {
         }
     }
 
+    /// Whether a step of an order can't be read: then its key may be left behind, which is nobody's mistake.
+    fn has_lost_steps(&self, order: Seq) -> Result<bool> {
+        match self.lookup.left_at(order, Timestamp::from_unix_ns(0)) {
+            Err(error) if is_damage(&error) => Ok(true),
+            read => read.map(|_| false),
+        }
+    }
+
     fn take(&mut self, place: Place, is_there: bool) {
-        self.found.cost += 1;
         self.found.looked = Some(place);
         if is_there {
             self.found.orders.push(place);
@@ -226,3 +238,6 @@ impl Search<'_> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,9 +208,8 @@ impl Pass<'_> {
         let lifecycle = &self.committer.settings.lifecycle;
         let name = lifecycle.name_of(state).unwrap_or(state.name());
         let dwell_ns = self.now.as_unix_ns().saturating_sub(since.as_unix_ns());
-        let dwell = std::time::Duration::from_secs(dwell_ns / 1_000_000_000);
         let subject = AlertSubject::Order(self.committer.lookup.order_id(order));
-        let detail = format!("in {name} for {dwell:?}");
+        let detail = format!("in {name} for {} s", dwell_ns / 1_000_000_000);
         Wish::Raise { subject, kind: AlertKind::StuckOrder { state }, level, since, detail }
     }
 

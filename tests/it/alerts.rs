@@ -278,7 +278,8 @@ fn a_panic_of_the_callback_is_counted_and_harms_nobody() {
     let machine = Machine::new(6);
     let watch = WatchOptions::new().disk_warn_bytes(0).on_alert(|_| panic!("a callback"));
     let ledger = machine.open_with(&small().lifecycle(lifecycle()).watch(watch)).unwrap();
-    (taken(&ledger, 1), taken(&ledger, 2));
+    taken(&ledger, 1);
+    taken(&ledger, 2);
     machine.host.advance(HOUR);
     assert_eq!(counts(ledger.watch_once()), [2, 0, 0, 0]);
     assert_eq!(ledger.stats().unwrap().alert_panics, 2);

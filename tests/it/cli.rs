@@ -4,7 +4,7 @@
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
 //! - [`notes`]: what is noted about orders, and who is held
 //! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own; [`expiry`]: orders that expire
-//! - [`tail`]: what happens, as it happens
+//! - [`tail`]: what happens, as it happens; [`alerts`]: what stands still
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
 //! - [`kills`]: kill -9 in the middle; [`drill`]: kills and power cuts as the user makes them
 //! - `serve`: a ledger as web pages, also in a real browser
@@ -12,6 +12,7 @@
 //! - [`bench`]: what the disk takes and what an order costs
 //! - [`northwind`]: 830 real orders, submitted and led through their life
 
+mod alerts;
 mod bench;
 mod broken;
 mod check;

@@ -21,7 +21,7 @@ use crate::order::{Durability, LedgerId, Seq};
 
 /// A ledger directory with sled views of `count` records of a test log.
 fn built(dir: &Path, test: &TestLog) {
-    let Started { views, .. } = in_sled(dir, &test);
+    let Started { views, .. } = in_sled(dir, test);
     assert_eq!(wait_until_fed(&views).set_aside, 0);
     views.stop();
 }
@@ -62,7 +62,7 @@ fn remove(path: &Path) {
 
 /// Opens what is there and holds every answer against the log.
 fn assert_no_difference(dir: &Path, test: &TestLog, what: &str) -> ViewsState {
-    let mut config = config(dir, &test);
+    let mut config = config(dir, test);
     // What looks like a held lock is mostly damage here.
     config.deadlines.lock = Duration::from_millis(50);
     let Started { views, proved } = start(config);

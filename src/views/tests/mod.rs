@@ -7,6 +7,7 @@
 mod closing;
 mod damage;
 mod doubt;
+mod entered;
 mod expiring;
 mod feeding;
 mod kill;
@@ -39,7 +40,7 @@ fn is_on(view: View<'_>, order: &Order) -> bool {
         View::ExpiresAt(instant) => {
             order.expires_at == Some(instant) && !order.now.state.is_terminal()
         }
-        View::OpenNotes | View::Dispatches(_) => false,
+        View::OpenNotes | View::OpenAlerts | View::Entered { .. } | View::Dispatches(_) => false,
     }
 }
 

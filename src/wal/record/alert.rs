@@ -145,7 +145,8 @@ impl<'a> Alarm<'a> {
             return malformed("a field breaks its limit");
         }
         let is_raised = change == AlertChange::Raised;
-        let is_first = self.id == 0 && self.raised_at_ns == 0 && self.acknowledged.is_none();
+        let is_named = (self.id == 0) == is_raised && (self.raised_at_ns == 0) == is_raised;
+        let is_known = self.acknowledged.is_some();
         let is_told = match change {
             AlertChange::Raised => self.escalated_at_ns.is_none() && self.reminded_at_ns.is_none(),
             AlertChange::Escalated => self.escalated_at_ns == Some(0),
@@ -154,7 +155,7 @@ impl<'a> Alarm<'a> {
             AlertChange::Cleared => true,
         };
         let is_over = self.cleared_at_ns.is_some() == (change == AlertChange::Cleared);
-        match is_raised == is_first && is_told && is_over && self.since_ns != 0 {
+        match is_named && !(is_raised && is_known) && is_told && is_over && self.since_ns != 0 {
             true => Ok(()),
             false => malformed("what happened to the alert and what it says do not fit"),
         }
