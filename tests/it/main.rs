@@ -63,6 +63,7 @@ mod schedules;
 mod seeds;
 mod submit;
 mod support;
+mod third_parties;
 mod tidy;
 mod time;
 #[cfg(not(order_ledger_shuttle))]
