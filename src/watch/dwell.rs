@@ -215,7 +215,15 @@ impl Search<'_> {
         let Wanted { state, until, .. } = self.wanted;
         let mut cursor = self.lookup.log.cursor(from);
         while cursor.position() < to {
-            let Some(record) = cursor.next()? else { break };
+            let record = match cursor.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) if self.wanted.passes_damage && is_damage(&error) => {
+                    cursor = self.lookup.log.cursor(cursor.position().next());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if record.at > until {
                 return Ok(false);
             }
