@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::dwell::is_damage;
 use crate::admission::dedupe::Lookup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Alert, AlertChange, AlertLevel, Seq};
@@ -104,7 +105,7 @@ const HINTS_MAX: usize = 1_024;
 pub(crate) enum As {
     /// What is open now: what is about an order that has left the state is not.
     Now,
-    /// What is not recorded as cleared.
+    /// What is not recorded as cleared: for the watch itself, which passes over what can't be read.
     Recorded,
 }
 
@@ -213,9 +214,15 @@ impl<'a> Search<'a> {
     fn scan_to(&mut self, to: Seq) -> Result<()> {
         let mut cursor = self.log.cursor(self.position);
         while !self.is_over() && self.position < to {
-            match cursor.next()? {
-                Some(record) => self.consider(&record)?,
-                None => break,
+            match cursor.next() {
+                Ok(Some(record)) => self.consider(&record)?,
+                Ok(None) => break,
+                // What rotted must not hold up the watch; whoever asks for a page is told.
+                Err(error) if self.counts_as == As::Recorded && is_damage(&error) => {
+                    self.position = self.position.next();
+                    cursor = self.log.cursor(self.position);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())

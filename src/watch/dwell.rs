@@ -183,7 +183,12 @@ impl Search<'_> {
         let mut position = from;
         if let Some((at, _)) = self.found.looked {
             let behind = Timestamp::from_unix_ns(at.as_unix_ns().saturating_add(1));
-            position = position.max(log.seq_at(behind)?);
+            match log.seq_at(behind) {
+                Ok(seq) => position = position.max(seq),
+                // The search met what rotted: then from further in front, past what was looked at.
+                Err(error) if self.wanted.passes_damage && is_damage(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         let state = self.wanted.state;
         let enters = |kind: u8| match state {
@@ -215,7 +220,15 @@ impl Search<'_> {
         let Wanted { state, until, .. } = self.wanted;
         let mut cursor = self.lookup.log.cursor(from);
         while cursor.position() < to {
-            let Some(record) = cursor.next()? else { break };
+            let record = match cursor.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) if self.wanted.passes_damage && is_damage(&error) => {
+                    cursor = self.lookup.log.cursor(cursor.position().next());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if record.at > until {
                 return Ok(false);
             }
@@ -228,6 +241,9 @@ impl Search<'_> {
             let Some((order, _)) = entered.filter(|(_, entered)| *entered == state) else {
                 continue;
             };
+            if self.found.looked.is_some_and(|looked| (record.at, order) <= looked) {
+                continue;
+            }
             if self.is_full() {
                 return Ok(false);
             }

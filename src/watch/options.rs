@@ -178,7 +178,7 @@ impl WatchOptions {
     /// Calls this for everything that happens to an alert, behind the record that says so.
     ///
     /// Called by the thread of the watch, or of whoever acknowledges, outside of all locks: what takes long there
-    /// delays the next look. A panic in it is caught and counted. At most once: a crash between the record and the
+    /// delays the next look, and closing. It must not close the ledger. A panic in it is caught and counted. At most once: a crash between the record and the
     /// call loses the call; the feed ([`Ledger::consumer`](crate::Ledger::consumer)) has alerts of orders at least
     /// once, and [`Ledger::alerts`](crate::Ledger::alerts) knows all of them.
     pub fn on_alert(mut self, call: impl Fn(&AlertEvent) + Send + Sync + 'static) -> WatchOptions {

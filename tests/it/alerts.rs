@@ -677,3 +677,126 @@ fn options_out_of_bounds_are_refused() {
         assert!(matches!(error.kind(), ErrorKind::Invalid { .. }), "{error}");
     }
 }
+
+/// Effect to prevent: an alert says that an order stands still which has just gone on, or one about the same stay is
+/// raised by each of two who look.
+#[test]
+fn steps_and_looks_that_race_never_raise_what_is_not_so_nor_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.ledger");
+    let at_once = Lifecycle::default()
+        .with_thresholds(State::Accepted, Some(Duration::ZERO), None)
+        .with_thresholds(State::Confirmed, Some(Duration::ZERO), None);
+    let watch = WatchOptions::new().disk_warn_bytes(0).look_every(Duration::from_millis(10));
+    let options = small().segment_bytes(1024 * 1024).lifecycle(at_once).views(Views::Off);
+    let ledger = options.watch(watch).open(&path).unwrap();
+    let ids: Vec<_> = (0..300).map(|n| taken(&ledger, n)).collect();
+    std::thread::scope(|scope| {
+        let walker = scope.spawn(|| {
+            for id in &ids {
+                go(&ledger, *id, State::Confirmed);
+                go(&ledger, *id, State::InProgress);
+            }
+        });
+        while !walker.is_finished() {
+            ledger.watch_once();
+        }
+    });
+    ledger.watch_once();
+    assert_eq!(open(&ledger), []);
+    for id in &ids {
+        let raised = told(&ledger, *id).iter().filter(|it| it.0 == AlertChange::Raised).count();
+        let cleared = told(&ledger, *id).iter().filter(|it| it.0 == AlertChange::Cleared).count();
+        assert!(raised <= 2 && raised == cleared, "{raised} {cleared}");
+    }
+    ledger.close().unwrap();
+    // Whoever reads every record sees that each was raised while the order stood there.
+    let report = order_ledger::verify(&path).unwrap();
+    assert_eq!(report.soundness(), Soundness::Sound, "{:?}", report.findings);
+}
+
+/// The thread itself: it raises without being asked, and ends with the ledger.
+#[test]
+fn the_watch_raises_by_itself_and_ends_with_the_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.ledger");
+    let at_once = Lifecycle::default().with_thresholds(State::Accepted, Some(Duration::ZERO), None);
+    let (sender, events) = std::sync::mpsc::channel();
+    let watch = WatchOptions::new()
+        .disk_warn_bytes(0)
+        .look_every(Duration::from_millis(10))
+        .on_alert(move |event| sender.send(event.clone()).unwrap());
+    let ledger =
+        small().segment_bytes(1024 * 1024).lifecycle(at_once).watch(watch).open(&path).unwrap();
+    let id = taken(&ledger, 1);
+    let raised = events.recv().unwrap();
+    assert_eq!(
+        (raised.change, raised.alert.subject),
+        (AlertChange::Raised, AlertSubject::Order(id))
+    );
+    go(&ledger, id, State::Completed);
+    assert_eq!(events.recv().unwrap().change, AlertChange::Cleared);
+    ledger.close().unwrap();
+    // Its thread is gone, and what it told by with it.
+    assert!(events.recv().is_err());
+}
+
+/// Effect to prevent: one byte that rotted, and nobody hears of any order that stands still.
+#[test]
+fn an_order_that_rotted_does_not_hold_up_the_others() {
+    for views in [Views::On, Views::Off] {
+        let machine = Machine::new(18);
+        let ledger = machine.open_with(&watched().views(views)).unwrap();
+        for n in 0..800 {
+            taken(&ledger, n);
+            ledger.tick();
+        }
+        assert!(ledger.stats().unwrap().segments > 1);
+        ledger.close().unwrap();
+        let (path, words) = ("wal", b"order number 7");
+        let first = machine.disk.as_disk().list(path).unwrap().into_iter().min().unwrap();
+        let first = format!("{path}/{first}");
+        let bytes = machine.disk.read_durable(&first).unwrap();
+        let at = bytes.windows(words.len()).position(|found| found == words).unwrap();
+        machine.disk.flip_bit(&first, at as u64 * 8).unwrap();
+        let ledger = machine.open_with(&watched().views(views)).unwrap();
+        machine.host.advance(2 * HOUR);
+        let pass = ledger.watch_once();
+        assert_eq!((pass.raised, pass.failed), (799, 0), "{views:?} {pass:?}");
+        machine.host.advance(25 * HOUR);
+        let pass = ledger.watch_once();
+        assert_eq!((pass.escalated, pass.failed), (799, 0), "{views:?} {pass:?}");
+        drop(ledger.close());
+    }
+}
+
+#[test]
+fn slow_syncs_and_a_disk_that_fills_are_raised() {
+    let machine = Machine::new(19);
+    let ns = Duration::from_nanos;
+    let watch = WatchOptions::new().disk_warn_bytes(u64::MAX).sync_latency(ns(1), HOUR);
+    let ledger = machine.open_with(&small().watch(watch)).unwrap();
+    assert_eq!(counts(ledger.watch_once()), [1, 0, 0, 0], "little room, and no group yet");
+    taken(&ledger, 1);
+    assert_eq!(counts(ledger.watch_once()), [1, 0, 0, 0]);
+    let kinds: Vec<_> = open(&ledger).iter().map(|alert| (alert.kind, alert.level)).collect();
+    let warn = AlertLevel::Warn;
+    assert_eq!(kinds, [(AlertKind::DiskLow, warn), (AlertKind::SyncLatency, warn)]);
+    assert_eq!(ledger.alerts(&AlertQuery::open().kind("disk_low")).unwrap().alerts.len(), 1);
+    assert_eq!(counts(ledger.watch_once()), [0; 4]);
+    // No room for new orders: that can still be said.
+    machine.disk.set_capacity(1);
+    let mut n = 2;
+    while ledger.submit(&order(n)).is_ok() {
+        n += 1;
+        ledger.tick();
+    }
+    ledger.tick();
+    assert_eq!(counts(ledger.watch_once()), [0, 1, 0, 0]);
+    machine.disk.set_capacity(u64::MAX);
+    ledger.tick();
+    ledger.submit(&order(n)).unwrap();
+    assert_eq!(counts(ledger.watch_once()), [0; 4], "it still has less than is asked for");
+    ledger.close().unwrap();
+    assert_sound(&machine);
+}

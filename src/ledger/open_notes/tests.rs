@@ -114,7 +114,7 @@ fn rule_24_open_notes_are_what_a_naive_reading_finds_however_far_the_views_are()
     // These are fed no further: of them the same log goes on.
     let frozen: Vec<_> =
         [(40, 0), (40, 1), (40, 33), (40, 60)].map(|(orders, notes)| log_of(orders, notes)).into();
-    let frozen: Vec<_> = frozen.iter().map(|test| in_memory(test)).collect();
+    let frozen: Vec<_> = frozen.iter().map(in_memory).collect();
     frozen.iter().for_each(|views| views.catch_up());
     // What was open when those were fed is resolved behind their back.
     let open = naive(&test, &NoteQuery::open());

@@ -98,7 +98,7 @@ fn rule_24_pages_are_what_a_naive_filter_finds() {
     let test = log_of(300);
     // Views that are off, up to date, and behind by various amounts.
     let shorter = [0, 1, 99, 250].map(log_of);
-    let mut views: Vec<Arc<Views>> = shorter.iter().map(|log| in_memory(log)).collect();
+    let mut views: Vec<Arc<Views>> = shorter.iter().map(in_memory).collect();
     views.extend([in_memory(&test), views_off(&test)]);
     proptest!(ProptestConfig::with_cases(100), |(query in any_query())| {
         assert_right(&test, None, &query);
