@@ -1,7 +1,9 @@
 //! Guides, for reading: no code.
 //!
 //! - [`life`]: what happens to an order after it was taken, and how others hear of it
+//! - [`outbox`]: telling third parties: what "unknown" means, and why nobody else is asked then
 //! - [`cost`]: what an order costs, how to choose batches and threads, what the disk must promise
 
 pub mod cost;
 pub mod life;
+pub mod outbox;
