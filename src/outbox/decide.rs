@@ -9,7 +9,7 @@
 //! | in doubt, older than the route allows, and it was looked for | give up, in doubt |
 //! | in doubt, and it is not time yet | wait |
 //! | in doubt | look it up, and see [`after_lookup`] |
-//! | older than the route allows | give up |
+//! | tried, and older than the route allows | give up |
 //! | refused, and the route gives up then | give up |
 //! | not sent, and it is not time yet | wait |
 //! | refused, or not sent too often, by the last provider | give up |
@@ -97,7 +97,7 @@ pub(crate) fn decide(
         let until = course.again_at.max(looked.again_at);
         return wait(until).unwrap_or(Action::LookUp(provider));
     }
-    if is_too_old {
+    if is_too_old && is_begun(course) {
         return Action::GiveUp { why: "it took too long".to_owned() };
     }
     let place = route.place_of(&course.provider);
@@ -128,6 +128,11 @@ pub(crate) fn decide(
             _ => "no provider is left".to_owned(),
         },
     })
+}
+
+/// Whether anybody was told yet, or again. What waits behind something else does not grow old.
+pub(crate) fn is_begun(course: &Course) -> bool {
+    !matches!(course.progress, Progress::None | Progress::Redriven { .. })
 }
 
 /// Whether nobody but the provider in doubt may be told.

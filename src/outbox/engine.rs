@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::board::{Board, Job, NEVER, Now};
 use super::breaker::{Breaker, BreakerPolicy};
-use super::decide::{Action, Looked, after_lookup, answered, decide, settled};
+use super::decide::{Action, Looked, after_lookup, answered, decide, is_begun, settled};
 use super::provider::{Call, Found as Told, Provider};
 use super::route::{Route, behind};
 use super::stats::Tally;
@@ -230,7 +230,13 @@ impl Engine {
         party: &Party,
         of_provider: u32,
     ) -> Result<Step> {
+        // The age counts from the first time.
+        let since = match is_begun(&found.course) {
+            true => found.course.since,
+            false => self.committer.ledger_now(),
+        };
         let attempt = Course {
+            since,
             progress: Progress::Attempt,
             provider: party.name.clone(),
             attempts: found.course.attempts.saturating_add(1),

@@ -18,7 +18,7 @@ pub struct RetryPolicy {
     /// How often one provider is told in a row before the next one of the route is. 1 or more; default 8.
     pub attempts_max: u32,
     /// A dispatch that is neither done nor refused after this time is given up: a dead letter. Default 24 hours. It is
-    /// counted from when it was recorded, also while no outbox runs.
+    /// counted from the first attempt, also while no outbox runs: what waits behind something else does not grow old.
     pub age_max: Duration,
 }
 

@@ -3,6 +3,7 @@
 //! - [`submit`]: lines in, receipts out; [`broken`]: input and ledgers that are not what they should be
 //! - [`failing`]: a device that says no; a directory that vanishes; an output that is closed
 //! - [`notes`]: what is noted about orders, and who is held
+//! - [`outbox`]: what third parties are to be told, and what they say they did
 //! - [`steps`]: orders take steps; [`own_lifecycle`]: states of one's own; [`expiry`]: orders that expire
 //! - [`tail`]: what happens, as it happens; [`alerts`]: what stands still
 //! - [`read`]: the commands that only look; [`damage`]: what `verify` finds
@@ -23,6 +24,7 @@ mod failing;
 mod kills;
 mod northwind;
 mod notes;
+mod outbox;
 mod own_lifecycle;
 mod read;
 mod run;

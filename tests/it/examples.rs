@@ -7,7 +7,7 @@ use std::process::Command;
 fn the_examples_run() {
     let test = std::env::current_exe().unwrap();
     let built = test.ancestors().nth(2).unwrap().join("examples");
-    for name in ["checkout", "own_lifecycle", "retry", "typed", "worker"] {
+    for name in ["checkout", "own_lifecycle", "payments", "retry", "typed", "worker"] {
         let program = built.join(name);
         if !program.exists() {
             println!(

@@ -88,7 +88,9 @@ fn every_row_without_a_doubt() {
     assert!(gives_up(&decide(&refused("a"), &ends, at(1), Looked::not_yet(Seq(2)), &free)));
     // Too old.
     assert_eq!(next(&waiting(), 99), attempt(0, 1));
-    assert!(gives_up(&next(&waiting(), 100)));
+    assert_eq!(next(&waiting(), 999), attempt(0, 1), "nobody was told yet");
+    assert!(gives_up(&next(&not_sent("a", 1, None), 100)));
+    assert!(gives_up(&next(&refused("a"), 100)));
     // A provider that the route has no more: from the beginning.
     assert_eq!(next(&refused("gone"), 1), attempt(0, 1));
 }

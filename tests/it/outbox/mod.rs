@@ -7,6 +7,7 @@
 
 mod cuts;
 mod histories;
+mod reconcile;
 mod rules;
 mod world;
 

@@ -482,3 +482,26 @@ fn threads_do_everything_once() {
     }
     ledger.close().unwrap();
 }
+
+/// Effect to prevent: what two decided by the same record is recorded twice, and two attempts are made.
+#[test]
+fn of_many_who_send_a_dead_letter_on_its_way_one_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger: Ledger = Options::new().open(dir.path().join("orders.ledger")).unwrap();
+    let host = order_ledger::disk::sim::SimHost::new(1);
+    let world = World::new(&host, |_, _| Mood::Refuse);
+    let letters: Vec<Seq> = (0..20).map(|n| taken(&ledger, &ordered(n, &["x"])).1[0]).collect();
+    let outbox = pay(&world, false, false).step_by_step(&ledger).unwrap();
+    while outbox.run_once().unwrap() == Ran::Worked {}
+    for letter in letters {
+        let done = std::thread::scope(|scope| {
+            let many: Vec<_> =
+                (0..6).map(|_| scope.spawn(|| ledger.redrive(letter, "again"))).collect();
+            many.into_iter().map(|it| it.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(done.iter().filter(|it| it.is_ok()).count(), 1, "{done:?}");
+        let is_not_dead =
+            |error: &order_ledger::Error| matches!(error.kind(), ErrorKind::NotDead { .. });
+        assert!(done.iter().filter_map(|it| it.as_ref().err()).all(is_not_dead));
+    }
+}
