@@ -9,5 +9,5 @@
 pub mod cost;
 pub mod life;
 pub mod metrics;
-pub mod watch;
 pub mod outbox;
+pub mod watch;

@@ -12,6 +12,40 @@ use crate::error::{Error, ErrorKind};
 use crate::metrics::Counters;
 use crate::wal::writer::Appended;
 
+/// How many records of a group are what.
+#[derive(Default)]
+struct Kinds {
+    orders: u64,
+    refused: u64,
+    steps: u64,
+    notes: u64,
+    holds: u64,
+    cursors: u64,
+    others: u64,
+}
+
+impl Kinds {
+    /// For each record of each group: no iterator stands between.
+    #[inline]
+    fn add(&mut self, part: &Pending) {
+        match &part.what {
+            What::Order(order) => {
+                self.orders += 1;
+                self.refused += u64::from(order.refusal.is_some());
+            }
+            What::Step(_) => self.steps += 1,
+            What::Remark => self.notes += 1,
+            What::Hold => self.holds += 1,
+            What::Cursor => self.cursors += 1,
+            What::Alert
+            | What::Dispatch { .. }
+            | What::Pursuit
+            | What::Lifecycle
+            | What::Linked { .. } => self.others += 1,
+        }
+    }
+}
+
 /// A group is on disk. `waiting_since_ns`: since when its oldest entry waited, or 0.
 #[inline]
 pub(super) fn count_group(
@@ -20,25 +54,12 @@ pub(super) fn count_group(
     appended: &Appended,
     waiting_since_ns: u64,
 ) {
-    let (mut orders, mut refused, mut steps, mut notes) = (0, 0, 0, 0);
-    let (mut holds, mut cursors, mut others) = (0, 0, 0);
-    for part in group.iter().flat_map(|pending| pending.all()) {
-        match &part.what {
-            What::Order(order) => {
-                orders += 1;
-                refused += u64::from(order.refusal.is_some());
-            }
-            What::Step(_) => steps += 1,
-            What::Remark => notes += 1,
-            What::Hold => holds += 1,
-            What::Cursor => cursors += 1,
-            What::Alert
-            | What::Dispatch { .. }
-            | What::Pursuit
-            | What::Lifecycle
-            | What::Linked { .. } => others += 1,
-        }
+    let mut kinds = Kinds::default();
+    for pending in group {
+        kinds.add(pending);
+        pending.members.iter().for_each(|member| kinds.add(member));
     }
+    let Kinds { orders, refused, steps, notes, holds, cursors, others } = kinds;
     Counters::add_many(&counters.fresh, orders);
     Counters::add_many(&counters.refused, refused);
     Counters::add_many(&counters.steps, steps);
