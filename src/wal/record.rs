@@ -20,8 +20,7 @@
 //! | 68 | the same with a command key |
 //! | 6 | something that happened to an alert: [`Alarm`] |
 //! | 70 | the same of an alert about an order; found by the order as well |
-//! | 7 | something that a third party is to be told about an order: [`Dispatched`], without a command key |
-//! | 71 | the same with a command key |
+//! | 7, 71 | something that a third party is to be told about an order: [`Dispatched`], without and with a command key |
 //! | 11 | what becomes of that: [`Pursued`] |
 //! | 73 | a client or an account is held, or released: [`Held`]; found by that, and with all others |
 //! | 8 | the lifecycle that the records behind it follow: [`Table`] |

@@ -103,7 +103,7 @@ fn what_waits_too_long_what_is_given_up_and_who_is_left_alone_is_raised_once_and
     let text = ledger.metrics().to_prometheus();
     assert!(text.contains("order_ledger_provider_not_sent_total{provider=\"pay\"} 2\n"), "{text}");
     // It is given up, which is worse than waiting, and something else.
-    machine.host.advance(9 * HOUR);
+    machine.host.advance(10 * HOUR);
     run(&machine, &parties, 3);
     let pass = ledger.watch_once();
     assert_eq!((pass.raised, pass.cleared), (1, 1), "{pass:?}");
