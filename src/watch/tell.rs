@@ -69,3 +69,89 @@ fn trace(event: &AlertEvent) {
 
 #[cfg(not(feature = "tracing"))]
 fn trace(_: &AlertEvent) {}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::*;
+    use crate::order::{Alert, AlertChange, AlertKind, AlertLevel, AlertSubject, Seq, Timestamp};
+
+    /// Keeps the level of each event, and what it says.
+    #[derive(Default)]
+    struct Heard(Arc<Mutex<Vec<(Level, String)>>>);
+
+    struct Words(String);
+
+    impl Visit for Words {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!("{field}={value:?} ");
+        }
+    }
+
+    impl Subscriber for Heard {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut words = Words(String::new());
+            event.record(&mut words);
+            self.0.lock().push((*event.metadata().level(), words.0));
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn an_alert_is_an_event_of_tracing_as_loud_as_it_is_bad() {
+        let at = Timestamp::from_unix_ns(7);
+        let alert = |level| Alert {
+            id: Seq(3),
+            subject: AlertSubject::Ledger,
+            kind: AlertKind::DiskLow,
+            level,
+            raised_at: at,
+            escalated_at: None,
+            since: at,
+            reminded: 0,
+            reminded_at: None,
+            acknowledged: None,
+            cleared_at: None,
+            detail: "little room".into(),
+        };
+        let heard = Heard::default();
+        let said = Arc::clone(&heard.0);
+        let sinks = Sinks::new(&WatchOptions::new());
+        tracing::subscriber::with_default(heard, || {
+            for (change, level) in [
+                (AlertChange::Raised, AlertLevel::Warn),
+                (AlertChange::Escalated, AlertLevel::Critical),
+                (AlertChange::Cleared, AlertLevel::Critical),
+            ] {
+                sinks.tell(&AlertEvent { seq: Seq(9), at, change, alert: alert(level) });
+            }
+        });
+        let said = said.lock();
+        let levels: Vec<_> = said.iter().map(|(level, _)| *level).collect();
+        assert_eq!(levels, [Level::WARN, Level::ERROR, Level::INFO]);
+        for words in ["little room", "disk_low", "raised", "alert=3", "subject=ledger"] {
+            assert!(said[0].1.contains(words), "{}", said[0].1);
+        }
+    }
+}

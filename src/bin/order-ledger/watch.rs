@@ -82,6 +82,9 @@ impl Told<'_> {
             .filter(EventFilter::all().event_kind(EventKind::Alerted));
         follower.skip_to_end();
         let mut next = follower.next();
+        let words = "another process has the ledger open: passing on what that one raises";
+        // Standard error may be closed; then nobody wants to know.
+        drop(writeln!(anstream::stderr().lock(), "{words}"));
         loop {
             // News of orders, and when there are none, a look at all else now and then.
             follower.poll(usize::MAX, self.args.every)?;

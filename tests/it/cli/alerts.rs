@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
+use std::time::Duration;
 
+use order_ledger::{Options, WatchOptions};
 use serde_json::{Value, json};
 
 use super::run::{Place, column};
@@ -133,9 +135,8 @@ fn a_command_and_a_webhook_are_told_and_a_failure_is_said() {
     assert_eq!(once(&place, &["--exec", "exit 7"]).code, 0, "there is nothing to be told");
 }
 
-/// Beside the process that has the ledger open: it passes on what that one raises.
 #[test]
-fn beside_a_process_that_watches_it_follows() {
+fn a_watch_that_is_killed_repeats_nothing() {
     let place = shop();
     let spawn = |args: &[&str]| {
         let mut command =
@@ -151,6 +152,43 @@ fn beside_a_process_that_watches_it_follows() {
     first.kill().unwrap();
     first.wait().unwrap();
     assert_eq!(once(&place, &[]).out, "", "a kill -9 repeats nothing");
+}
+
+/// Beside the process that has the ledger open: it passes on what that one raises, about orders and about all else.
+#[test]
+fn beside_a_process_that_watches_it_follows() {
+    let place = shop();
+    let watch = WatchOptions::new().disk_warn_bytes(u64::MAX).look_every(Duration::from_millis(10));
+    let options = Options::new().segment_bytes(1024 * 1024);
+    // Nothing is raised before the other one listens.
+    let ledger = options.open(place.ledger()).unwrap();
+    let spawn = || {
+        let mut command =
+            place.command("watch", &["--segment-mib", "1", "--json", "--every", "0.05"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut other = spawn();
+    let mut words = String::new();
+    BufReader::new(other.stderr.take().unwrap()).read_line(&mut words).unwrap();
+    assert!(words.contains("another process"), "{words}");
+    let report = order_ledger::verify(place.ledger()).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    // It follows a log, not a process: one may be closed, and the next opened.
+    ledger.close().unwrap();
+    let ledger = options.watch(watch).open(place.ledger()).unwrap();
+    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    let mut kinds: Vec<_> = (0..2)
+        .map(|_| {
+            let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            assert_eq!(line["change"], "raised");
+            line["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    kinds.sort();
+    assert_eq!(kinds, ["disk_low", "stuck_order"]);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    ledger.close().unwrap();
 }
 
 #[test]
