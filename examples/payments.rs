@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use order_ledger::{
-    Call, Compared, Dispatch, EventBody, Ledger, LinkedBatch, Outbox, Provider, Reconcile,
-    RetryPolicy, Route, Sent, State, Submission, TheirItem, Timestamp, Token, Transition,
+    BreakerPolicy, Call, Compared, Dispatch, EventBody, Ledger, LinkedBatch, Outbox, Provider,
+    Reconcile, RetryPolicy, Route, Sent, State, Submission, TheirItem, Timestamp, Token,
+    Transition,
 };
 
 /// What a provider has done, by token. It lives in another house.
@@ -79,6 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .provider(Party::new("carrier", 2, &carrier))
         .route(Route::new("payment", "acme").fallback("bank").retry(retry))
         .route(Route::new("parcel", "carrier").retry(retry))
+        .breaker(BreakerPolicy { failures_max: 2, open_for: Duration::from_millis(50) })
         .start(&ledger)?;
 
     // The order and its payment: one write.

@@ -241,3 +241,6 @@ impl<'a> Search<'a> {
         DispatchPage { dispatches: self.found, next }
     }
 }
+
+#[cfg(test)]
+mod tests;

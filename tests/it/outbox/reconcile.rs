@@ -178,7 +178,8 @@ fn a_period_has_its_own_items_and_looks_around_itself_for_theirs() {
     let hour = |around| Reconcile::new("pay", "acme", since, until).around(around);
     let theirs = item(&token(ledger.id(), &ledger, early[0]), "", "");
     // The day of the second one: the first one is not asked for, and found when they have it.
-    let compared = ledger.reconcile(&hour(Duration::from_secs(7200)), &[theirs.clone()]).unwrap();
+    let compared =
+        ledger.reconcile(&hour(Duration::from_secs(7200)), std::slice::from_ref(&theirs)).unwrap();
     assert_eq!(outcomes(&compared), [Compared::Matched, Compared::OnlyOurs]);
     assert_eq!(compared.items[1].dispatch, Some(late[0]));
     let compared = ledger.reconcile(&hour(Duration::ZERO), &[theirs]).unwrap();

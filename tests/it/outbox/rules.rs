@@ -505,3 +505,57 @@ fn of_many_who_send_a_dead_letter_on_its_way_one_does() {
         assert!(done.iter().filter_map(|it| it.as_ref().err()).all(is_not_dead));
     }
 }
+
+/// Views on a real disk are audited when they are opened: what left a list and came back to it adds up.
+#[test]
+fn the_views_are_sound_after_dispatches_have_come_and_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || -> Ledger { Options::new().open(dir.path().join("orders.ledger")).unwrap() };
+    let host = order_ledger::disk::sim::SimHost::new(1);
+    let world = World::new(&host, |_, number| match number % 2 {
+        0 => Mood::Refuse,
+        _ => Mood::Fine,
+    });
+    let fed = |ledger: &Ledger| {
+        loop {
+            let views = ledger.stats().unwrap().views.unwrap();
+            assert_eq!(views.set_aside, 0, "{:?}", views.reason);
+            if views.behind == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    };
+    let mut expected = Vec::new();
+    for round in 0..4 {
+        let ledger = open();
+        fed(&ledger);
+        let seqs = |page: order_ledger::DispatchPage| -> Vec<Seq> {
+            page.dispatches.iter().map(|it| it.dispatch).collect()
+        };
+        let all = DispatchQuery::all();
+        let lists = || {
+            let open = seqs(ledger.open_dispatches(&all).unwrap());
+            (open, seqs(ledger.dead_letters(&all).unwrap()))
+        };
+        if round > 0 {
+            assert_eq!(vec![lists()], expected);
+        }
+        for n in 0..6 {
+            taken(&ledger, &ordered(round * 10 + n, &["x", "y"]));
+        }
+        let outbox = Outbox::builder()
+            .provider(world.party("acme", false, false))
+            .route(patient(Route::new("pay", "acme")))
+            .step_by_step(&ledger)
+            .unwrap();
+        while outbox.run_once().unwrap() == Ran::Worked {}
+        let letters = lists().1;
+        ledger.redrive(letters[0], "again").unwrap();
+        fed(&ledger);
+        expected = vec![lists()];
+        assert!(!expected[0].0.is_empty() && !expected[0].1.is_empty());
+        drop(outbox);
+        ledger.close().unwrap();
+    }
+}
