@@ -268,8 +268,8 @@ impl Committer {
     }
 
     pub(super) fn overloaded(&self, orders: usize) -> Error {
-        // A guess: the time of the last durable write, once per thousand orders that wait.
-        let group = Duration::from_nanos(self.counters.sync_ns_last.load(Ordering::Relaxed));
+        // A guess: the time of a durable write, once per thousand orders that wait.
+        let group = Duration::from_nanos(self.counters.sync_ns.mean());
         let rounds = u32::try_from(orders / 1000 + 1).unwrap_or(u32::MAX);
         let retry_after = group.saturating_mul(rounds).max(Duration::from_millis(1));
         Error::new(ErrorKind::Overloaded { retry_after })

@@ -71,10 +71,8 @@ pub(super) fn count_group(
         let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
         Counters::add_many(&counters.expired, expired as u64);
     }
-    Counters::add(&counters.groups);
     Counters::add_many(&counters.written_bytes, appended.bytes);
     let sync_ns = appended.write_ended_ns.saturating_sub(appended.write_began_ns);
-    counters.sync_ns_last.store(sync_ns, Ordering::Relaxed);
     counters.sync_ns.record(sync_ns);
     counters.group_records.record(orders + steps + notes + holds + cursors + others);
     if waiting_since_ns > 0 {

@@ -331,7 +331,7 @@ impl Ledger {
         stats.conflicts = value(&counters.conflicts);
         stats.steps = value(&counters.steps);
         stats.expired = value(&counters.expired);
-        stats.groups = value(&counters.groups);
+        stats.groups = counters.sync_ns.count();
         stats.alert_panics = self.inner.watch.as_ref().map_or(0, |watch| watch.sinks.panics());
         // As noted by the writer: asking the file would wait for whoever writes.
         stats.log_writes = Some(match self.inner.reads.lookup.log.is_written_past_cache() {

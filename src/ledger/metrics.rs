@@ -409,7 +409,7 @@ fn activity(committer: &Committer) -> Activity {
         notes: value(&counters.notes),
         holds: value(&counters.holds),
         cursors: value(&counters.cursors),
-        groups: value(&counters.groups),
+        groups: counters.sync_ns.count(),
         written_bytes: value(&counters.written_bytes),
         receipt_ns: counters.receipt_ns.snapshot(),
         queue_wait_ns: counters.queue_wait_ns.snapshot(),
