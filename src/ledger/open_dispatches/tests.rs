@@ -140,12 +140,12 @@ prop_compose! {
 #[test]
 fn the_lists_are_what_a_naive_reading_finds_however_far_the_views_are() {
     let mut test = log_of(40, 60);
-    let behind = in_memory(&test.log);
+    let behind = in_memory(&test);
     behind.catch_up();
     // These are fed no further: of them the same log goes on.
     let frozen: Vec<_> =
         [(40, 0), (40, 1), (40, 33), (40, 60)].map(|(orders, count)| log_of(orders, count)).into();
-    let frozen: Vec<_> = frozen.iter().map(|test| in_memory(&test.log)).collect();
+    let frozen: Vec<_> = frozen.iter().map(in_memory).collect();
     frozen.iter().for_each(|views| views.catch_up());
     // What waited and what was dead when those were fed has changed its list behind their back.
     let everything = DispatchQuery::all().limit(1000);
@@ -172,7 +172,7 @@ fn the_lists_are_what_a_naive_reading_finds_however_far_the_views_are() {
 #[test]
 fn the_lists_from_sled_are_the_same() {
     let (dir, test) = (tempfile::tempdir().unwrap(), log_of(40, 90));
-    let started = in_sled(dir.path(), &test.log);
+    let started = in_sled(dir.path(), &test);
     for _ in 0..2 {
         // The first run while sled is still being opened and fed.
         proptest!(ProptestConfig::with_cases(32), |(query in any_query())| {
@@ -190,7 +190,7 @@ fn rule_37_a_list_of_dispatches_that_is_wrong_is_not_believed_and_is_reported() 
     claims.write_many(1);
     // Where the log has orders.
     more(&mut claims, 1, 12);
-    let views = in_memory(&claims.log);
+    let views = in_memory(&claims);
     views.catch_up();
     for limit in [1, 100] {
         assert_right(&test, Some(&views), &DispatchQuery::all().limit(limit));
