@@ -276,3 +276,63 @@ impl Iterator for AlertIter {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::{SimDisk, SimHost};
+    use crate::ledger::Options;
+    use crate::order::{AlertChange, OrderId, State, Submission, Transition};
+
+    /// What a look has found may not hold any more when it is to be recorded: then nothing is.
+    #[test]
+    fn what_does_not_hold_any_more_is_not_recorded() {
+        let (disk, host) = (SimDisk::new(1), SimHost::new(2));
+        let options = Options::new().segment_bytes(64 * 1024).disk_reserve_bytes(4096);
+        let options = options.disk_free_min_bytes(0);
+        let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
+        let order = ledger.submit(&Submission::new("web", "1", "tea")).unwrap().receipt.order;
+        let go = |to| ledger.transition(&Transition::new(order, to)).unwrap().at;
+        let taken_at = ledger.get(order).unwrap().unwrap().receipt.accepted_at;
+        let raise = |order: OrderId, state, since| Wish::Raise {
+            subject: AlertSubject::Order(order),
+            kind: AlertKind::StuckOrder { state },
+            level: AlertLevel::Warn,
+            since,
+            detail: "stands still".into(),
+        };
+        let committer = &ledger.inner.committer;
+        let wish = |wish| committer.alert_many(&[wish]).remove(0).unwrap();
+        let since = go(State::InProgress);
+        // It has gone on; it entered at another time; there is no such order.
+        assert_eq!(wish(raise(order, State::Accepted, taken_at)), Wished::Kept(None));
+        assert_eq!(wish(raise(order, State::InProgress, taken_at)), Wished::Kept(None));
+        let nobody = OrderId::new(0, Seq(99));
+        assert_eq!(wish(raise(nobody, State::Accepted, taken_at)), Wished::Kept(None));
+        // Of two who find the same, one raises it.
+        let both = [raise(order, State::InProgress, since), raise(order, State::InProgress, since)];
+        let mut both: Vec<_> =
+            committer.alert_many(&both).into_iter().map(Result::unwrap).collect();
+        let (second, first) = (both.remove(1), both.remove(0));
+        let Wished::Recorded(event) = first else { unreachable!("{first:?}") };
+        assert_eq!((event.change, event.alert.id), (AlertChange::Raised, event.seq));
+        let alert = event.alert;
+        assert_eq!(second, Wished::Kept(Some(alert.clone())));
+        assert_eq!(ledger.alert(alert.id).unwrap(), Some(alert.clone()), "as it was told");
+        // It is not over while the order is there.
+        let clear = || Wish::Clear { id: alert.id };
+        assert_eq!(wish(clear()), Wished::Kept(Some(alert.clone())));
+        // Another stay waits until the alert about this one is recorded as over.
+        go(State::Cancelling);
+        let again = go(State::InProgress);
+        assert_eq!(wish(raise(order, State::InProgress, again)), Wished::NotYet);
+        let told_before = committer.ledger_now();
+        let remind = Wish::Remind { id: alert.id, told_before };
+        assert_eq!(wish(remind), Wished::Kept(None), "it is over");
+        assert!(matches!(wish(clear()), Wished::Recorded(_)));
+        assert_eq!(wish(clear()), Wished::Kept(None));
+        assert!(matches!(wish(raise(order, State::InProgress, again)), Wished::Recorded(_)));
+        // There is no alert by the name of an order.
+        assert_eq!(wish(Wish::Clear { id: order.seq() }), Wished::Kept(None));
+    }
+}
