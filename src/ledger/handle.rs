@@ -124,25 +124,18 @@ impl Ledger {
         let committer = &self.inner.committer;
         let called_ns = committer.host.monotonic_ns();
         let entry = committer.enter(submission, None, Some(called_ns));
-        let waits = match &entry {
-            Ok(Entry::Fresh(_)) => {
-                committer.lead_if_idle();
-                true
-            }
+        match &entry {
+            Ok(Entry::Fresh(_)) => committer.lead_if_idle(),
             // It may have been deferred by somebody who does not wait for it.
-            Ok(Entry::Joined(place) | Entry::Behind(place)) => {
-                committer.lead_for(place);
-                true
+            Ok(Entry::Joined(place) | Entry::Behind(place)) => committer.lead_for(place),
+            // A replay is as quick as a read: another look at the clock would be a good part of it.
+            Ok(Entry::Answered(_)) => {
+                return Ticket::new(committer, entry, submission).into_outcome();
             }
-            Ok(Entry::Answered(_)) => false,
-            Err(error) => {
-                committer.count_failure(error);
-                false
-            }
-        };
+            Err(error) => committer.count_failure(error),
+        }
         let outcome = Ticket::new(committer, entry, submission).into_outcome();
-        // A replay is as quick as a read: a look at the clock would be a good part of it.
-        if waits && outcome.is_ok() {
+        if outcome.is_ok() {
             committer.note_receipts(called_ns, 1);
         }
         outcome
