@@ -36,32 +36,17 @@ pub(crate) enum Entry {
 }
 
 impl Committer {
-    /// Admits a submission. Waits at most `admission_wait` for room, and for a validator that looks at
-    /// the same key.
-    ///
-    /// `ahead`: what was found out about a batch, and the place of this submission in it. `called_ns`: when its
-    /// caller began to wait, where somebody looked at the clock.
-    #[inline]
-    pub(crate) fn enter(
-        &self,
-        submission: &Submission,
-        ahead: Option<(&Ahead, usize)>,
-        called_ns: Option<u64>,
-    ) -> Result<Entry> {
-        let entry = self.admit(submission, ahead, called_ns);
-        if let Err(error) = &entry {
-            self.count_failure(error);
-        }
-        entry
-    }
-
     /// A submission came to nothing.
     pub(crate) fn count_failure(&self, error: &Error) {
         tally::count_failures(&self.counters, error, 1);
     }
 
-    /// The same as [`Committer::enter`], and leaves it to the caller to count what came to nothing.
-    pub(crate) fn admit(
+    /// Admits a submission. Waits at most `admission_wait` for room, and for a validator that looks at
+    /// the same key.
+    ///
+    /// `ahead`: what was found out about a batch, and the place of this submission in it. `called_ns`: when its
+    /// caller began to wait, where somebody looked at the clock. What comes to nothing is for the caller to count.
+    pub(crate) fn enter(
         &self,
         submission: &Submission,
         mut ahead: Option<(&Ahead, usize)>,

@@ -54,6 +54,29 @@ pub(super) fn count_group(
     appended: &Appended,
     waiting_since_ns: u64,
 ) {
+    let records = match group {
+        // Mostly, where orders come one by one.
+        [alone]
+            if alone.members.is_empty()
+                && matches!(&alone.what, What::Order(order) if order.refusal.is_none()) =>
+        {
+            Counters::add(&counters.fresh);
+            1
+        }
+        _ => count_kinds(counters, group),
+    };
+    Counters::add_many(&counters.written_bytes, appended.bytes);
+    let sync_ns = appended.write_ended_ns.saturating_sub(appended.write_began_ns);
+    counters.sync_ns.record(sync_ns);
+    counters.group_records.record(records);
+    if waiting_since_ns > 0 {
+        let waited_ns = appended.write_began_ns.saturating_sub(waiting_since_ns);
+        counters.queue_wait_ns.record(waited_ns);
+    }
+}
+
+/// Counts the records of a group by what they are, and answers how many there are.
+fn count_kinds(counters: &Counters, group: &[Arc<Pending>]) -> u64 {
     let mut kinds = Kinds::default();
     for pending in group {
         kinds.add(pending);
@@ -71,14 +94,7 @@ pub(super) fn count_group(
         let expired = group.iter().filter(|pending| expiry::is_expiry(pending)).count();
         Counters::add_many(&counters.expired, expired as u64);
     }
-    Counters::add_many(&counters.written_bytes, appended.bytes);
-    let sync_ns = appended.write_ended_ns.saturating_sub(appended.write_began_ns);
-    counters.sync_ns.record(sync_ns);
-    counters.group_records.record(orders + steps + notes + holds + cursors + others);
-    if waiting_since_ns > 0 {
-        let waited_ns = appended.write_began_ns.saturating_sub(waiting_since_ns);
-        counters.queue_wait_ns.record(waited_ns);
-    }
+    orders + steps + notes + holds + cursors + others
 }
 
 /// So many submissions came to nothing, by this error.

@@ -134,6 +134,9 @@ impl Ticket {
                 // on as a new one.
                 let submission = submission.clone();
                 let entry = self.committer.enter(&submission, None, None);
+                if let Err(error) = &entry {
+                    self.committer.count_failure(error);
+                }
                 let next = Ticket::new(&self.committer, entry, &submission);
                 next.hurry();
                 if !self.committer.settings.threads {

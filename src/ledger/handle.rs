@@ -138,21 +138,18 @@ impl Ledger {
         let committer = &self.inner.committer;
         let called_ns = committer.host.monotonic_ns();
         let entry = committer.enter(submission, None, Some(called_ns));
-        let waits = match &entry {
-            Ok(Entry::Fresh(_)) => {
-                committer.lead_if_idle();
-                true
-            }
+        match &entry {
+            Ok(Entry::Fresh(_)) => committer.lead_if_idle(),
             // It may have been deferred by somebody who does not wait for it.
-            Ok(Entry::Joined(place) | Entry::Behind(place)) => {
-                committer.lead_for(place);
-                true
+            Ok(Entry::Joined(place) | Entry::Behind(place)) => committer.lead_for(place),
+            // A replay is as quick as a read: another look at the clock would be a good part of it.
+            Ok(Entry::Answered(_)) => {
+                return Ticket::new(committer, entry, submission).into_outcome();
             }
-            Ok(Entry::Answered(_)) | Err(_) => false,
-        };
+            Err(error) => committer.count_failure(error),
+        }
         let outcome = Ticket::new(committer, entry, submission).into_outcome();
-        // A replay is as quick as a read: a look at the clock would be a good part of it.
-        if waits && outcome.is_ok() {
+        if outcome.is_ok() {
             committer.note_receipts(called_ns, 1);
         }
         outcome
@@ -170,6 +167,9 @@ impl Ledger {
         // The clock is asked for the first one of a round only.
         let called_ns = (!committer.is_clocked()).then(|| committer.host.monotonic_ns());
         let entry = committer.enter(submission, None, called_ns);
+        if let Err(error) = &entry {
+            committer.count_failure(error);
+        }
         let queued = matches!(entry, Ok(Entry::Fresh(_)));
         let ticket = Ticket::new(committer, entry, submission);
         if queued {
@@ -196,13 +196,13 @@ impl Ledger {
             let ahead = committer.lookup.ahead(part);
             for (index, submission) in part.iter().enumerate() {
                 let mut entry =
-                    committer.admit(submission, Some((&ahead, index)), Some(waiting_since_ns));
+                    committer.enter(submission, Some((&ahead, index)), Some(waiting_since_ns));
                 if unwritten && is_overloaded(&entry) {
                     // The batch itself fills the queue: write what is there, and go on.
                     committer.lead_if_idle();
                     wait_for_written(&mut answers);
                     waiting_since_ns = committer.host.monotonic_ns();
-                    entry = committer.admit(submission, None, Some(waiting_since_ns));
+                    entry = committer.enter(submission, None, Some(waiting_since_ns));
                 }
                 if let Err(error) = &entry {
                     committer.count_failure(error);
