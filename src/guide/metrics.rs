@@ -32,11 +32,11 @@
 //! | `order_ledger_orders` | gauge | `state` | R | orders by their present state |
 //! | `order_ledger_oldest_order_age_seconds` | gauge | `state` | W | time since the first of the orders in this state was *accepted* |
 //! | `order_ledger_longest_stay_seconds` | gauge | `state` | R, not W | time since the order *came into the state* that is in it for longest |
-//! | `order_ledger_alerts_open` | gauge | `level` | R | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
-//! | `order_ledger_alerts_unacknowledged` | gauge | | R | of those, the ones that nobody has said to know of |
-//! | `order_ledger_alert_oldest_age_seconds` | gauge | | R | time since the oldest of them was raised |
-//! | `order_ledger_outbox_dead` | gauge | | R | dispatches that were given up and wait for a person; counted up to 1,000 |
-//! | `order_ledger_outbox_oldest_age_seconds` | gauge | | R | time since the oldest open dispatch was recorded |
+//! | `order_ledger_alerts_open` | gauge | `level` | W, `check` | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
+//! | `order_ledger_alerts_unacknowledged` | gauge | | W, `check` | of those, the ones that nobody has said to know of |
+//! | `order_ledger_alert_oldest_age_seconds` | gauge | | W, `check` | time since the oldest of them was raised |
+//! | `order_ledger_outbox_dead` | gauge | | W, `check` | dispatches that were given up and wait for a person; counted up to 1,000 |
+//! | `order_ledger_outbox_oldest_age_seconds` | gauge | | W, `check` | time since the oldest open dispatch was recorded |
 //! | `order_ledger_outbox_open` | gauge | `state` | W | dispatches that are neither done nor given up, where an outbox runs |
 //! | `order_ledger_provider_left_alone` | gauge | `provider` | W | 1: the breaker is not closed |
 //! | `order_ledger_provider_left_alone_total` | counter | `provider` | W | how often the breaker opened |

@@ -7,6 +7,7 @@
 //! `None` and never a guess. The counters of a snapshot are read one after the other, so that two of them may
 //! be apart by what happened in between.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::order::{AlertLevel, LedgerId, Lifecycle, Seq, State, Timestamp};
 use crate::recovery;
 use crate::recovery::report::RecoveryReport;
 use crate::sync::Count;
-use crate::views::{View, ViewsState};
+use crate::views::{View, Views, ViewsState};
 use crate::wal::log::Log;
 use crate::watch::AlertQuery;
 
@@ -61,9 +62,10 @@ pub struct Metrics {
     /// missing); `None` while the views can't be asked, and for a reader, whose caller may fill it with what a
     /// [`Census`](crate::Census) counted.
     pub states: Option<Vec<StateMetrics>>,
-    /// Alerts that are open; `None` when they could not be read.
+    /// Alerts that are open; `None` when they could not be read, while the views can't be asked, and for a reader
+    /// that was not asked for them.
     pub alerts: Option<AlertMetrics>,
-    /// What waits for third parties, and how they do; `None` when that could not be read.
+    /// What waits for third parties, and how they do; `None` as for [`Metrics::alerts`].
     pub outbox: Option<OutboxMetrics>,
     /// What this process did since it opened the ledger; `None` for a reader.
     pub activity: Option<Activity>,
@@ -261,6 +263,9 @@ impl Ledger {
             views.catch_up();
             views.state()
         });
+        // Without views all of the log would be read for them.
+        let is_asked = |views: &&Arc<Views>| views.may_be_asked();
+        let lists = inner.reads.views.as_ref().filter(is_asked).map(|_| &inner.reads);
         let metrics = Metrics {
             at: committer.ledger_now(),
             disk_free_bytes: committer.disk.free_bytes().ok(),
@@ -270,12 +275,10 @@ impl Ledger {
             activity: Some(activity(committer)),
             views: views.as_ref().map(ViewsStats::of),
             last_open: Some(inner.report.clone()),
-            alerts: alerts(&inner.reads),
-            outbox: third_parties::metrics(
-                &inner.reads,
-                Some(&inner.window),
-                committer.ledger_now(),
-            ),
+            alerts: lists.and_then(alerts),
+            outbox: lists.and_then(|reads| {
+                third_parties::metrics(reads, Some(&inner.window), committer.ledger_now())
+            }),
             ..of_log(&inner.reads)
         };
         (metrics, views)
@@ -310,24 +313,40 @@ impl Reader {
     /// `now`: the wall clock; ages count up to it, or to the last record where that is later. What only the
     /// writer knows is `None`; [`Metrics::states`] is for the caller to fill.
     ///
-    /// **Cost**: asks the file system once for its free bytes, and reads the report of the last opening.
+    /// **Cost**: asks the file system once for its free bytes, and reads the report of the last opening. Lists of
+    /// what is open would be read from the log: they are left out here ([`Reader::metrics_with_lists`]).
     #[must_use]
     pub fn metrics(&self, now: Timestamp) -> Metrics {
+        let mut metrics = self.figures(now);
+        metrics.health = health::judge(&metrics);
+        metrics
+    }
+
+    /// The same with open alerts and with what waits for third parties.
+    ///
+    /// **Cost**: reads the files of the log that tell of alerts and of dispatches: once in a while, not for every
+    /// request.
+    #[must_use]
+    pub fn metrics_with_lists(&self, now: Timestamp) -> Metrics {
+        let (alerts, outbox) =
+            (alerts(&self.reads), third_parties::metrics(&self.reads, None, now));
+        let mut metrics = Metrics { alerts, outbox, ..self.figures(now) };
+        metrics.health = health::judge(&metrics);
+        metrics
+    }
+
+    fn figures(&self, now: Timestamp) -> Metrics {
         let log = &self.reads.lookup.log;
         let segments = log.segments();
         let segment_bytes = segments.last().map_or(0, |segment| segment.header.file_bytes);
         let last_at = self.last_at();
-        let mut metrics = Metrics {
+        Metrics {
             at: now.max(last_at.unwrap_or(now)),
             disk_free_bytes: self.disk.free_bytes().ok(),
             disk_wanted_bytes: segment_bytes.saturating_add(DISK_FREE_MIN_BYTES),
             last_open: recovery::last_report(&*self.disk),
-            alerts: alerts(&self.reads),
-            outbox: third_parties::metrics(&self.reads, None, now),
             ..of_log(&self.reads)
-        };
-        metrics.health = health::judge(&metrics);
-        metrics
+        }
     }
 
     /// The time of the last record.

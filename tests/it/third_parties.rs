@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use order_ledger::{
     Alert, AlertKind, AlertLevel, AlertQuery, AlertSubject, BreakerPolicy, Call, Dispatch, Health,
-    HealthStatus, Ledger, Options, Outbox, Provider, Ran, RetryPolicy, Route, Sent, WatchOptions,
+    HealthStatus, Ledger, Options, Outbox, Provider, Ran, Reader, RetryPolicy, Route, Sent,
+    Timestamp, WatchOptions,
 };
 
 use crate::support::{Machine, order, small};
@@ -112,6 +113,14 @@ fn what_waits_too_long_what_is_given_up_and_who_is_left_alone_is_raised_once_and
     let health = ledger.health();
     assert_eq!(health.status, HealthStatus::Critical, "{health:?}");
     assert!(codes(&health).contains(&"dead_letters"));
+    // A reader beside it reads the log for that, when it is asked to.
+    let reader = Reader::open_on(machine.disk.as_disk(), &machine.host).unwrap();
+    let began = Timestamp::from_unix_ns(0);
+    assert_eq!((reader.metrics(began).outbox, reader.metrics(began).alerts), (None, None));
+    let metrics = reader.metrics_with_lists(began);
+    assert_eq!((metrics.outbox.unwrap().dead, metrics.alerts.unwrap().critical), (1, 1));
+    assert!(codes(&metrics.health).contains(&"dead_letters"));
+    drop(reader);
     // A restart neither repeats nor forgets; and what a provider does is known to nobody without an outbox.
     drop(parties);
     machine.host.advance(Duration::from_secs(1));

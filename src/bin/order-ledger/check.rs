@@ -82,7 +82,7 @@ fn damaged(failure: Failure) -> Found {
 
 fn look(args: &Check) -> Result<Metrics, Failure> {
     let reader = Reader::open(&args.dir.path)?;
-    let mut metrics = reader.metrics(now());
+    let mut metrics = reader.metrics_with_lists(now());
     let mut reasons = std::mem::take(&mut metrics.health.reasons);
     reasons.extend(disk(&metrics, args));
     if args.states || !args.warn_oldest.is_empty() || !args.critical_oldest.is_empty() {
