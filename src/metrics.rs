@@ -82,8 +82,14 @@ pub(crate) struct Buckets {
 
 impl Default for Buckets {
     fn default() -> Buckets {
-        Buckets { counts: [const { Count::new(0) }; BUCKETS], sum: Count::new(0) }
+        Buckets { counts: none_seen(), sum: Count::new(0) }
     }
+}
+
+/// By itself, so that the stack of whoever opens a ledger never holds more than one of these.
+#[inline(never)]
+fn none_seen() -> Box<[Count; BUCKETS]> {
+    Box::new([const { Count::new(0) }; BUCKETS])
 }
 
 impl Buckets {
