@@ -76,7 +76,7 @@ impl Counters {
 /// A histogram that threads fill at the same time: fixed buckets, one addition each.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    counts: [Count; BUCKETS],
+    counts: Box<[Count; BUCKETS]>,
     sum: Count,
 }
 
