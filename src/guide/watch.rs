@@ -62,8 +62,9 @@
 //!
 //! ## Cost
 //!
-//! A look costs what became due since the one before, and some reads for each open alert; it does not grow with the
-//! orders that are open ([`WatchPass::looked`](crate::WatchPass::looked) counts). That is by the views; without them
+//! A look costs what became due since the one before, some reads for each open alert, and two for each dispatch that
+//! was given up (the first thousand); it does not grow with the orders that are open ([`WatchPass::looked`](crate::WatchPass::looked) counts). That is by the views; without them
 //! ([`Views::Off`](crate::Views::Off), a relaxed ledger) each look reads the part of the log that has become old enough
-//! since the last, and the first one after opening reads all of it. An alert is two to four small records in its
+//! since the last, and the first one after opening reads all of it; where anything was ever dispatched, each look reads the
+//! files that tell of it: look less often then ([`look_every`](crate::WatchOptions::look_every)). An alert is two to four small records in its
 //! life, each a share of a sync.

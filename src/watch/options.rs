@@ -32,8 +32,8 @@ pub(crate) struct Watched {
 ///
 /// Orders are watched by the thresholds of the [`Lifecycle`](crate::Lifecycle)
 /// ([`StateRule::warn_after`](crate::StateRule::warn_after),
-/// [`Lifecycle::with_thresholds`](crate::Lifecycle::with_thresholds)); the disk is always looked at; the rest is as
-/// is asked for here. What to do when an alert comes: [`guide::watch`](crate::guide::watch).
+/// [`Lifecycle::with_thresholds`](crate::Lifecycle::with_thresholds)); the disk, what was given up of
+/// third parties, and providers that are left alone are always looked at; the rest is as is asked for here. What to do when an alert comes: [`guide::watch`](crate::guide::watch).
 ///
 /// ```
 /// use std::time::Duration;
@@ -144,8 +144,8 @@ impl WatchOptions {
         self
     }
 
-    /// So long a time for writing and syncing a group, in the slowest hundredth of those that were looked at, is
-    /// worth a look, and needs somebody. Default: not watched.
+    /// So long a time for the durable write of a group, in the slowest hundredth of the last hundred or more, is worth
+    /// a look, and needs somebody. What is held against it is at most a quarter too high. Default: not watched.
     pub fn sync_latency(mut self, warn_after: Duration, critical_after: Duration) -> WatchOptions {
         self.sync_ns = Some(limits(warn_after, critical_after));
         self
