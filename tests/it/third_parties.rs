@@ -123,6 +123,7 @@ fn what_waits_too_long_what_is_given_up_and_who_is_left_alone_is_raised_once_and
     drop(reader);
     // A restart neither repeats nor forgets; and what a provider does is known to nobody without an outbox.
     drop(parties);
+    assert_eq!(ledger.watch_once().cleared, 0, "nobody says that it answers again");
     machine.host.advance(Duration::from_secs(1));
     let before = open(&ledger);
     ledger.close().unwrap();
