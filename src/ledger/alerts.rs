@@ -280,6 +280,7 @@ impl Iterator for AlertIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::step::StepEntry;
     use crate::disk::sim::{SimDisk, SimHost};
     use crate::ledger::Options;
     use crate::order::{AlertChange, OrderId, State, Submission, Transition};
@@ -332,6 +333,15 @@ mod tests {
         assert!(matches!(wish(clear()), Wished::Recorded(_)));
         assert_eq!(wish(clear()), Wished::Kept(None));
         assert!(matches!(wish(raise(order, State::InProgress, again)), Wished::Recorded(_)));
+        // A step is on its way when the look comes: what becomes of it decides.
+        let other = ledger.submit(&Submission::new("web", "2", "tea")).unwrap().receipt;
+        let step = Transition::new(other.order, State::InProgress);
+        assert!(matches!(committer.enter_step(&step).unwrap(), StepEntry::Queued(_)));
+        assert_eq!(
+            wish(raise(other.order, State::Accepted, other.accepted_at)),
+            Wished::Kept(None)
+        );
+        assert_eq!(ledger.get(other.order).unwrap().unwrap().now.state, State::InProgress);
         // There is no alert by the name of an order.
         assert_eq!(wish(Wish::Clear { id: order.seq() }), Wished::Kept(None));
     }

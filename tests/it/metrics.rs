@@ -158,24 +158,30 @@ fn states_are_counted_as_the_views_know_them_and_missing_without_views() {
 }
 
 /// The same on a real disk, where the views are in sled, after closing and opening: an audit counts.
+/// Waits until the views have everything, and answers what they count.
+fn states_when_fed(ledger: &Ledger) -> Vec<(State, u64)> {
+    loop {
+        let metrics = ledger.metrics();
+        let behind = metrics.views.as_ref().unwrap().behind;
+        if let Some(states) = metrics.states.filter(|_| behind == 0) {
+            return states.iter().map(|it| (it.state, it.orders)).collect();
+        }
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn states_are_counted_by_the_audit_of_a_store_that_was_there() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new().segment_bytes(1 << 20);
     let path = dir.path().join("orders.ledger");
+    // Fed, so that there is something to audit.
     let ledger = options.open(&path).unwrap();
     submit_all(&ledger, 1..=500);
+    assert_eq!(states_when_fed(&ledger), [(State::Accepted, 500)]);
     ledger.close().unwrap();
     let ledger = options.open(&path).unwrap();
-    loop {
-        let metrics = ledger.metrics();
-        let behind = metrics.views.as_ref().unwrap().behind;
-        if let Some(states) = metrics.states.filter(|_| behind == 0) {
-            assert_eq!((states[0].state, states[0].orders), (State::Accepted, 500));
-            break;
-        }
-        std::thread::yield_now();
-    }
+    assert_eq!(states_when_fed(&ledger), [(State::Accepted, 500)]);
     ledger.close().unwrap();
 }
 
