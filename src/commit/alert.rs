@@ -2,13 +2,13 @@
 //!
 //! Always true: at most one change of a subject's alert is in flight, and what is said of an order is in flight
 //! under the key of its steps: so each change is decided by what is committed, and an order that was stuck when it
-//! was decided is stuck when it is written. Whoever decides and queues has made sure, under the lock of the queue,
-//! that nothing that would decide otherwise was committed in between: neither a restart nor a second thread raises
-//! an alert twice.
+//! was decided is stuck when it is written ([`super::existing`]). Neither a restart nor a second thread raises an
+//! alert twice.
 
-use super::queue::{InFlight, Pending, Place, ScopedKey, What};
+use super::Committer;
+use super::existing::{Answer, Decided, Done, encode};
+use super::queue::{Pending, Place, ScopedKey, What};
 use super::round::Committed;
-use super::{Committer, enter, step};
 use crate::admission::alert::{Decision, Wish, decide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::limits::{AUTHOR_BYTES_MAX, NOTE_BYTES_MAX};
@@ -26,44 +26,25 @@ pub(crate) enum Wished {
     Recorded(AlertEvent),
 }
 
-/// What a wish comes to at once.
-enum Entry {
-    Answered(Wished),
-    Queued(Place, AlertChange, Box<Alert>),
-    /// Another change, or a command of the order, is on its way: what becomes of it decides.
-    Behind(Place),
-}
+/// What of a wish is to be recorded.
+type Change = (AlertChange, Box<Alert>);
 
 impl Committer {
     /// Has many wishes recorded, with one sync or a few: independent results, in the order of the input.
     pub(crate) fn alert_many(&self, wishes: &[Wish]) -> Vec<Result<Wished>> {
-        let mut answers: Vec<Result<Entry>> = Vec::with_capacity(wishes.len());
+        let mut answers = Vec::with_capacity(wishes.len());
         for wish in wishes {
-            answers.push(loop {
-                match self.enter_alert(wish) {
-                    // The batch itself may fill the queue: write what is there, and go on.
-                    Err(error) if matches!(error.kind(), ErrorKind::Overloaded { .. }) => {
-                        match newest(&answers) {
-                            Some(place) => self.wait_out(&place),
-                            None => break Err(error),
-                        }
-                    }
-                    Ok(Entry::Behind(place)) => self.wait_out(&place),
-                    entry => break entry,
-                }
-            });
+            answers.push(self.enter_of_many(&answers, || self.enter_alert(wish)));
         }
         self.lead_if_idle();
-        let settled = |answer| match answer? {
-            Entry::Answered(wished) => Ok(wished),
-            Entry::Queued(place, change, alert) => {
-                let Committed { seq, at } = self.settle(&place)?;
+        let wished = |answer: Result<Answer<_, Change>>| match self.finish(answer?)? {
+            Done::Known(wished) => Ok(wished),
+            Done::Recorded(Committed { seq, at }, (change, alert)) => {
                 let alert = written(*alert, seq, at);
                 Ok(Wished::Recorded(AlertEvent { seq, at, change, alert }))
             }
-            Entry::Behind(_) => Ok(Wished::NotYet),
         };
-        answers.into_iter().map(settled).collect()
+        answers.into_iter().map(wished).collect()
     }
 
     /// Says that somebody knows of an alert: returns when it is on disk, with the alert.
@@ -83,53 +64,37 @@ impl Committer {
         self.alert_many(&[wish]).pop().unwrap_or(Ok(Wished::NotYet))
     }
 
-    fn enter_alert(&self, wish: &Wish) -> Result<Entry> {
+    fn enter_alert(
+        &self,
+        wish: &Wish,
+    ) -> Result<std::result::Result<Answer<Wished, Change>, Place>> {
         let Some((subject, kind)) = self.target(wish)? else {
             // Nothing was raised there. For an acknowledgement that is an error, which is decided below as ever.
-            return match decide(&self.lookup, wish)? {
-                Decision::Keep(alert) => Ok(Entry::Answered(Wished::Kept(alert))),
-                _ => Ok(Entry::Answered(Wished::NotYet)),
-            };
+            return Ok(Ok(Answer::Known(match decide(&self.lookup, wish)? {
+                Decision::Keep(alert) => Wished::Kept(alert),
+                _ => Wished::NotYet,
+            })));
         };
-        let tables = &self.lookup.tables;
+        let hasher = self.lookup.tables.hasher();
         let hash = self.lookup.alert_hash(&subject, kind);
-        let steps = subject.order().map(|order| tables.hasher().steps_of(order.seq()));
+        let steps = subject.order().map(|order| hasher.steps_of(order.seq()));
         let key = match (subject.order(), steps) {
             (Some(order), Some(steps)) => ScopedKey::of_order(steps, order.seq()),
             _ => ScopedKey::of_alert(hash, &subject, kind),
         };
-        loop {
-            let seen = self.lookup.log.readable_next();
-            let decided = decide(&self.lookup, wish);
-            // Encoded outside the lock.
-            let record = match &decided {
-                Ok(Decision::Take(change, alert)) => {
-                    let alarm = Alarm::of(alert, *change);
-                    let keys = tables.hasher().keys_of_alarm(&alarm);
-                    Some((step::encode(record::encode_alarm(&alarm))?, keys))
+        self.enter_existing(&key, &[Some(hash), steps], || {
+            Ok(match decide(&self.lookup, wish)? {
+                Decision::Take(change, alert) => {
+                    let alarm = Alarm::of(&alert, change);
+                    let keys = hasher.keys_of_alarm(&alarm);
+                    let record = encode(record::encode_alarm(&alarm))?;
+                    let pending = Pending::single(key.clone(), record, keys, What::Alert);
+                    Decided::Record(pending, (change, Box::new(alert)))
                 }
-                _ => None,
-            };
-            let queue = self.queue.lock();
-            if let Some(InFlight::Queued(place)) = queue.in_flight.get(&key) {
-                return Ok(Entry::Behind(place.clone()));
-            }
-            let mut changed = [Some(hash), steps].into_iter().flatten();
-            if changed.any(|hash| tables.may_have_since(seen, hash)) {
-                continue;
-            }
-            // Also for what was decided against: what is in doubt may be what decides otherwise.
-            enter::check_doubt(&queue, &key)?;
-            return match (decided?, record) {
-                (Decision::Take(change, alert), Some((record, keys))) => {
-                    let pending = Pending::single(key, record, keys, What::Alert);
-                    let place = self.push_existing(queue, pending)?;
-                    Ok(Entry::Queued(place, change, Box::new(alert)))
-                }
-                (Decision::Keep(alert), _) => Ok(Entry::Answered(Wished::Kept(alert))),
-                _ => Ok(Entry::Answered(Wished::NotYet)),
-            };
-        }
+                Decision::Keep(alert) => Decided::Known(Wished::Kept(alert)),
+                Decision::NotYet => Decided::Known(Wished::NotYet),
+            })
+        })
     }
 
     /// What a wish is about; `None` when it names an alert that was never raised.
@@ -159,13 +124,4 @@ fn written(alert: Alert, seq: Seq, at: Timestamp) -> Alert {
         cleared_at: alert.cleared_at.map(time),
         ..alert
     }
-}
-
-/// The newest place of a batch, unless its answer is there.
-fn newest(answers: &[Result<Entry>]) -> Option<Place> {
-    let place = answers.iter().rev().find_map(|answer| match answer {
-        Ok(Entry::Queued(place, ..)) => Some(place),
-        _ => None,
-    })?;
-    (!place.round.is_finished()).then(|| place.clone())
 }

@@ -4,8 +4,9 @@
 //! are fenced by the epoch); at most one cursor of a consumer is in flight, so that each is decided by what
 //! is committed.
 
-use super::queue::{InFlight, Pending, ScopedKey, What};
-use super::{Committer, enter, step};
+use super::Committer;
+use super::existing::{Decided, Done, encode};
+use super::queue::{Pending, ScopedKey, What};
 use crate::admission::dedupe::Lookup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::Seq;
@@ -84,38 +85,27 @@ impl Committer {
         let hasher = self.lookup.tables.hasher();
         let hash = hasher.consumer(consumer);
         let key = ScopedKey::of_consumer(hash, consumer);
-        loop {
-            let seen = self.lookup.log.readable_next();
+        let done = self.carry_out(&key, &[Some(hash)], || {
             let at = self.lookup.cursor(consumer)?;
-            let (CursorAt { epoch, next }, parked) = match advance {
+            let (then, parked) = match advance {
                 Advance::Open => (CursorAt { epoch: at.epoch + 1, ..at }, None),
                 Advance::To { epoch, .. } | Advance::Park { epoch, .. } if epoch != at.epoch => {
                     let consumer = consumer.to_owned();
                     return Err(Error::new(ErrorKind::Fenced { consumer }));
                 }
                 // Nothing to record: it never goes back.
-                Advance::To { next, .. } if next <= at.next => return Ok(at),
+                Advance::To { next, .. } if next <= at.next => return Ok(Decided::Known(at)),
                 Advance::To { next, .. } => (CursorAt { next, ..at }, None),
                 Advance::Park { parked, .. } => (at, Some(parked)),
             };
-            let cursor = Cursor { consumer, epoch, next: next.0, parked };
-            let record = step::encode(record::encode_cursor(&cursor))?;
-            let queue = self.queue.lock();
-            if let Some(InFlight::Queued(place)) = queue.in_flight.get(&key) {
-                let place = place.clone();
-                drop(queue);
-                self.wait_out(&place);
-                continue;
-            }
-            if self.lookup.tables.may_have_since(seen, hash) {
-                continue;
-            }
-            enter::check_doubt(&queue, &key)?;
+            let cursor = Cursor { consumer, epoch: then.epoch, next: then.next.0, parked };
+            let record = encode(record::encode_cursor(&cursor))?;
             let keys = hasher.keys_of_cursor(consumer, parked.is_some());
-            let pending = Pending::single(key, record, keys, What::Cursor);
-            let place = self.push_existing(queue, pending)?;
-            self.lead_if_idle();
-            return self.settle(&place).map(|_| CursorAt { epoch, next });
-        }
+            let pending = Pending::single(key.clone(), record, keys, What::Cursor);
+            Ok(Decided::Record(pending, then))
+        })?;
+        Ok(match done {
+            Done::Known(at) | Done::Recorded(_, at) => at,
+        })
     }
 }

@@ -5,9 +5,10 @@
 //! the newest committed record about the dispatch is the one that it was decided by. So of two who want to tell a
 //! provider, one does.
 
-use super::queue::{InFlight, Pending, ScopedKey, What};
+use super::existing::{Decided, Done, encode};
+use super::queue::{Pending, ScopedKey, What};
 use super::round::Committed;
-use super::{Committer, Counters, enter, step};
+use super::{Committer, Counters};
 use crate::admission::dispatch::{self, Found};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::dispatch::{About, Course};
@@ -33,34 +34,25 @@ impl Committer {
         let hasher = self.lookup.tables.hasher();
         let key = ScopedKey::of_order(hasher.steps_of(order), order);
         let command = hasher.command(order, &wanted.command_key);
-        loop {
-            let seen = self.lookup.log.readable_next();
-            let decided = dispatch::decide(&self.lookup, id, wanted);
+        let done = self.carry_out(&key, &[Some(command)], || {
+            if let Some(answer) = dispatch::decide(&self.lookup, id, wanted)? {
+                return Ok(Decided::Known(answer));
+            }
             let body = dispatch::body_of(wanted, order, 0);
-            let record = step::encode(record::encode_dispatched(&body))?;
-            let queue = self.queue.lock();
-            if let Some(InFlight::Queued(place)) = queue.in_flight.get(&key) {
-                let place = place.clone();
-                drop(queue);
-                self.wait_out(&place);
-                continue;
-            }
-            if self.lookup.tables.may_have_since(seen, command) {
-                continue;
-            }
-            // Also for what was decided against: the command that is in doubt may be what decides otherwise.
-            enter::check_doubt(&queue, &key)?;
-            if let Some(answer) = decided? {
-                Counters::add(&self.counters.replayed);
-                return Ok(answer);
-            }
+            let record = encode(record::encode_dispatched(&body))?;
             let keys = hasher.keys_of_dispatch(order, &wanted.command_key);
-            let pending = Pending::single(key, record, keys, What::Dispatch { back: 0 });
-            let place = self.push_existing(queue, pending)?;
-            self.lead_if_idle();
-            let Committed { seq: dispatch, at } = self.settle(&place)?;
-            return Ok(Dispatched { order: id, dispatch, at, how: How::Fresh });
-        }
+            let what = What::Dispatch { back: 0 };
+            Ok(Decided::Record(Pending::single(key.clone(), record, keys, what), ()))
+        })?;
+        Ok(match done {
+            Done::Known(answer) => {
+                Counters::add(&self.counters.replayed);
+                answer
+            }
+            Done::Recorded(Committed { seq: dispatch, at }, ()) => {
+                Dispatched { order: id, dispatch, at, how: How::Fresh }
+            }
+        })
     }
 
     /// Records where a dispatch stands from now on, on the word of `by`, if where it stands is what `found` says:
@@ -78,29 +70,19 @@ impl Committer {
         let hash = self.lookup.tables.hasher().pursuits_of(begun.seq);
         let key = ScopedKey::of_dispatch(hash, begun.seq);
         let pursued = Pursued::of(*order, begun.seq, before, after, by);
-        let record = step::encode(record::encode_pursued(&pursued))?;
-        loop {
-            let seen = self.lookup.log.readable_next();
+        let done = self.carry_out(&key, &[Some(hash)], || {
             let newest = self.lookup.course(begun.seq, begun.at)?.newest;
-            let queue = self.queue.lock();
-            if let Some(InFlight::Queued(place)) = queue.in_flight.get(&key) {
-                let place = place.clone();
-                drop(queue);
-                self.wait_out(&place);
-                continue;
-            }
-            if self.lookup.tables.may_have_since(seen, hash) {
-                continue;
-            }
-            enter::check_doubt(&queue, &key)?;
             if newest != before.newest {
-                return Ok(None);
+                return Ok(Decided::Known(()));
             }
-            let pending = Pending::single(key, record, RecordKeys::one(hash), What::Pursuit);
-            let place = self.push_existing(queue, pending)?;
-            self.lead_if_idle();
-            return self.settle(&place).map(Some);
-        }
+            let record = encode(record::encode_pursued(&pursued))?;
+            let keys = RecordKeys::one(hash);
+            Ok(Decided::Record(Pending::single(key.clone(), record, keys, What::Pursuit), ()))
+        })?;
+        Ok(match done {
+            Done::Known(()) => None,
+            Done::Recorded(committed, ()) => Some(committed),
+        })
     }
 
     /// The dispatch at this seq, and where it stands.

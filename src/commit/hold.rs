@@ -3,9 +3,10 @@
 //! Always true: at most one change of a scope is in flight, so that each is decided by what is committed; whoever
 //! was told that it is held finds it held from then on.
 
-use super::queue::{InFlight, Pending, ScopedKey, What};
+use super::Committer;
+use super::existing::{Decided, Done, encode};
+use super::queue::{Pending, ScopedKey, What};
 use super::round::Committed;
-use super::{Committer, enter, step};
 use crate::admission::hold::{self, HoldSaid};
 use crate::error::Result;
 use crate::order::{Hold, HoldChange, How};
@@ -23,31 +24,20 @@ impl Committer {
         let hasher = self.lookup.tables.hasher();
         let hash = hasher.hold(client, account);
         let key = ScopedKey::of_hold(hash, client, account);
-        loop {
-            let seen = self.lookup.log.readable_next();
-            let before = self.lookup.hold_of(client, account)?;
-            let record = step::encode(record::encode_held(&held))?;
-            let queue = self.queue.lock();
-            if let Some(InFlight::Queued(place)) = queue.in_flight.get(&key) {
-                let place = place.clone();
-                drop(queue);
-                self.wait_out(&place);
-                continue;
+        let done = self.carry_out(&key, &[Some(hash)], || {
+            if let Some(known) = known(self.lookup.hold_of(client, account)?, holds, reason) {
+                return Ok(Decided::Known(known));
             }
-            if self.lookup.tables.may_have_since(seen, hash) {
-                continue;
-            }
-            enter::check_doubt(&queue, &key)?;
-            if let Some(known) = known(before, holds, reason) {
-                return Ok(known);
-            }
+            let record = encode(record::encode_held(&held))?;
             let keys = hasher.keys_of_hold(client, account);
-            let pending = Pending::single(key, record, keys, What::Hold);
-            let place = self.push_existing(queue, pending)?;
-            self.lead_if_idle();
-            let Committed { seq, at } = self.settle(&place)?;
-            return Ok(HoldChange { seq: Some(seq), at: Some(at), how: How::Fresh });
-        }
+            Ok(Decided::Record(Pending::single(key.clone(), record, keys, What::Hold), ()))
+        })?;
+        Ok(match done {
+            Done::Known(known) => known,
+            Done::Recorded(Committed { seq, at }, ()) => {
+                HoldChange { seq: Some(seq), at: Some(at), how: How::Fresh }
+            }
+        })
     }
 }
 

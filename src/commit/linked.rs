@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::existing::encode;
 use super::queue::{InFlight, Named, Pending, Place, Queue, ScopedKey, What};
-use super::step::encode;
 use super::{Committer, Counters, enter};
 use crate::admission::dispatch;
 use crate::admission::limits;

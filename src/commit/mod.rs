@@ -3,10 +3,11 @@
 //! - [`queue`]: what waits, and which keys are in flight, under one lock
 //! - [`round`]: the answers of one group, shared by all who wait for it
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
-//! - [`step`]: the same for what is done with an order that exists
-//! - [`note`]: the same for what is noted about one
-//! - [`dispatch`]: the same for what third parties are to be told, and what becomes of that
-//! - [`linked`]: the same for what is recorded together, or not at all
+//! - [`existing`]: the same for everything but a new order: decided by what is committed, recorded once
+//! - [`step`]: what is done with an order that exists
+//! - [`note`]: what is noted about one
+//! - [`dispatch`]: what third parties are to be told, and what becomes of that
+//! - [`linked`]: what is recorded together, or not at all
 //! - [`lead`]: whoever leads writes the queue out, group by group
 //! - [`announce`]: who waits for what happens, and is told after it is durable
 //! - [`cursor`]: how far consumers of the feed are
@@ -41,6 +42,7 @@ pub(crate) mod by_client;
 pub(crate) mod cursor;
 pub(crate) mod dispatch;
 pub(crate) mod enter;
+mod existing;
 pub(crate) mod expiry;
 pub(crate) mod hold;
 pub(crate) mod lead;
