@@ -7,7 +7,7 @@
 
 use super::Committer;
 use super::existing::{Answer, Decided, Done, encode};
-use super::queue::{Pending, Place, ScopedKey, What};
+use super::queue::{Place, ScopedKey, What};
 use super::round::Committed;
 use crate::admission::alert::{Decision, Wish, decide};
 use crate::error::{Error, ErrorKind, Result};
@@ -88,8 +88,7 @@ impl Committer {
                     let alarm = Alarm::of(&alert, change);
                     let keys = hasher.keys_of_alarm(&alarm);
                     let record = encode(record::encode_alarm(&alarm))?;
-                    let pending = Pending::single(key.clone(), record, keys, What::Alert);
-                    Decided::Record(pending, (change, Box::new(alert)))
+                    Decided::record(&key, record, keys, What::Alert, (change, Box::new(alert)))
                 }
                 Decision::Keep(alert) => Decided::Known(Wished::Kept(alert)),
                 Decision::NotYet => Decided::Known(Wished::NotYet),

@@ -6,7 +6,7 @@
 
 use super::Committer;
 use super::existing::{Decided, Done, encode};
-use super::queue::{Pending, ScopedKey, What};
+use super::queue::{ScopedKey, What};
 use crate::admission::dedupe::Lookup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::Seq;
@@ -101,8 +101,7 @@ impl Committer {
             let cursor = Cursor { consumer, epoch: then.epoch, next: then.next.0, parked };
             let record = encode(record::encode_cursor(&cursor))?;
             let keys = hasher.keys_of_cursor(consumer, parked.is_some());
-            let pending = Pending::single(key.clone(), record, keys, What::Cursor);
-            Ok(Decided::Record(pending, then))
+            Ok(Decided::record(&key, record, keys, What::Cursor, then))
         })?;
         Ok(match done {
             Done::Known(at) | Done::Recorded(_, at) => at,

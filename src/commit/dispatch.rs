@@ -6,7 +6,7 @@
 //! provider, one does.
 
 use super::existing::{Decided, Done, encode};
-use super::queue::{Pending, ScopedKey, What};
+use super::queue::{ScopedKey, What};
 use super::round::Committed;
 use super::{Committer, Counters};
 use crate::admission::dispatch::{self, Found};
@@ -41,8 +41,7 @@ impl Committer {
             let body = dispatch::body_of(wanted, order, 0);
             let record = encode(record::encode_dispatched(&body))?;
             let keys = hasher.keys_of_dispatch(order, &wanted.command_key);
-            let what = What::Dispatch { back: 0 };
-            Ok(Decided::Record(Pending::single(key.clone(), record, keys, what), ()))
+            Ok(Decided::record(&key, record, keys, What::Dispatch { back: 0 }, ()))
         })?;
         Ok(match done {
             Done::Known(answer) => {
@@ -76,8 +75,7 @@ impl Committer {
                 return Ok(Decided::Known(()));
             }
             let record = encode(record::encode_pursued(&pursued))?;
-            let keys = RecordKeys::one(hash);
-            Ok(Decided::Record(Pending::single(key.clone(), record, keys, What::Pursuit), ()))
+            Ok(Decided::record(&key, record, RecordKeys::one(hash), What::Pursuit, ()))
         })?;
         Ok(match done {
             Done::Known(()) => None,

@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use super::queue::{InFlight, Pending, Place, Queue, ScopedKey};
+use super::queue::{InFlight, Pending, Place, Queue, ScopedKey, What};
 use super::round::{Committed, EntryResult};
 use super::{Committer, enter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::MutexGuard;
-use crate::tables::hash::KeyHash;
+use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::record::{BodyError, Encoded};
 
 /// What a command comes to by what is committed.
@@ -19,7 +19,20 @@ pub(super) enum Decided<A, Q> {
     /// Nothing is to be recorded; this is the answer.
     Known(A),
     /// This is to be recorded, and that is what its answer needs besides.
-    Record(Pending, Q),
+    Record(Arc<Pending>, Q),
+}
+
+impl<A, Q> Decided<A, Q> {
+    /// One record is to be written, which is found by `keys`.
+    pub(super) fn record(
+        key: &ScopedKey,
+        record: Encoded,
+        keys: RecordKeys,
+        what: What,
+        about: Q,
+    ) -> Decided<A, Q> {
+        Decided::Record(Arc::new(Pending::single(key.clone(), record, keys, what)), about)
+    }
 }
 
 /// The answer for a command, or the place that it is waited for at.
@@ -177,7 +190,7 @@ impl Committer {
     pub(super) fn push_existing(
         &self,
         mut queue: MutexGuard<'_, Queue>,
-        pending: Pending,
+        pending: Arc<Pending>,
     ) -> Result<Place> {
         if queue.closing {
             return Err(Error::new(ErrorKind::Closed));
@@ -187,7 +200,7 @@ impl Committer {
         if !queue.existing.enter(&[], pending.bytes()) {
             return Err(self.overloaded(queue.existing.orders()));
         }
-        Ok(queue.push(Arc::new(pending)))
+        Ok(queue.push(pending))
     }
 }
 

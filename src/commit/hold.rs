@@ -5,7 +5,7 @@
 
 use super::Committer;
 use super::existing::{Decided, Done, encode};
-use super::queue::{Pending, ScopedKey, What};
+use super::queue::{ScopedKey, What};
 use super::round::Committed;
 use crate::admission::hold::{self, HoldSaid};
 use crate::error::Result;
@@ -30,7 +30,7 @@ impl Committer {
             }
             let record = encode(record::encode_held(&held))?;
             let keys = hasher.keys_of_hold(client, account);
-            Ok(Decided::Record(Pending::single(key.clone(), record, keys, What::Hold), ()))
+            Ok(Decided::record(&key, record, keys, What::Hold, ()))
         })?;
         Ok(match done {
             Done::Known(known) => known,

@@ -5,7 +5,7 @@
 //! ([`super::existing`]).
 
 use super::existing::{Decided, Done, encode};
-use super::queue::{Pending, ScopedKey, What};
+use super::queue::{ScopedKey, What};
 use super::round::Committed;
 use super::{Committer, Counters};
 use crate::admission::limits;
@@ -58,8 +58,7 @@ impl Committer {
                 let remark = wanted.remark();
                 let record = encode(record::encode_remark(&remark))?;
                 let keys = self.lookup.tables.hasher().keys_of_remark(&remark);
-                let pending = Pending::single(key.clone(), record, keys, What::Remark);
-                Ok(Decided::Record(pending, wanted.order()))
+                Ok(Decided::record(key, record, keys, What::Remark, wanted.order()))
             }
         }
     }

@@ -55,8 +55,7 @@ impl Committer {
                     }
                 };
             let keys = hasher.keys_of_step(step.order, command_key);
-            let pending = Pending::single(key.clone(), encode(record)?, keys, What::Step(step));
-            Ok(Decided::Record(pending, expires))
+            Ok(Decided::record(&key, encode(record)?, keys, What::Step(step), expires))
         })?;
         Ok(match entry {
             Ok(Answer::Known(answer)) => {
@@ -92,7 +91,7 @@ impl Committer {
         let hash = self.lookup.tables.hasher().lifecycle();
         let key = ScopedKey::of_lifecycle(hash);
         let pending = Pending::single(key, record, RecordKeys::one(hash), What::Lifecycle);
-        let place = self.push_existing(self.queue.lock(), pending)?;
+        let place = self.push_existing(self.queue.lock(), Arc::new(pending))?;
         self.lead_if_idle();
         self.settle(&place).map(|_| ())
     }
