@@ -69,8 +69,9 @@ pub use order::{
 };
 pub use outbox::{
     AfterDead, BreakerPolicy, BreakerState, Call, Compared, ComparedItem, Difference, Found,
-    OnRefused, OnUnknown, OurFields, Outbox, OutboxBuilder, OutboxStats, Provider, ProviderSla,
-    ProviderStats, Ran, Reconcile, Reconciliation, RetryPolicy, Route, TheirItem,
+    OnRefused, OnUnknown, OurFields, Outbox, OutboxBuilder, OutboxCensus, OutboxStats, Provider,
+    ProviderSla, ProviderStanding, ProviderStats, Ran, Reconcile, Reconciliation, RetryPolicy,
+    Route, TheirItem,
 };
 pub use recovery::report::RecoveryReport;
 pub use watch::pass::WatchPass;

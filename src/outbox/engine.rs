@@ -259,8 +259,7 @@ impl Engine {
         });
         let now = self.committer.ledger_now();
         party.tally.note(&sent);
-        let has_answered = matches!(sent, Sent::Done { .. } | Sent::Refused { .. });
-        party.breaker.lock().end(has_answered, now);
+        party.breaker.lock().end(sent.is_answer(), now);
         let pause = route.retry.pause(of_provider, random_u64(&*self.committer.host));
         let after = answered(&found.course, route, sent, behind(now, pause));
         let mut tries = 0;
