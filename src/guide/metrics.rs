@@ -31,12 +31,12 @@
 //! | `order_ledger_upkeep_idle_seconds` | gauge | | W | time since the upkeep finished a round; it makes one each second |
 //! | `order_ledger_orders` | gauge | `state` | R | orders by their present state |
 //! | `order_ledger_oldest_order_age_seconds` | gauge | `state` | W | time since the first of the orders in this state was *accepted* |
-//! | `order_ledger_longest_stay_seconds` | gauge | `state` | R, not W | time since the order *came into the state* that is in it for longest |
-//! | `order_ledger_alerts_open` | gauge | `level` | W, `check` | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
-//! | `order_ledger_alerts_unacknowledged` | gauge | | W, `check` | of those, the ones that nobody has said to know of |
-//! | `order_ledger_alert_oldest_age_seconds` | gauge | | W, `check` | time since the oldest of them was raised |
-//! | `order_ledger_outbox_dead` | gauge | | W, `check` | dispatches that were given up and wait for a person; counted up to 1,000 |
-//! | `order_ledger_outbox_oldest_age_seconds` | gauge | | W, `check` | time since the oldest open dispatch was recorded |
+//! | `order_ledger_longest_stay_seconds` | gauge | `state` | R | time since the order *came into the state* that is in it for longest |
+//! | `order_ledger_alerts_open` | gauge | `level` | R | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
+//! | `order_ledger_alerts_unacknowledged` | gauge | | R | of those, the ones that nobody has said to know of |
+//! | `order_ledger_alert_oldest_age_seconds` | gauge | | R | time since the oldest of them was raised |
+//! | `order_ledger_outbox_dead` | gauge | | R | dispatches that were given up and wait for a person; counted up to 1,000 |
+//! | `order_ledger_outbox_oldest_age_seconds` | gauge | | R | time since the oldest open dispatch was recorded |
 //! | `order_ledger_outbox_open` | gauge | `state` | W | dispatches that are neither done nor given up, where an outbox runs |
 //! | `order_ledger_provider_left_alone` | gauge | `provider` | W | 1: the breaker is not closed |
 //! | `order_ledger_provider_left_alone_total` | counter | `provider` | W | how often the breaker opened |
@@ -75,7 +75,8 @@
 //!   So what is deferred is not in `order_ledger_receipt_seconds`: add queue wait and sync instead.
 //! - The counts by state of the writer come from the views, as far as they were fed
 //!   (`order_ledger_views_behind_records`); while the views are off, or are being opened, the names with `state` are
-//!   missing, and nothing else. Asking costs a look at the first order of each state that is not terminal.
+//!   missing, and nothing else. Asking costs a look at two orders of each state that is not terminal: the one that was
+//!   accepted first, and the one that is in it for longest.
 //! - The counts by state of a reader come from the log, all of it once, and then what is new
 //!   ([`Census`](crate::Census)).
 //! - What counting costs, in instructions of the write path: `benches/counts` holds it, at most 2 %.
