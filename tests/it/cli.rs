@@ -35,3 +35,4 @@ mod serve_troubles;
 mod steps;
 mod submit;
 mod tail;
+mod told;
