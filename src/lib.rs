@@ -22,6 +22,7 @@
 //! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]; and holds what we say against what they do:
 //!   [`Reconcile`]
 //! - `metrics`: what is counted of all that, a leaf: [`Metrics`], [`Histogram`], [`Health`]
+//! - `spans`: what is done and for how long, for programs that collect it with `tracing`
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
 mod admission;
@@ -38,6 +39,7 @@ mod mix;
 mod order;
 mod outbox;
 mod recovery;
+mod spans;
 mod sync;
 mod tables;
 mod views;

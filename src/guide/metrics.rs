@@ -81,6 +81,27 @@
 //!   ([`Census`](crate::Census)).
 //! - What counting costs, in instructions of the write path: `benches/counts` holds it, at most 2 %.
 //!
+//! ## Spans
+//!
+//! With the feature `tracing` what is done is a span of the target `order_ledger`, with how long it took and what came of
+//! it, for whatever the program collects spans with. Nothing that a caller keeps here is in a field: no key, no payload,
+//! no account, no evidence; an order is looked up by its `seq`.
+//!
+//! | span | level | fields | from where to where |
+//! |---|---|---|---|
+//! | `open` | info | `outcome` (`open`, `failed`), `records`, `torn_bytes` | a ledger is opened for writing |
+//! | `submit` | debug | `client`, `outcome`, `seq` | the call of [`submit`](crate::Ledger::submit), to the receipt |
+//! | `submit_many` | debug | `orders`, `taken` | the call for many: `taken` of them have a receipt |
+//! | `transition` | debug | `order`, `to`, `outcome`, `seq` | a step; `seq` is that of its record |
+//! | `transition_many` | debug | `steps`, `taken` | the call for many |
+//! | `group` | debug | `records`, `first_seq`, `bytes`, `sync_us` | one write that records share; `sync_us` is the durable write of it |
+//! | `attempt` | debug | `order`, `dispatch`, `route`, `provider`, `attempt`, `outcome` | a provider is told: the record before, the call, the record behind; its `outcome` is `done`, `refused`, `not_sent` or `unknown` |
+//!
+//! `outcome` is in the words of the names above, and `in_doubt`. A group is written by whoever leads: it lies in the span
+//! of his call, and has the records of others as well; the commit thread has none. What is deferred has no span but its
+//! group. Alerts are events of the target `order_ledger::alerts`. Without a subscriber, or with one that wants no such
+//! level, a span costs a load; without the feature nothing.
+//!
 //! ## What can be wrong
 //!
 //! | code | how bad | what it means | what to do |

@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{DispatchQuery, Ledger, Query};
 use crate::order::dispatch::{Course, Lane, Progress};
 use crate::order::{OrderId, Sent, Timestamp, Token, Witness};
+use crate::spans;
 use crate::sync::Mutex;
 
 /// Before what failed in the ledger is tried again.
@@ -230,6 +231,9 @@ impl Engine {
         party: &Party,
         of_provider: u32,
     ) -> Result<Step> {
+        let order = OrderId::new(self.committer.lookup.log.issuer.partition, found.order);
+        let attempts = found.course.attempts.saturating_add(1);
+        let span = spans::attempt(order, found.record.seq, &route.name, &party.name, attempts);
         // The age counts from the first time.
         let since = match is_begun(&found.course) {
             true => found.course.since,
@@ -239,7 +243,7 @@ impl Engine {
             since,
             progress: Progress::Attempt,
             provider: party.name.clone(),
-            attempts: found.course.attempts.saturating_add(1),
+            attempts,
             of_provider,
             again_at: None,
             ..found.course.clone()
@@ -257,6 +261,7 @@ impl Engine {
             party.tally.note_panic();
             Sent::Unknown { why: "the provider panicked".to_owned() }
         });
+        span.answered(&sent);
         let now = self.committer.ledger_now();
         party.tally.note(&sent);
         party.breaker.lock().end(sent.is_answer(), now);
