@@ -11,7 +11,10 @@
 //! At the end both sides hold the same, charge by charge; and what is wrong in a list that somebody has tampered with,
 //! a charge that is missing, one too many, an amount, is found, all of it and nothing else.
 //!
-//! `cargo run --release --example payments_killed -- 10000 20`: so many orders, so many kills.
+//! `cargo run --release --example payments_killed -- 10000 140`: so many orders, so many kills, one each second; what is
+//! left to do then is done without. On 2026-11-30, on two cores that others worked on as well, this took 187 s: 26,668
+//! calls, of which 6,906 had no answer, 10,000 charges and 10,000 parcels, none of them twice, and all 30 of what was
+//! planted was found. With 10 kills, 1,000 orders took 18 s.
 
 use std::collections::HashMap;
 use std::error::Error;

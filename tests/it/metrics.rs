@@ -169,7 +169,7 @@ fn how_long_an_order_is_in_its_state_is_the_same_from_the_views_and_event_by_eve
         luck ^= luck >> 7;
         luck ^= luck << 17;
         machine.host.advance(Duration::from_secs(luck % 1_000));
-        if ids.is_empty() || luck % 3 == 0 {
+        if ids.is_empty() || luck.is_multiple_of(3) {
             ids.push(ledger.submit(&order(n)).unwrap().receipt.order);
         } else {
             let id = ids[usize::try_from(luck / 7).unwrap() % ids.len()];

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use order_ledger::{Dispatch, ErrorKind, LinkedBatch, LinkedResult, Seq};
+use order_ledger::{Dispatch, Error, ErrorKind, LinkedBatch, LinkedResult, Seq};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -54,6 +54,17 @@ pub(crate) fn names(results: &[LinkedResult]) -> Vec<u64> {
     names.map(|Seq(dispatch)| dispatch).collect()
 }
 
+/// What to do when the order, or the step, was not taken with its dispatches.
+pub(crate) fn advice(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::BatchMember { .. } => {
+            "nothing of the line was recorded: see to its order or step (member 0) or to that dispatch, then send all \
+             of it again"
+        }
+        _ => error.advice(),
+    }
+}
+
 /// What is wrong with the order or the step of a batch, as if it had come alone.
 pub(crate) fn alone(kind: &ErrorKind) -> &ErrorKind {
     match kind {
@@ -65,4 +76,12 @@ pub(crate) fn alone(kind: &ErrorKind) -> &ErrorKind {
 /// Whether the first member is recorded already, with other dispatches or without any.
 pub(crate) fn is_other(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::BatchConflict { .. } | ErrorKind::BatchKeyConflict { .. })
+}
+
+/// Whether the line has to be corrected: the order, the step, or a dispatch can't be.
+pub(crate) fn is_invalid(kind: &ErrorKind) -> bool {
+    match kind {
+        ErrorKind::BatchMember { why, .. } => is_invalid(why),
+        other => matches!(other, ErrorKind::Invalid { .. }),
+    }
 }

@@ -13,7 +13,7 @@ use crate::errors::{certainty_name, is_unusable};
 use crate::names::name_of;
 use crate::outcome::Became;
 use crate::output::time;
-use crate::told::{alone, is_other, names};
+use crate::told::{self, is_invalid, is_other, names};
 
 /// The answer for one line.
 #[derive(Serialize)]
@@ -169,10 +169,7 @@ impl Answer {
             return Answer { line, key, outcome, recorded, problem, unusable: false };
         }
         let mut answer = Answer::failed(line, key, error);
-        let kind = alone(error.kind());
-        let is_invalid = matches!(kind, ErrorKind::Invalid { .. })
-            || matches!(kind, ErrorKind::BatchMember { why, .. } if matches!(**why, ErrorKind::Invalid { .. }));
-        if let Some(problem) = answer.problem.as_mut().filter(|_| is_invalid) {
+        if let Some(problem) = answer.problem.as_mut().filter(|_| is_invalid(error.kind())) {
             (answer.outcome, problem.advice) = (Became::Invalid, CORRECT_IT);
         }
         answer
@@ -197,7 +194,7 @@ impl Answer {
             certainty: certainty_name(error.certainty()),
             differs,
             error: error.to_string(),
-            advice: error.advice(),
+            advice: told::advice(error),
         };
         let unusable = is_unusable(error);
         Answer { line, key, outcome, recorded, problem: Some(problem), unusable }

@@ -17,7 +17,7 @@ use crate::errors::{certainty_name, is_unusable};
 use crate::names::name_of;
 use crate::outcome::Became;
 use crate::output::{hex, time};
-use crate::told::{alone, is_other, names};
+use crate::told::{self, alone, is_invalid, is_other, names};
 
 /// What a step is about.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl Answer {
         match result {
             Ok(Linked { results, .. }) => {
                 let moved = results.iter().find_map(|result| match result {
-                    LinkedResult::Moved(moved) => Some(moved.clone()),
+                    LinkedResult::Moved(moved) => Some(*moved),
                     _ => None,
                 });
                 // The step is the first member of its batch.
@@ -210,12 +210,7 @@ impl Answer {
         let outcome = match (kind, error.certainty()) {
             (ErrorKind::CommandConflict { .. }, _) => Became::Conflict,
             (kind, _) if is_other(kind) => Became::Conflict,
-            (ErrorKind::BatchMember { why, .. }, _)
-                if matches!(**why, ErrorKind::Invalid { .. }) =>
-            {
-                Became::Invalid
-            }
-            (ErrorKind::Invalid { .. }, _) => Became::Invalid,
+            (kind, _) if is_invalid(kind) => Became::Invalid,
             (_, Certainty::Unknown) => Became::InDoubt,
             _ => Became::Refused,
         };
@@ -225,7 +220,7 @@ impl Answer {
                 "send the same step again, with the same command key"
             }
             (ErrorKind::InDoubt { .. }, _) => "look at the order before sending the step again",
-            _ => error.advice(),
+            _ => told::advice(error),
         };
         let mut problem = Problem::new(word(kind), why, advice);
         problem.certainty = certainty_name(error.certainty());
