@@ -83,6 +83,8 @@
 //! answer. The policy itself is not on disk: say yours
 //! ([`provider_sla_with`](crate::Ledger::provider_sla_with), `outbox sla --breaker-failures`).
 //!
+//! A dead letter is not lost, and a wait is not a failure: every dispatch is done, or on a list that says why not.
+//!
 //! ## Tried
 //!
 //! `examples/payments_killed` takes 10,000 orders of TPC-H in a shop that is killed with SIGKILL once a second, 140 times,
@@ -90,5 +92,3 @@
 //! one of them does again what it is told again. On 2026-11-30: 26,668 calls, 6,906 without an answer, 10,000 charges and
 //! 10,000 parcels, none twice. Of each provider's list five charges were then removed, five were added, and five amounts
 //! were changed: the reconciliation named those thirty and nothing else.
-//!
-//! A dead letter is not lost, and a wait is not a failure: every dispatch is done, or on a list that says why not.
