@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use order_ledger::{
-    BreakerPolicy, Call, Compared, Dispatch, EventBody, Ledger, LinkedBatch, Outbox, Provider,
-    Reconcile, RetryPolicy, Route, Sent, State, Submission, TheirItem, Timestamp, Token,
-    Transition,
+    BreakerPolicy, Call, Compared, Dispatch, Ledger, LinkedBatch, Outbox, Provider, RetryPolicy,
+    Route, Sent, State, Submission, TheirItem, Token,
 };
+
+mod shop;
+use shop::{compare, follows, report, report_providers};
 
 /// What a provider has done, by token. It lives in another house.
 type Books = Arc<Mutex<HashMap<Token, String>>>;
@@ -86,7 +88,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The order and its payment: one write.
     for number in 0..orders {
         let order = Submission::new("web-shop", format!("cart-{number}"), "2 x tea");
-        let pay = Dispatch::of_member(0, "payment", r#"{"amount": 8.40}"#);
+        let pay = Dispatch::of_member(0, "payment", "8.40");
         ledger.linked(&LinkedBatch::of_order(order).dispatch(pay))?;
     }
 
@@ -95,20 +97,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut completed = 0;
     while completed < orders {
         for event in desk.poll(100, Duration::from_secs(10))? {
-            let EventBody::Reported { dispatch, report: Sent::Done { .. }, .. } = event.body else {
-                continue;
-            };
-            let told = ledger.dispatches(event.order)?;
-            let route = told.iter().find(|it| it.dispatch == dispatch).map(|it| it.route.as_str());
-            let step = |to| Transition::new(event.order, to).command_key(format!("{dispatch}"));
-            let batch = match route {
-                Some("payment") => LinkedBatch::of_step(step(State::Confirmed))
-                    .dispatch(Dispatch::new(event.order, "parcel", "to the door")),
-                _ => {
-                    completed += 1;
-                    LinkedBatch::of_step(step(State::Completed))
-                }
-            };
+            let Some((batch, completes)) = follows(&ledger, &event)? else { continue };
+            completed += u64::from(completes);
             desk.commit_with(event.seq, batch)?;
         }
     }
@@ -129,25 +119,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ..TheirItem::default()
         });
         let theirs: Vec<_> = theirs.collect();
-        let (first, last) = (Timestamp::from_unix_ns(0), Timestamp::from_unix_ns(u64::MAX));
-        let compared =
-            ledger.reconcile(&Reconcile::new("payment", provider, first, last), &theirs)?;
+        let compared = compare(&ledger, provider, &theirs)?;
         assert!(compared.is_clean());
         assert_eq!(compared.count(Compared::Matched), theirs.len());
         report(&format!("{provider}: {} charges, and we hold the same", theirs.len()));
     }
-    for it in ledger.provider_sla(Timestamp::from_unix_ns(0), Timestamp::from_unix_ns(u64::MAX))? {
-        let (percent, unknown) = (it.success_ppm() / 10_000, it.unknown);
-        report(&format!(
-            "{}: {} calls, {percent} % answered, {unknown} unknown",
-            it.provider, it.attempts
-        ));
-    }
+    report_providers(&ledger)?;
     ledger.close()?;
     Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "an example talks to its reader")]
-fn report(line: &str) {
-    println!("{line}");
 }

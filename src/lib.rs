@@ -22,6 +22,7 @@
 //! - `outbox`: tells third parties: [`Outbox`], [`Provider`], [`Route`]; and holds what we say against what they do:
 //!   [`Reconcile`]
 //! - `metrics`: what is counted of all that, a leaf: [`Metrics`], [`Histogram`], [`Health`]
+//! - `spans`: what is done and for how long, for programs that collect it with `tracing`
 //! - [`guide`]: for reading: [what an order costs](guide::cost)
 
 mod admission;
@@ -38,6 +39,7 @@ mod mix;
 mod order;
 mod outbox;
 mod recovery;
+mod spans;
 mod sync;
 mod tables;
 mod views;
@@ -69,8 +71,9 @@ pub use order::{
 };
 pub use outbox::{
     AfterDead, BreakerPolicy, BreakerState, Call, Compared, ComparedItem, Difference, Found,
-    OnRefused, OnUnknown, OurFields, Outbox, OutboxBuilder, OutboxStats, Provider, ProviderSla,
-    ProviderStats, Ran, Reconcile, Reconciliation, RetryPolicy, Route, TheirItem,
+    OnRefused, OnUnknown, OurFields, Outbox, OutboxBuilder, OutboxCensus, OutboxStats, Provider,
+    ProviderSla, ProviderStanding, ProviderStats, Ran, Reconcile, Reconciliation, RetryPolicy,
+    Route, TheirItem,
 };
 pub use recovery::report::RecoveryReport;
 pub use watch::pass::WatchPass;

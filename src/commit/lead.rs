@@ -14,6 +14,7 @@ use super::{Committer, Core, expiry, tally};
 use crate::disk::{disk_low, is_full};
 use crate::error::{Certainty, Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
+use crate::spans;
 use crate::tables::hash::RecordKeys;
 use crate::wal::writer::{AppendError, Appended};
 
@@ -262,8 +263,11 @@ impl Committer {
         for pending in group {
             records.extend(pending.all().map(|part| &part.record));
         }
+        let span = spans::group(records.len());
         match core.writer.append(&records, wall) {
             Ok(appended) => {
+                let sync_ns = appended.write_ended_ns.saturating_sub(appended.write_began_ns);
+                span.written(appended.first_seq, appended.bytes, sync_ns);
                 let ended_ns = appended.write_ended_ns;
                 tally::count_group(&self.counters, group, &appended, waiting_since_ns);
                 self.publish(core, group, appended, results);

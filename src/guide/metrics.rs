@@ -31,12 +31,12 @@
 //! | `order_ledger_upkeep_idle_seconds` | gauge | | W | time since the upkeep finished a round; it makes one each second |
 //! | `order_ledger_orders` | gauge | `state` | R | orders by their present state |
 //! | `order_ledger_oldest_order_age_seconds` | gauge | `state` | W | time since the first of the orders in this state was *accepted* |
-//! | `order_ledger_longest_stay_seconds` | gauge | `state` | R, not W | time since the order *came into the state* that is in it for longest |
-//! | `order_ledger_alerts_open` | gauge | `level` | W, `check` | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
-//! | `order_ledger_alerts_unacknowledged` | gauge | | W, `check` | of those, the ones that nobody has said to know of |
-//! | `order_ledger_alert_oldest_age_seconds` | gauge | | W, `check` | time since the oldest of them was raised |
-//! | `order_ledger_outbox_dead` | gauge | | W, `check` | dispatches that were given up and wait for a person; counted up to 1,000 |
-//! | `order_ledger_outbox_oldest_age_seconds` | gauge | | W, `check` | time since the oldest open dispatch was recorded |
+//! | `order_ledger_longest_stay_seconds` | gauge | `state` | R | time since the order *came into the state* that is in it for longest |
+//! | `order_ledger_alerts_open` | gauge | `level` | R | alerts that are not over: `warn`, `critical`; counted up to 1,000 |
+//! | `order_ledger_alerts_unacknowledged` | gauge | | R | of those, the ones that nobody has said to know of |
+//! | `order_ledger_alert_oldest_age_seconds` | gauge | | R | time since the oldest of them was raised |
+//! | `order_ledger_outbox_dead` | gauge | | R | dispatches that were given up and wait for a person; counted up to 1,000 |
+//! | `order_ledger_outbox_oldest_age_seconds` | gauge | | R | time since the oldest open dispatch was recorded |
 //! | `order_ledger_outbox_open` | gauge | `state` | W | dispatches that are neither done nor given up, where an outbox runs |
 //! | `order_ledger_provider_left_alone` | gauge | `provider` | W | 1: the breaker is not closed |
 //! | `order_ledger_provider_left_alone_total` | counter | `provider` | W | how often the breaker opened |
@@ -75,10 +75,32 @@
 //!   So what is deferred is not in `order_ledger_receipt_seconds`: add queue wait and sync instead.
 //! - The counts by state of the writer come from the views, as far as they were fed
 //!   (`order_ledger_views_behind_records`); while the views are off, or are being opened, the names with `state` are
-//!   missing, and nothing else. Asking costs a look at the first order of each state that is not terminal.
+//!   missing, and nothing else. Asking costs a look at two orders of each state that is not terminal: the one that was
+//!   accepted first, and the one that is in it for longest.
 //! - The counts by state of a reader come from the log, all of it once, and then what is new
 //!   ([`Census`](crate::Census)).
 //! - What counting costs, in instructions of the write path: `benches/counts` holds it, at most 2 %.
+//!
+//! ## Spans
+//!
+//! With the feature `tracing` what is done is a span of the target `order_ledger`, with how long it took and what came of
+//! it, for whatever the program collects spans with. Nothing that a caller keeps here is in a field: no key, no payload,
+//! no account, no evidence; an order is looked up by its `seq`.
+//!
+//! | span | level | fields | from where to where |
+//! |---|---|---|---|
+//! | `open` | info | `outcome` (`open`, `failed`), `records`, `torn_bytes` | a ledger is opened for writing |
+//! | `submit` | debug | `client`, `outcome`, `seq` | the call of [`submit`](crate::Ledger::submit), to the receipt |
+//! | `submit_many` | debug | `orders`, `taken` | the call for many: `taken` of them have a receipt |
+//! | `transition` | debug | `order`, `to`, `outcome`, `seq` | a step; `seq` is that of its record |
+//! | `transition_many` | debug | `steps`, `taken` | the call for many |
+//! | `group` | debug | `records`, `first_seq`, `bytes`, `sync_us` | one write that records share; `sync_us` is the durable write of it |
+//! | `attempt` | debug | `order`, `dispatch`, `route`, `provider`, `attempt`, `outcome` | a provider is told: the record before, the call, the record behind; its `outcome` is `done`, `refused`, `not_sent` or `unknown` |
+//!
+//! `outcome` is in the words of the names above, and `in_doubt`. A group is written by whoever leads: it lies in the span
+//! of his call, and has the records of others as well; the commit thread has none. What is deferred has no span but its
+//! group. Alerts are events of the target `order_ledger::alerts`. Without a subscriber, or with one that wants no such
+//! level, a span costs a load; without the feature nothing.
 //!
 //! ## What can be wrong
 //!

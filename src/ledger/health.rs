@@ -112,6 +112,14 @@ impl Health {
     }
 }
 
+impl Metrics {
+    /// Judges them again: for whoever has put figures into those of a reader that it does not know, such as the alerts
+    /// that are open.
+    pub fn judge_again(&mut self) {
+        self.health = judge(self);
+    }
+}
+
 /// What is wrong, as far as these figures tell.
 pub(crate) fn judge(metrics: &Metrics) -> Health {
     let reasons = [

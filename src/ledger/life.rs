@@ -7,6 +7,7 @@ use super::read::EventIter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::{Consumer, ParkedEvent};
 use crate::order::{Lifecycle, OrderId, Present, Seq, State, Transition, Transitioned};
+use crate::spans;
 
 impl Ledger {
     /// Has an order take a step: returns when it is on disk.
@@ -39,7 +40,10 @@ impl Ledger {
     ///
     /// An example is at [`Transition`].
     pub fn transition(&self, transition: &Transition) -> Result<Transitioned> {
-        self.inner.committer.step(transition)
+        let span = spans::transition(transition);
+        let moved = self.inner.committer.step(transition);
+        span.moved(&moved);
+        moved
     }
 
     /// Has many orders take a step with one sync, or a few: independent results, in the order of the input.
@@ -48,7 +52,10 @@ impl Ledger {
     /// **Durability, idempotency, errors**: of each result as for [`Ledger::transition`].
     #[must_use = "each step has a result of its own"]
     pub fn transition_many(&self, transitions: &[Transition]) -> Vec<Result<Transitioned>> {
-        self.inner.committer.step_many(transitions)
+        let span = spans::transition_many(transitions.len());
+        let moved = self.inner.committer.step_many(transitions);
+        span.taken(&moved);
+        moved
     }
 
     /// Cancels an order: at once where the lifecycle allows it; where work is in flight, the order goes to

@@ -25,7 +25,7 @@ use crate::recovery::report::RecoveryReport;
 use crate::sync::Count;
 use crate::views::{View, Views, ViewsState};
 use crate::wal::log::Log;
-use crate::watch::AlertQuery;
+use crate::watch::{AlertQuery, dwell};
 
 /// Bytes that a reader takes to be left free beside the next segment: the default of the option.
 const DISK_FREE_MIN_BYTES: u64 = 16 * 1024 * 1024;
@@ -109,7 +109,7 @@ pub struct StateMetrics {
     /// when it is not known.
     pub oldest_accepted_at: Option<Timestamp>,
     /// Since when one of them is in it that is in it for longest; `None` for a state that orders stay in, and
-    /// when nobody counted event by event.
+    /// when it is not known.
     pub longest_since: Option<Timestamp>,
 }
 
@@ -225,8 +225,8 @@ impl Ledger {
     ///
     /// **Cost**: some microseconds: 8 KiB of counters are copied, the lock of the queue is held for five loads,
     /// the file system is asked once for its free bytes. The counts by state come from the views, as they were
-    /// fed; the oldest order of each state that has orders and is not terminal costs one look into the views and
-    /// one read. A store of the views that hangs is waited for once, for half a second, and then not asked again.
+    /// fed; the oldest order of each state that has orders and is not terminal, and the one that is in it for
+    /// longest, cost a look into the views and some reads each. A store of the views that hangs is waited for once, for half a second, and then not asked again.
     /// Open alerts and dead letters are read, up to a thousand of each: some reads of the log for each.
     /// To count costs the submit path less than 2 % ([`guide::metrics`](crate::guide::metrics)).
     ///
@@ -288,14 +288,24 @@ impl Ledger {
     fn states(&self, views: &ViewsState) -> Option<Vec<StateMetrics>> {
         let lifecycle = &self.inner.committer.settings.lifecycle;
         let states = views.states.as_ref()?.iter();
-        let states = states.map(|(state, orders)| StateMetrics {
-            oldest_accepted_at: match lifecycle.is_terminal(*state) {
-                true => None,
-                false => self.first_accepted(*state),
-            },
-            ..StateMetrics::new(lifecycle, *state, *orders)
+        let states = states.map(|(state, orders)| {
+            let row = StateMetrics::new(lifecycle, *state, *orders);
+            match lifecycle.is_terminal(*state) {
+                true => row,
+                false => StateMetrics {
+                    oldest_accepted_at: self.first_accepted(*state),
+                    longest_since: self.longest_since(*state),
+                    ..row
+                },
+            }
         });
         Some(states.collect())
+    }
+
+    /// Since when the order is in a state that the views have there for longest.
+    fn longest_since(&self, state: State) -> Option<Timestamp> {
+        let reads = &self.inner.reads;
+        dwell::longest_since(&reads.lookup, reads.views.as_ref()?, state)
     }
 
     /// When the order was accepted that stands first on the list of a state.

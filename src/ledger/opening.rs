@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Durability, Lifecycle, Seq};
 use crate::recovery::segments::LOCK_NAME;
 use crate::recovery::{self, Recovered};
+use crate::spans;
 use crate::views::{self, Deadlines, Place, ViewsConfig};
 use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
@@ -100,6 +101,19 @@ impl Options {
     /// Opens the ledger on `disk`. `views_at` is its real directory, which sled needs; without one the
     /// views are in memory.
     fn open_parts(
+        &self,
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        views_at: Option<PathBuf>,
+    ) -> Result<Ledger> {
+        let span = spans::open();
+        let opened = self.open_here(disk, host, views_at);
+        let report = opened.as_ref().ok().map(Ledger::recovery_report);
+        span.opened(report.map(|it| it.records), report.map_or(0, |it| it.torn_bytes));
+        opened
+    }
+
+    fn open_here(
         &self,
         disk: Arc<dyn Disk>,
         host: Arc<dyn Host>,

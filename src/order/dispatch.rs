@@ -173,6 +173,13 @@ pub enum Sent {
     },
 }
 
+impl Sent {
+    /// Whether the provider has answered: done, or refused.
+    pub(crate) const fn is_answer(&self) -> bool {
+        matches!(self, Sent::Done { .. } | Sent::Refused { .. })
+    }
+}
+
 /// Who says what became of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]

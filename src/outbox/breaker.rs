@@ -1,7 +1,8 @@
 //! A breaker for each provider: one that does not answer is left alone for a while, and then tried with one call.
 //!
 //! Always true: it is told the time and knows no clock; while it is half open, one call is on its way at most. It is in
-//! memory: a restart closes it, and finds out again.
+//! memory: a restart closes it, and finds out again. What it goes by is on disk: [`sla`](super::sla) and
+//! [`census`](super::census) tell one again what came of attempts, and so know how long it was open.
 
 use std::time::Duration;
 
@@ -125,6 +126,11 @@ impl Breaker {
             State::Open { .. } => BreakerState::Open,
             State::HalfOpen { .. } => BreakerState::HalfOpen,
         }
+    }
+
+    /// When it opened, if it is not closed since.
+    pub(crate) fn opened_at(&self) -> Option<Timestamp> {
+        self.opened_at
     }
 
     /// How long it was not closed, up to now.

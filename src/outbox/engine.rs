@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{DispatchQuery, Ledger, Query};
 use crate::order::dispatch::{Course, Lane, Progress};
 use crate::order::{OrderId, Sent, Timestamp, Token, Witness};
+use crate::spans;
 use crate::sync::Mutex;
 
 /// Before what failed in the ledger is tried again.
@@ -230,6 +231,9 @@ impl Engine {
         party: &Party,
         of_provider: u32,
     ) -> Result<Step> {
+        let order = OrderId::new(self.committer.lookup.log.issuer.partition, found.order);
+        let attempts = found.course.attempts.saturating_add(1);
+        let span = spans::attempt(order, found.record.seq, &route.name, &party.name, attempts);
         // The age counts from the first time.
         let since = match is_begun(&found.course) {
             true => found.course.since,
@@ -239,7 +243,7 @@ impl Engine {
             since,
             progress: Progress::Attempt,
             provider: party.name.clone(),
-            attempts: found.course.attempts.saturating_add(1),
+            attempts,
             of_provider,
             again_at: None,
             ..found.course.clone()
@@ -257,10 +261,10 @@ impl Engine {
             party.tally.note_panic();
             Sent::Unknown { why: "the provider panicked".to_owned() }
         });
+        span.answered(&sent);
         let now = self.committer.ledger_now();
         party.tally.note(&sent);
-        let has_answered = matches!(sent, Sent::Done { .. } | Sent::Refused { .. });
-        party.breaker.lock().end(has_answered, now);
+        party.breaker.lock().end(sent.is_answer(), now);
         let pause = route.retry.pause(of_provider, random_u64(&*self.committer.host));
         let after = answered(&found.course, route, sent, behind(now, pause));
         let mut tries = 0;

@@ -7,7 +7,8 @@
 //! - [`board`]: which dispatches wait, order by order, and until when
 //! - [`engine`]: does it: the attempt on disk, the call, the result on disk
 //! - [`running`]: [`Outbox`], with threads or step by step; [`stats`]: how it is
-//! - [`reconcile`]: what we hold against their list; [`sla`]: how providers did in a period
+//! - [`reconcile`]: what we hold against their list; [`sla`]: how providers did in a period; [`census`]: how they do,
+//!   event by event
 //!
 //! Always true: the attempt, with its provider, is durable before the provider is called, and its result after; an
 //! attempt without a result is unknown, never "not sent"; nobody else is called while it is unknown, unless the route
@@ -16,6 +17,7 @@
 
 pub(crate) mod board;
 pub(crate) mod breaker;
+pub(crate) mod census;
 pub(crate) mod decide;
 pub(crate) mod engine;
 pub(crate) mod provider;
@@ -26,6 +28,7 @@ pub(crate) mod sla;
 pub(crate) mod stats;
 
 pub use breaker::{BreakerPolicy, BreakerState};
+pub use census::{OutboxCensus, ProviderStanding};
 pub use provider::{Call, Found, Provider};
 pub use reconcile::{
     Compared, ComparedItem, Difference, OurFields, Reconcile, Reconciliation, TheirItem,

@@ -74,6 +74,21 @@ pub(crate) fn find(lookup: &Lookup, views: Option<&Views>, wanted: Wanted) -> Re
     Ok(search.found)
 }
 
+/// Hints that are looked at for the one order that is in a state for longest: those before it have gone on since they
+/// were fed.
+const FIRST_HINTS_MAX: usize = 8;
+
+/// Since when an order is in a state that is in it for longest, as far as the views were fed; `None` when they can't
+/// tell. Reads nothing but the orders that they name.
+pub(crate) fn longest_since(lookup: &Lookup, views: &Views, state: State) -> Option<Timestamp> {
+    let hints = views.entered(state, None, FIRST_HINTS_MAX)?;
+    let stands = |(since, order): &Place| {
+        let entry = lookup.state_entry(*order).ok().flatten();
+        entry == Some(StateEntry { state, since: *since })
+    };
+    hints.into_iter().find(stands).map(|(since, _)| since)
+}
+
 /// Whether it is about one order, now and later.
 pub(crate) fn is_damage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt(_))

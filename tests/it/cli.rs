@@ -30,6 +30,9 @@ mod read;
 mod run;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod serve_troubles;
 mod steps;
 mod submit;
 mod tail;
+mod told;

@@ -61,6 +61,8 @@ mod rot_matrix;
 #[cfg(order_ledger_shuttle)]
 mod schedules;
 mod seeds;
+#[cfg(all(feature = "tracing", not(order_ledger_shuttle)))]
+mod spans;
 mod submit;
 mod support;
 mod third_parties;

@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Words.
     ("order", &["bytes"]),
     ("error", &["order"]),
+    ("spans", &["order", "error"]),
     // The edge.
     ("disk", &["error", "sync"]),
     // Truth, fast answers, decisions, the write path.
@@ -34,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "mix",
             "sync",
             "metrics",
+            "spans",
             "order",
             "error",
             "disk",
@@ -71,6 +73,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "bytes",
             "sync",
             "metrics",
+            "spans",
             "order",
             "error",
             "disk",
@@ -88,7 +91,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Works through the front door, and records by the one door there is.
     (
         "outbox",
-        &["sync", "metrics", "order", "error", "disk", "wal", "admission", "commit", "ledger"],
+        &[
+            "sync",
+            "metrics",
+            "spans",
+            "order",
+            "error",
+            "disk",
+            "wal",
+            "admission",
+            "commit",
+            "ledger",
+        ],
     ),
 ];
 

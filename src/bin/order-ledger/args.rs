@@ -118,6 +118,12 @@ impl Command {
 /// refused, so that a misspelt one is not lost. `order` is any JSON value but null, and is kept as its very
 /// bytes. Empty lines are passed over.
 ///
+/// `dispatches` is what third parties are to be told about the order, in one write with it, by the outbox of
+/// the program that has the ledger open: [{"route": "payment", "body": {"amount": 8.40}}, ...]. `body` is any
+/// JSON value but null. The answer names them, and `outbox list` shows where each stands. Under one key they
+/// are recorded once; with others the line is a conflict (differs: dispatches). Such a line is a write of its
+/// own: a file of them takes one sync for each.
+///
 /// A line out, in the order of the input, printed when the order is durable and not before:
 /// {"line": 1, "key": "cart-17", "outcome": "fresh", "order_id": 1, "accepted_at": "...",
 /// "fingerprint": "...", "receipt": "olr1-...", ...}

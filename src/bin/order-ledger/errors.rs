@@ -198,5 +198,8 @@ pub(crate) fn is_unusable(error: &Error) -> bool {
             | ErrorKind::NoSuchDispatch { .. }
             | ErrorKind::NotDead { .. }
             | ErrorKind::OutboxRuns
+            | ErrorKind::BatchMember { .. }
+            | ErrorKind::BatchConflict { .. }
+            | ErrorKind::BatchKeyConflict { .. }
     )
 }

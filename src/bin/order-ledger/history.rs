@@ -210,14 +210,7 @@ pub(crate) fn what(body: &EventBody) -> String {
             format!("dispatch {dispatch}: attempt {attempt}, {provider}")
         }
         EventBody::Reported { dispatch, provider, report, by, .. } => {
-            let said = match report {
-                Sent::Done { reference } => format!("done, {}", shown(reference)),
-                Sent::Refused { code, why } => {
-                    format!("refused (code {code}): {}", shown(why.as_bytes()))
-                }
-                Sent::NotSent { why } => format!("not sent: {}", shown(why.as_bytes())),
-                Sent::Unknown { why } => format!("unknown: {}", shown(why.as_bytes())),
-            };
+            let said = told(report);
             let by = match by {
                 Witness::Provider => String::new(),
                 by => format!(" (by {})", by.name()),
@@ -231,5 +224,15 @@ pub(crate) fn what(body: &EventBody) -> String {
             format!("dispatch {dispatch} is on its way again: {}", shown(why.as_bytes()))
         }
         _ => String::new(),
+    }
+}
+
+/// What an attempt came to, for people.
+pub(crate) fn told(report: &Sent) -> String {
+    match report {
+        Sent::Done { reference } => format!("done, {}", shown(reference)),
+        Sent::Refused { code, why } => format!("refused (code {code}): {}", shown(why.as_bytes())),
+        Sent::NotSent { why } => format!("not sent: {}", shown(why.as_bytes())),
+        Sent::Unknown { why } => format!("unknown: {}", shown(why.as_bytes())),
     }
 }

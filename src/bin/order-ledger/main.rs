@@ -1,7 +1,7 @@
 //! The command line of order-ledger: reads the arguments, runs one command, and ends with its exit code.
 //!
 //! Built on the public API of the library only. A file per command; what they share is in [`args`] (what
-//! can be said), [`ahead`], [`lines`] and [`json`] (lines of input), [`opening`] (ledgers that are written),
+//! can be said), [`ahead`], [`lines`], [`json`] and [`told`] (lines of input), [`opening`] (ledgers that are written),
 //! [`names`] (of states), [`output`] and [`outcome`] (how it is answered) and [`errors`] (how it fails, and
 //! the exit codes).
 //!
@@ -41,6 +41,7 @@ mod stats;
 mod stuck;
 mod submit;
 mod tail;
+mod told;
 #[cfg(feature = "top")]
 mod top;
 mod transition;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use order_ledger::{
-    DispatchEntry, DispatchPage, DispatchQuery, DispatchState, ErrorKind, Ledger, ProviderSla,
-    Reader, Seq,
+    BreakerPolicy, DispatchEntry, DispatchPage, DispatchQuery, DispatchState, ErrorKind, Ledger,
+    ProviderSla, Reader, Seq,
 };
 use serde_json::{Map, Value, json};
 
@@ -179,7 +179,8 @@ fn dead_letters(ledger: &Ledger, route: Option<&str>) -> Result<Vec<Seq>, Failur
 
 fn sla(args: &Sla, out: &mut Out) -> Result<Exit, Failure> {
     let (since, until) = args.period.ends();
-    let providers = Reader::open(&args.dir.path)?.provider_sla(since, until)?;
+    let breaker = BreakerPolicy { failures_max: args.breaker_failures, ..BreakerPolicy::default() };
+    let providers = Reader::open(&args.dir.path)?.provider_sla_with(since, until, breaker)?;
     if out.json {
         for provider in &providers {
             out.json_line(&sla_line(provider))?;
@@ -205,13 +206,25 @@ pub(crate) fn sla_line(it: &ProviderSla) -> Value {
         "latency_ns_p95": ns(it.latency_p95),
         "latency_ns_p99": ns(it.latency_p99),
         "latency_ns_max": ns(it.latency_max),
+        "breaker_opened": it.breaker_opened,
+        "breaker_open_ns": ns(Some(it.breaker_open)),
     })
 }
 
 pub(crate) fn sla_table(providers: &[ProviderSla]) -> comfy_table::Table {
     let mut rows = table(&[
-        "provider", "attempts", "done", "refused", "not sent", "unknown", "answered", "p50", "p95",
-        "p99", "max",
+        "provider",
+        "attempts",
+        "done",
+        "refused",
+        "not sent",
+        "unknown",
+        "answered",
+        "p50",
+        "p95",
+        "p99",
+        "max",
+        "left alone",
     ]);
     let shown = |latency: Option<Duration>| latency.map(|it| format!("{it:.1?}"));
     for it in providers {
@@ -228,6 +241,10 @@ pub(crate) fn sla_table(providers: &[ProviderSla]) -> comfy_table::Table {
             shown(it.latency_p95).unwrap_or_default(),
             shown(it.latency_p99).unwrap_or_default(),
             shown(it.latency_max).unwrap_or_default(),
+            match it.breaker_open.is_zero() {
+                true => String::new(),
+                false => format!("{}, {:.1?}", it.breaker_opened, it.breaker_open),
+            },
         ]);
     }
     rows

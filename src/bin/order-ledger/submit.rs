@@ -6,7 +6,8 @@
 //! Always true: a line is printed when its order is durable, or has failed, and not before; the lines go
 //! out in the order in which they came in. Groups are formed from what is waiting: everything that has
 //! arrived is handed to the ledger before any answer is waited for, so a file fills groups and a pipe
-//! that waits gets its answer after one sync.
+//! that waits gets its answer after one sync. A line with dispatches is a batch of its own: its write takes along
+//! what is waiting, and the next line is handed over behind it.
 
 mod answer;
 pub(crate) mod input;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::task::{Context, Poll, Waker};
 
-use order_ledger::{ErrorKind, Ledger, Outcome, Submission, Ticket};
+use order_ledger::{Dispatch, ErrorKind, Ledger, Linked, LinkedBatch, Outcome, Submission, Ticket};
 
 use crate::ahead::{self, Budget, Item};
 use crate::args::Submit;
@@ -30,6 +31,7 @@ use crate::opening;
 use crate::outcome::Tally;
 use crate::output::Out;
 use crate::progress::{Progress, Unit};
+use crate::told::{self, Told};
 use answer::Answer;
 use input::{Heard, Said};
 
@@ -83,6 +85,8 @@ enum Stand {
     Invalid(String),
     OnItsWay(Ticket),
     Answered(order_ledger::Result<Outcome>),
+    /// An order that came with dispatches.
+    With(Box<Submission>, order_ledger::Result<Linked>),
 }
 
 struct Pipeline<'a> {
@@ -150,6 +154,7 @@ impl<'a> Pipeline<'a> {
         let stand = match said {
             Said::Invalid(why) => Stand::Invalid(why),
             Said::Order(submission) => self.submit(&submission)?,
+            Said::With(submission, told) => self.submit_with(submission, &told)?,
         };
         self.budget.give_back(bytes);
         self.in_flight_bytes += bytes;
@@ -172,6 +177,24 @@ impl<'a> Pipeline<'a> {
         }
     }
 
+    /// One write for the order and all that third parties are to be told about it.
+    fn submit_with(&mut self, order: Box<Submission>, told: &[Told]) -> Result<Stand, Failure> {
+        let batch = LinkedBatch::of_order((*order).clone());
+        let batch = told::with(batch, told, |told| {
+            Dispatch::of_member(0, told.route.as_str(), told.body.as_slice())
+        });
+        loop {
+            let result = self.ledger.linked(&batch);
+            let is_overloaded = matches!(&result, Err(error)
+                if matches!(error.kind(), ErrorKind::Overloaded { .. }));
+            if !is_overloaded || self.in_flight.is_empty() {
+                return Ok(Stand::With(order, result));
+            }
+            self.answer_first()?;
+            self.out.flush()?;
+        }
+    }
+
     /// Waits for the oldest order, and prints its answer.
     fn answer_first(&mut self) -> Result<(), Failure> {
         let Some(slot) = self.in_flight.pop_front() else { return Ok(()) };
@@ -183,6 +206,7 @@ impl<'a> Pipeline<'a> {
                 Answer::of(line, key, &ticket.wait(None), self.ledger.lifecycle())
             }
             Stand::Answered(result) => Answer::of(line, key, &result, self.ledger.lifecycle()),
+            Stand::With(order, result) => Answer::with(line, key, &order, &result, self.ledger),
         };
         self.tally.count(answer.outcome, answer.unusable);
         self.out.json_line(&answer)?;

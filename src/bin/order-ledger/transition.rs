@@ -14,7 +14,7 @@ pub(crate) mod input;
 use std::path::Path;
 use std::sync::Arc;
 
-use order_ledger::Ledger;
+use order_ledger::{Dispatch, Ledger, LinkedBatch};
 
 use crate::ahead::{self, Budget, Line};
 use crate::args::{Transition, Wanted};
@@ -25,6 +25,7 @@ use crate::opening::{self, Settings};
 use crate::outcome::Tally;
 use crate::output::Out;
 use crate::progress::{Progress, Unit};
+use crate::told;
 use answer::{About, Answer};
 use input::{Asked, Said};
 
@@ -136,7 +137,8 @@ fn lines(args: &Transition, out: &mut Out) -> Result<Exit, Failure> {
     }
 }
 
-/// Hands a batch to the ledger, and prints its answers.
+/// Hands a batch to the ledger, and prints its answers. Steps in a row are handed over together; one with dispatches is
+/// a linked batch of its own, in its place.
 fn answer_all(
     ledger: &Ledger,
     batch: Vec<Line<Asked>>,
@@ -144,31 +146,59 @@ fn answer_all(
     progress: &Progress,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let (mut steps, mut asked) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    let mut show = |answer: &Answer, end: u64| {
+        tally.count(answer.outcome, answer.unusable);
+        out.json_line(answer)?;
+        progress.set(end);
+        Ok(())
+    };
+    let mut row = Row::default();
     for Line { number, end, said: Asked { order, command_key, said }, .. } in batch {
         let about = About { line: Some(number), order, command_key };
-        let invalid = match said {
-            Said::Invalid(why) => Some(why),
-            Said::Step(step) => {
-                steps.push(*step);
-                None
+        match said {
+            Said::Invalid(why) => row.asked.push((about, end, Some(why))),
+            Said::Step(step, told) if told.is_empty() => {
+                row.steps.push(*step);
+                row.asked.push((about, end, None));
             }
-        };
-        asked.push((about, end, invalid));
+            Said::Step(step, told) => {
+                std::mem::take(&mut row).answer(ledger, &mut show)?;
+                let order = step.order();
+                let batch = told::with(LinkedBatch::of_step(*step), &told, |told| {
+                    Dispatch::new(order, told.route.as_str(), told.body.as_slice())
+                });
+                show(&Answer::with(about, &ledger.linked(&batch), ledger), end)?;
+            }
+        }
     }
-    let mut results = ledger.transition_many(&steps).into_iter();
-    for (about, end, invalid) in asked {
-        let answer = match invalid {
-            Some(why) => Answer::invalid(about, why),
-            None => match results.next() {
-                Some(result) => Answer::of(about, &result, ledger),
-                // There is a result for each step.
-                None => break,
-            },
-        };
-        tally.count(answer.outcome, answer.unusable);
-        out.json_line(&answer)?;
-        progress.set(end);
+    row.answer(ledger, &mut show)
+}
+
+/// Lines in a row that are handed over together: where each ended, and why it asks for no step, if so.
+#[derive(Default)]
+struct Row {
+    steps: Vec<order_ledger::Transition>,
+    asked: Vec<(About, u64, Option<String>)>,
+}
+
+impl Row {
+    fn answer(
+        self,
+        ledger: &Ledger,
+        show: &mut impl FnMut(&Answer, u64) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut results = ledger.transition_many(&self.steps).into_iter();
+        for (about, end, invalid) in self.asked {
+            let answer = match invalid {
+                Some(why) => Answer::invalid(about, why),
+                None => match results.next() {
+                    Some(result) => Answer::of(about, &result, ledger),
+                    // There is a result for each step.
+                    None => break,
+                },
+            };
+            show(&answer, end)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

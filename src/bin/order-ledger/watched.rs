@@ -1,15 +1,23 @@
-//! A ledger that is looked at again and again: its orders by state, kept up to date from what is new.
+//! A ledger that is looked at again and again: its orders by state, what waits for third parties, and open alerts, kept
+//! up to date from what is new.
+//!
+//! - [`troubles`]: what of that needs somebody
 //!
 //! Always true: what it says is durable and was so at the last look; it takes no lock of the ledger and changes
 //! no byte.
 
+pub(crate) mod troubles;
+
 use std::path::Path;
 use std::time::Duration;
 
-use order_ledger::{Census, EventBody, Follower, Metrics, Reader, Seq};
+use order_ledger::{
+    BreakerPolicy, Census, EventBody, Follower, Metrics, OutboxCensus, Reader, Seq,
+};
 
 use crate::check::now;
 use crate::errors::Failure;
+use troubles::{OpenAlerts, Troubles};
 
 /// Events that are asked for at once.
 const EVENTS_MAX: usize = 10_000;
@@ -19,6 +27,8 @@ const EVENTS_PER_LOOK_MAX: usize = 1_000_000;
 pub(crate) struct Watched {
     follower: Follower,
     census: Census,
+    parties: OutboxCensus,
+    alerts: OpenAlerts,
     /// Orders that were taken, and steps, since it was opened.
     pub(crate) seen: Seen,
 }
@@ -35,7 +45,9 @@ impl Watched {
     pub(crate) fn open(dir: &Path) -> Result<Watched, Failure> {
         let follower = Follower::open(dir, Seq::FIRST)?;
         let census = Census::new(follower.reader().lifecycle()?);
-        let mut watched = Watched { follower, census, seen: Seen::default() };
+        let alerts = OpenAlerts::open(follower.reader(), follower.next())?;
+        let parties = OutboxCensus::new(BreakerPolicy::default());
+        let mut watched = Watched { follower, census, parties, alerts, seen: Seen::default() };
         while watched.look()? {}
         watched.seen = Seen::default();
         Ok(watched)
@@ -57,6 +69,7 @@ impl Watched {
                     _ => {}
                 }
                 self.census.count(event);
+                self.parties.count(event);
             }
         }
         Ok(true)
@@ -71,10 +84,27 @@ impl Watched {
         &self.census
     }
 
-    /// All that can be told from outside of the process that writes.
+    /// Figures and states; for what is wrong with them there is [`Watched::troubles`].
     pub(crate) fn metrics(&self) -> Metrics {
         let mut metrics = self.reader().metrics(now());
         metrics.states = Some(self.census.states());
         metrics
+    }
+
+    /// All that can be told from outside of the process that writes, and what needs somebody: at most so many of each.
+    pub(crate) fn troubles(&mut self, limit: usize) -> Result<(Metrics, Troubles), Failure> {
+        let mut metrics = self.metrics();
+        let (alerts, open) = self.alerts.look(self.follower.reader(), limit)?;
+        let outbox = self.parties.metrics();
+        let troubles = Troubles {
+            alerts,
+            still: troubles::still(&self.census, metrics.at, limit),
+            providers: troubles::providers(&self.parties, metrics.at, limit),
+            waiting: self.parties.waiting(),
+            dead: outbox.dead,
+        };
+        (metrics.alerts, metrics.outbox) = (Some(open), Some(outbox));
+        metrics.judge_again();
+        Ok((metrics, troubles))
     }
 }

@@ -14,10 +14,11 @@ use order_ledger::{Ledger, Note, NoteKind, Options, State, Submission, Transitio
 use super::run::{Place, put};
 
 /// What every field says that a customer can fill.
-const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&";
+pub(super) const HOSTILE: &str =
+    "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&";
 
 /// A server that ends with the test.
-struct Server {
+pub(super) struct Server {
     child: Child,
     address: String,
 }
@@ -29,7 +30,7 @@ impl Drop for Server {
     }
 }
 
-fn start(place: &Place, args: &[&str]) -> Server {
+pub(super) fn start(place: &Place, args: &[&str]) -> Server {
     let args = [&["--listen", "127.0.0.1:0"], args].concat();
     let mut command = place.command("serve", &args);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -39,10 +40,10 @@ fn start(place: &Place, args: &[&str]) -> Server {
     Server { address: address.trim_end_matches('/').to_owned(), child }
 }
 
-struct Answered {
-    status: u16,
+pub(super) struct Answered {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answered {
@@ -70,7 +71,7 @@ impl Server {
         Answered { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    fn get(&self, target: &str) -> Answered {
+    pub(super) fn get(&self, target: &str) -> Answered {
         self.get_with(target, "")
     }
 

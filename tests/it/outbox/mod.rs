@@ -5,6 +5,7 @@
 //! between the call and the note of it, and does not know on which side. Here the attempt is on disk before the call,
 //! its result after, and what lies in between is unknown until somebody has found out.
 
+mod breakers;
 mod cuts;
 mod histories;
 mod reconcile;

@@ -91,7 +91,9 @@ pub(crate) struct Redrive {
 
 /// Shows how each provider did in a period: answers, times, and how often it is not known
 ///
-/// `latency` counts from the attempt on disk to its answer on disk.
+/// `latency` counts from the attempt on disk to its answer on disk. `breaker_open` is how long a provider was left
+/// alone, from the last of several attempts in a row without an answer to the next answer: told again from the log, so
+/// that a restart changes nothing about it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -105,6 +107,10 @@ pub(crate) struct Sla {
     pub(crate) dir: Dir,
     #[command(flatten)]
     pub(crate) period: Period,
+    /// Attempts in a row without an answer that open a breaker: what the program says whose outbox it is
+    #[arg(long, value_name = "ATTEMPTS", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) breaker_failures: u32,
 }
 
 /// A part of the log, by time.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::values::Dir;
 
-/// Shows a ledger as web pages: totals, states, what waits for longest, each order with its history, search
+/// Shows a ledger as web pages: totals, states, alerts, what stands still, third parties, each order, search
 ///
 /// Reads beside a running writer, takes no lock and changes no byte; there is nothing to press that would. The pages
 /// need no script. /metrics is for Prometheus, /health for a load balancer (503 when it is critical).
@@ -15,7 +15,8 @@ use super::values::Dir;
 /// a proxy in front, or use an SSH tunnel.
 ///
 /// The log is read once at the start, about a second for a million records; then each request reads what is new. It
-/// takes about 150 bytes of memory for each order that has not come to an end.
+/// takes about 150 bytes of memory for each order that has not come to an end, and for each dispatch that is not done.
+/// How long an order, a sync, and a wait in the queue take, only the process that writes knows (`Ledger::metrics`).
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -18,6 +18,10 @@ use super::values::{Bytes, Dir, Opening, Proof, Wanted, command_key, proof, stat
 /// {"signature": {"hex": "00ff"}}. `reason` is for people. Any other field is refused, so that a
 /// misspelt one is not lost. Empty lines are passed over.
 ///
+/// `dispatches` is what third parties are to be told, in one write with the step, as for `submit`; it
+/// needs a command_key: {"dispatches": [{"route": "parcel", "body": {"to": "the door"}}]}. The answer
+/// names them.
+///
 /// A line out, in the order of the input, printed when the step is durable and not before:
 /// {"line": 1, "order_id": 17, "command_key": "parcel-9", "outcome": "fresh", "seq": 42, "at": "...",
 /// "from": "accepted", "to": "completed", "to_version": 2, "state": "completed", "version": 2}

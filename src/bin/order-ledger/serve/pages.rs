@@ -1,7 +1,11 @@
 //! What is on the pages.
 //!
+//! - [`needs`]: the part of the first one about what needs somebody
+//!
 //! Always true: everything that comes from an order, a request or an error is put in by maud, which escapes it; no
 //! page has a script, and none needs one.
+
+mod needs;
 
 use std::time::Duration;
 
@@ -16,6 +20,7 @@ use crate::check::spoken;
 use crate::history::what;
 use crate::names::name_of;
 use crate::output::{content, shown, time};
+use crate::watched::troubles::Troubles;
 
 pub(super) const STYLE: &str = "\
 :root { color-scheme: light dark; }
@@ -60,7 +65,7 @@ fn page(title: &str, look: Option<&Look>, body: &Markup) -> String {
     page.into_string()
 }
 
-pub(super) fn first(look: &Look) -> String {
+pub(super) fn first(look: &Look, troubles: &Troubles) -> String {
     let metrics = &look.metrics;
     let status = metrics.health.status;
     let states = metrics.states.as_deref().unwrap_or_default();
@@ -81,6 +86,7 @@ pub(super) fn first(look: &Look) -> String {
             }
         }
         (search())
+        (needs::somebody(look, troubles))
         h2 { "By state" }
         table {
             thead { tr {
@@ -97,6 +103,7 @@ pub(super) fn first(look: &Look) -> String {
                 (stays(look, orders))
             }
         }
+        (needs::third_parties(look, troubles))
         h2 { "Log" }
         table { tbody {
             (fact("last seq", &metrics.last_seq.map_or("none".into(), |seq| seq.to_string())))
@@ -107,6 +114,10 @@ pub(super) fn first(look: &Look) -> String {
                 (fact("last opening took", &format!("{:.3} s", Duration::from_nanos(opened.elapsed_ns).as_secs_f64())))
             }
         } }
+        p.aside {
+            "How long submits, syncs and the queue take, only the process that writes knows: its "
+            code { "Ledger::metrics" } " has it, and this page is made beside it, of what is on disk."
+        }
         p.aside { "For programs: " a href="/metrics" { "metrics" } ", " a href="/health" { "health" } "." }
     };
     page("orders", Some(look), &body)

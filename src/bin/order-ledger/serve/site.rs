@@ -3,7 +3,7 @@
 //! Always true: each answer is made of one look at the ledger; a ledger that can't be read is an answer as well.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use order_ledger::{
     Event, HealthStatus, Lifecycle, Metrics, NoteEntry, Order, OrderId, PageToken, Query, Reader,
@@ -19,12 +19,15 @@ use crate::errors::Failure;
 use crate::get::wanted;
 use crate::names::state;
 use crate::watched::Watched;
+use crate::watched::troubles::Troubles;
 
 const HTML: &str = "text/html; charset=utf-8";
 /// Orders of a list on one page.
 const ORDERS_MAX: usize = 100;
 /// Of each state on the first page.
 const OLDEST_MAX: usize = 5;
+/// Alerts, orders that stand still, and providers on the first page.
+const TROUBLES_MAX: usize = 20;
 
 pub(super) struct Site {
     dir: PathBuf,
@@ -50,6 +53,16 @@ pub(super) struct Whole {
     pub(super) corrections: Vec<OrderId>,
 }
 
+impl Look {
+    fn new(watched: &Watched, lifecycle: Lifecycle, metrics: Metrics, longest_max: usize) -> Look {
+        let (reader, census) = (watched.reader().clone(), watched.census());
+        let states = metrics.states.iter().flatten().map(|it| it.state);
+        let states = states.filter(|state| !lifecycle.is_terminal(*state));
+        let longest = states.map(|state| (state, census.longest(state, longest_max))).collect();
+        Look { reader, lifecycle, metrics, longest }
+    }
+}
+
 impl Site {
     pub(super) fn open(dir: &Path, access: Access) -> Result<Site, Failure> {
         let watched = Mutex::new(Watched::open(dir)?);
@@ -73,9 +86,12 @@ impl Site {
             [b"style.css"] => {
                 Ok(Answer::new(Status::Ok, "text/css; charset=utf-8", pages::STYLE.into()))
             }
-            [] => html(pages::first(&self.look(OLDEST_MAX)?)),
+            [] => {
+                let (look, troubles) = self.whole_look()?;
+                html(pages::first(&look, &troubles))
+            }
             [b"metrics"] => {
-                let text = self.look(1)?.metrics.to_prometheus();
+                let text = self.whole_look()?.0.metrics.to_prometheus();
                 Ok(Answer::new(Status::Ok, "text/plain; version=0.0.4; charset=utf-8", text))
             }
             [b"health"] => Ok(self.health()),
@@ -87,26 +103,35 @@ impl Site {
     }
 
     /// What is new is taken in first.
-    fn look(&self, longest_max: usize) -> Result<Look, Failure> {
+    fn taken_in(&self) -> Result<(MutexGuard<'_, Watched>, Lifecycle), Failure> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.look()?;
-        let (reader, metrics) = (watched.reader().clone(), watched.metrics());
-        let lifecycle = reader.lifecycle()?;
+        let lifecycle = watched.reader().lifecycle()?;
         if lifecycle != *watched.census().lifecycle() {
             // The program that writes was started with another one: which states are an end is to be told anew.
             *watched = Watched::open(&self.dir)?;
         }
-        let census = watched.census();
-        let states = metrics.states.iter().flatten().map(|it| it.state);
-        let states = states.filter(|state| !lifecycle.is_terminal(*state));
-        let longest = states.map(|state| (state, census.longest(state, longest_max))).collect();
-        Ok(Look { reader, lifecycle, metrics, longest })
+        Ok((watched, lifecycle))
+    }
+
+    /// For a page about orders.
+    fn look(&self, longest_max: usize) -> Result<Look, Failure> {
+        let (watched, lifecycle) = self.taken_in()?;
+        let metrics = watched.metrics();
+        Ok(Look::new(&watched, lifecycle, metrics, longest_max))
+    }
+
+    /// With all that needs somebody.
+    fn whole_look(&self) -> Result<(Look, Troubles), Failure> {
+        let (mut watched, lifecycle) = self.taken_in()?;
+        let (metrics, troubles) = watched.troubles(TROUBLES_MAX)?;
+        Ok((Look::new(&watched, lifecycle, metrics, OLDEST_MAX), troubles))
     }
 
     /// For a load balancer: 503 when it is critical, or can't be told.
     fn health(&self) -> Answer {
-        let (is_critical, body) = match self.look(1) {
-            Ok(look) => {
+        let (is_critical, body) = match self.whole_look() {
+            Ok((look, _)) => {
                 let is_critical = look.metrics.health.status == HealthStatus::Critical;
                 (is_critical, metrics_json(look.metrics).to_string())
             }
@@ -183,7 +208,8 @@ impl Site {
                 (orders, next) => page(Status::Ok, pages::found(&look, orders, external_ref, next)),
             };
         }
-        page(Status::BadRequest, pages::first(&look))
+        let (look, troubles) = self.whole_look()?;
+        page(Status::BadRequest, pages::first(&look, &troubles))
     }
 }
 

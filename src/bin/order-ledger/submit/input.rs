@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json::{self, Seconds};
+use crate::told::{self, Told, ToldField};
 
 /// What was heard of a line.
 pub(crate) struct Heard {
@@ -18,6 +19,8 @@ pub(crate) struct Heard {
 
 pub(crate) enum Said {
     Order(Box<Submission>),
+    /// An order, and what third parties are to be told about it.
+    With(Box<Submission>, Vec<Told>),
     /// Not an order, and why.
     Invalid(String),
 }
@@ -51,20 +54,28 @@ struct Fields<'a> {
     /// The id of the order that this one corrects.
     #[serde(default)]
     corrects: Option<u64>,
+    #[serde(borrow, default)]
+    dispatches: Option<Vec<ToldField<'a>>>,
 }
 
 /// What a line says: its key when that can be told, and the order or why there is none.
 fn parse(client: &[u8], text: &[u8]) -> (Option<String>, Said) {
     match fields(text) {
         Ok(fields) => {
-            let submission = fields.submission(client, fields.key.as_bytes());
-            (printable(&fields.key), Said::Order(Box::new(submission)))
+            let submission = Box::new(fields.submission(client, fields.key.as_bytes()));
+            let said = match told::read(fields.dispatches.as_deref()) {
+                Ok(told) if told.is_empty() => Said::Order(submission),
+                Ok(told) => Said::With(submission, told),
+                Err(why) => Said::Invalid(why),
+            };
+            (printable(&fields.key), said)
         }
         Err((key, why)) => (key, Said::Invalid(why)),
     }
 }
 
-/// The order of a line as if it stood there for this client and under this key; or why there is none.
+/// The order of a line as if it stood there for this client and under this key, without what third parties are to be
+/// told about it; or why there is none.
 pub(crate) fn parse_under(client: &[u8], key: &[u8], text: &[u8]) -> Result<Submission, String> {
     fields(text).map(|fields| fields.submission(client, key)).map_err(|(_, why)| why)
 }
@@ -125,6 +136,7 @@ mod tests {
     fn order(text: &str) -> Submission {
         match parse(b"web", text.as_bytes()) {
             (_, Said::Order(submission)) => *submission,
+            (_, Said::With(_, told)) => panic!("{told:?}"),
             (_, Said::Invalid(why)) => panic!("{why}"),
         }
     }
@@ -132,7 +144,7 @@ mod tests {
     fn why(text: &[u8]) -> (Option<String>, String) {
         match parse(b"web", text) {
             (key, Said::Invalid(why)) => (key, why),
-            (_, Said::Order(submission)) => panic!("{submission:?}"),
+            (_, Said::Order(submission) | Said::With(submission, _)) => panic!("{submission:?}"),
         }
     }
 
@@ -141,6 +153,33 @@ mod tests {
         let text = r#"{"order": {"b" : 1.50,  "a":"\u00e9"} , "key":"k\u0031"}"#;
         assert_eq!(order(text).payload(), r#"{"b" : 1.50,  "a":"\u00e9"}"#.as_bytes());
         assert_eq!(order(text).key(), b"k1");
+    }
+
+    #[test]
+    fn what_third_parties_are_to_be_told_is_kept_as_its_very_bytes() {
+        let text = r#"{"key":"k","order":1,"dispatches":[{"route":"payment","body":{"amount" : 8.40}},
+            {"body":"wrap it","route":"parcel"}]}"#;
+        let (_, Said::With(submission, told)) = parse(b"web", text.as_bytes()) else {
+            panic!("{text}")
+        };
+        assert_eq!(*submission, order(r#"{"key":"k","order":1}"#));
+        let of = |route: &str, body: &str| Told { route: route.into(), body: body.into() };
+        assert_eq!(told, [of("payment", r#"{"amount" : 8.40}"#), of("parcel", "\"wrap it\"")]);
+        for none in ["null", "[]"] {
+            order(&format!(r#"{{"key":"k","order":1,"dispatches":{none}}}"#));
+        }
+        for (wrong, words) in [
+            (r#"{"route":"r","body":1}"#, "invalid type"),
+            (r#"[{"route":"r"}]"#, "missing field `body`"),
+            (r#"[{"body":1}]"#, "missing field `route`"),
+            (r#"[{"route":"r","body":null}]"#, "is null"),
+            (r#"[{"route":"r","body":1,"to":2}]"#, "unknown field `to`"),
+        ] {
+            let (key, why) =
+                why(format!(r#"{{"key":"k","order":1,"dispatches":{wrong}}}"#).as_bytes());
+            assert!(why.contains(words), "{why}");
+            assert_eq!(key.as_deref(), Some("k"));
+        }
     }
 
     #[test]

@@ -10,21 +10,37 @@ use ratatui::widgets::{Block, Paragraph, Row as TableRow, Sparkline, Table, Wrap
 
 use super::view::View;
 use crate::check::spoken;
-use order_ledger::HealthStatus;
+use crate::watched::troubles::Listed;
+use order_ledger::{AlertLevel, HealthStatus};
+
+/// Lines of a list with its frame and its names, at most.
+const LIST_LINES_MAX: u16 = 8;
 
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     let reasons = lines(view.health.reasons.len());
-    let [head, rates, health, tables] = Layout::vertical([
+    // A list without anything on it takes no room.
+    let list = |rows: usize| if rows == 0 { 0 } else { lines(rows + 3).min(LIST_LINES_MAX) };
+    let told = view.providers.first.len().max(usize::from(view.waiting + view.dead > 0));
+    let needs = view.alerts.first.len().max(view.still.first.len());
+    let [head, rates, health, somebody, parties, tables] = Layout::vertical([
         Constraint::Length(2),
         Constraint::Length(4),
         Constraint::Length(reasons.saturating_mul(2).min(8)),
+        Constraint::Length(list(needs)),
+        Constraint::Length(list(told)),
         Constraint::Min(3),
     ])
     .areas(frame.area());
     draw_head(frame, head, view);
     draw_rates(frame, rates, view);
     draw_health(frame, health, view);
+    let [alerts, still] =
+        Layout::horizontal([Constraint::Percentage(55), Constraint::Percentage(45)])
+            .areas(somebody);
+    draw_alerts(frame, alerts, view);
+    draw_still(frame, still, view);
+    draw_parties(frame, parties, view);
     let [states, longest] =
         Layout::horizontal([Constraint::Percentage(45), Constraint::Percentage(55)]).areas(tables);
     draw_states(frame, states, view);
@@ -76,6 +92,96 @@ fn draw_health(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).wrap(Wrap { trim: true }), area);
 }
 
+fn level(level: AlertLevel) -> Span<'static> {
+    let color = if level == AlertLevel::Critical { Color::Red } else { Color::Yellow };
+    Span::styled(level.name(), Style::new().fg(color))
+}
+
+/// What is not drawn of a list is told in its title.
+fn titled<T>(what: &str, list: &Listed<T>, area: Rect, also: &str) -> Block<'static> {
+    let room = usize::from(area.height.saturating_sub(3));
+    let title = match list.first.len() > room || list.rest().is_some() {
+        true => format!(" {what}: {}, the worst{also} ", list.total()),
+        false => format!(" {what}: {}{also} ", list.total()),
+    };
+    Block::bordered().title(title)
+}
+
+fn draw_alerts(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let rows = view.alerts.first.iter().map(|it| {
+        let known = if it.known_to.is_empty() { "nobody" } else { &it.known_to };
+        let cells = [it.what.into(), it.about.clone(), spoken(it.age), known.to_owned()];
+        TableRow::new([level(it.level)].into_iter().chain(cells.map(Span::raw)))
+    });
+    let widths = [
+        Constraint::Length(8),
+        Constraint::Length(13),
+        Constraint::Min(8),
+        Constraint::Length(11),
+        Constraint::Length(8),
+    ];
+    let table = Table::new(rows, widths)
+        .header(header(["level", "alert", "about", "for", "known to"]))
+        .block(titled("alerts", &view.alerts, area, ""));
+    frame.render_widget(table, area);
+}
+
+fn draw_still(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let rows = view.still.first.iter().map(|it| {
+        let cells =
+            [it.order.to_string(), it.state.clone(), spoken(it.stays), spoken(it.threshold)];
+        TableRow::new([level(it.level)].into_iter().chain(cells.map(Span::raw)))
+    });
+    let widths = [
+        Constraint::Length(8),
+        Constraint::Min(5),
+        Constraint::Length(11),
+        Constraint::Length(10),
+        Constraint::Length(9),
+    ];
+    let table = Table::new(rows, widths)
+        .header(header(["level", "order", "state", "for", "allowed"]))
+        .block(titled("stand still", &view.still, area, ""));
+    frame.render_widget(table, area);
+}
+
+fn draw_parties(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let rows = view.providers.first.iter().map(|it| {
+        let half = it.half_within.map(|time| format!("{time:.1?}"));
+        let cells = [
+            it.provider.clone(),
+            it.open.to_string(),
+            it.in_doubt.to_string(),
+            it.attempts.to_string(),
+            it.unknown.to_string(),
+            half.unwrap_or_default(),
+        ];
+        let alone = it.left_alone.map(spoken).unwrap_or_default();
+        let alone = Span::styled(alone, Style::new().fg(Color::Red));
+        TableRow::new(cells.map(Span::raw).into_iter().chain([alone]))
+    });
+    let number = Constraint::Length(9);
+    let widths = [
+        Constraint::Min(10),
+        number,
+        number,
+        number,
+        number,
+        Constraint::Length(12),
+        Constraint::Length(14),
+    ];
+    let names =
+        ["third party", "open", "in doubt", "attempts", "unknown", "half within", "left alone for"];
+    let also = format!("; told to nobody yet {}, given up {}", view.waiting, view.dead);
+    let table = Table::new(rows, widths).header(header(names)).block(titled(
+        "third parties",
+        &view.providers,
+        area,
+        &also,
+    ));
+    frame.render_widget(table, area);
+}
+
 fn draw_states(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let rows = view.states.iter().map(|row| {
         let longest = row.longest.map(spoken).unwrap_or_default();
@@ -111,7 +217,7 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    use super::super::view::{Row, Stay};
+    use super::super::view::{AlertRow, ProviderRow, Row, Stay, StillRow};
     use super::*;
 
     fn view() -> View {
@@ -142,6 +248,53 @@ mod tests {
             ],
             longest: vec![stay(17, "accepted", 7_300), stay(4_000, "in_progress", 61)],
             health: Health::of([reason]),
+            ..View::default()
+        }
+    }
+
+    /// The same with everything that may need somebody.
+    fn troubled() -> View {
+        let alert = |level, known_to: &str| AlertRow {
+            level,
+            what: "stuck_order",
+            about: "order 17".into(),
+            age: Duration::from_secs(7_300),
+            known_to: known_to.into(),
+        };
+        let still = StillRow {
+            level: AlertLevel::Critical,
+            order: OrderId::new(0, Seq(17)),
+            state: "accepted".into(),
+            stays: Duration::from_secs(7_300),
+            threshold: Duration::from_secs(3_600),
+        };
+        let provider = |provider: &str, left_alone| ProviderRow {
+            provider: provider.into(),
+            open: 3,
+            in_doubt: 1,
+            attempts: 4_711,
+            unknown: 12,
+            half_within: Some(Duration::from_millis(81)),
+            left_alone,
+        };
+        View {
+            alerts: Listed {
+                first: vec![alert(AlertLevel::Critical, ""), alert(AlertLevel::Warn, "ann")],
+                more: 7,
+                and_beyond: false,
+            },
+            still: Listed { first: vec![still], more: 0, and_beyond: false },
+            providers: Listed {
+                first: vec![
+                    provider("acme-pay", Some(Duration::from_secs(61))),
+                    provider("bank", None),
+                ],
+                more: 0,
+                and_beyond: false,
+            },
+            waiting: 5,
+            dead: 2,
+            ..view()
         }
     }
 
@@ -170,9 +323,29 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_somebody_is_on_top_of_the_lists() {
+        let screen = drawn(110, 30, &troubled());
+        for part in [
+            "alerts: 9, the worst",
+            "stand still: 1 ",
+            "nobody",
+            "ann",
+            "order 17",
+            "third parties: 2; told to nobody yet 5, given up 2",
+            "acme-pay",
+            "81.0ms",
+            "1 min 1 s",
+        ] {
+            assert!(screen.contains(part), "{part} is missing:\n{screen}");
+        }
+        insta::assert_snapshot!(screen);
+    }
+
+    #[test]
     fn a_slit_of_a_terminal_leaves_things_out_and_harms_nobody() {
         for (width, height) in [(1, 1), (5, 3), (20, 6), (300, 2)] {
             drawn(width, height, &view());
+            drawn(width, height, &troubled());
         }
         drawn(80, 24, &View::default());
     }

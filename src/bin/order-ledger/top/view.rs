@@ -3,16 +3,21 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use order_ledger::{Health, OrderId, Timestamp};
+use order_ledger::{Alert, AlertLevel, Health, OrderId, ProviderStanding, Timestamp};
 
+use crate::alerts::about;
 use crate::errors::Failure;
 use crate::names::name_of;
+use crate::output::shown;
+use crate::watched::troubles::{Listed, Still, Troubles};
 use crate::watched::{Seen, Watched};
 
 /// Looks that the rates are kept of.
 const RATES_MAX: usize = 120;
 /// Orders of all states together that are in theirs for longest.
 const LONGEST_MAX: usize = 20;
+/// Alerts, orders that stand still, and providers.
+const TROUBLES_MAX: usize = 20;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
@@ -29,6 +34,44 @@ pub(super) struct View {
     pub(super) states: Vec<Row>,
     pub(super) longest: Vec<Stay>,
     pub(super) health: Health,
+    pub(super) alerts: Listed<AlertRow>,
+    pub(super) still: Listed<StillRow>,
+    pub(super) providers: Listed<ProviderRow>,
+    /// Dispatches that nobody was told about yet, and those that were given up.
+    pub(super) waiting: u64,
+    pub(super) dead: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct AlertRow {
+    pub(super) level: AlertLevel,
+    pub(super) what: &'static str,
+    pub(super) about: String,
+    pub(super) age: Duration,
+    /// Who knows; empty: nobody.
+    pub(super) known_to: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct StillRow {
+    pub(super) level: AlertLevel,
+    pub(super) order: OrderId,
+    pub(super) state: String,
+    pub(super) stays: Duration,
+    pub(super) threshold: Duration,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ProviderRow {
+    pub(super) provider: String,
+    pub(super) open: u64,
+    pub(super) in_doubt: u64,
+    pub(super) attempts: u64,
+    pub(super) unknown: u64,
+    /// Half of the answers came within this time.
+    pub(super) half_within: Option<Duration>,
+    /// For how long it has been left alone.
+    pub(super) left_alone: Option<Duration>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,7 +102,8 @@ impl Viewer {
     /// Takes in what is new, and says how things are now.
     pub(super) fn look(&mut self, now: Instant) -> Result<View, Failure> {
         self.watched.look()?;
-        let (seen, metrics) = (self.watched.seen, self.watched.metrics());
+        let (metrics, troubles) = self.watched.troubles(TROUBLES_MAX)?;
+        let seen = self.watched.seen;
         let (orders_per_s, steps_per_s) = match self.last.replace((now, seen)) {
             None => (0.0, 0.0),
             Some((before, last)) => {
@@ -93,7 +137,36 @@ impl Viewer {
         longest.sort();
         longest.truncate(LONGEST_MAX);
         let stay = |(since, order, state)| Stay { order, state, stays: age(since) };
+        let Troubles { alerts, still, providers, waiting, dead } = troubles;
+        let alert = |it: Alert| AlertRow {
+            level: it.level,
+            what: it.kind.name(),
+            about: about(&it.subject),
+            age: age(it.since),
+            known_to: it.acknowledged.map(|known| shown(&known.by)).unwrap_or_default(),
+        };
+        let stands = |it: Still| StillRow {
+            level: it.level,
+            order: it.order,
+            state: name_of(census.lifecycle(), it.state).into_owned(),
+            stays: it.stays,
+            threshold: it.threshold,
+        };
+        let party = |it: ProviderStanding| ProviderRow {
+            half_within: it.latency_ns.quantile(0.5).map(Duration::from_nanos),
+            left_alone: it.breaker_open_since.map(age),
+            provider: it.provider,
+            open: it.open,
+            in_doubt: it.in_doubt,
+            attempts: it.attempts,
+            unknown: it.unknown,
+        };
         Ok(View {
+            alerts: alerts.map(alert),
+            still: still.map(stands),
+            providers: providers.map(party),
+            waiting,
+            dead,
             ledger: metrics.ledger.to_string(),
             at: crate::output::time(metrics.at),
             last_seq: metrics.last_seq.map_or(0, |seq| seq.0),

@@ -7,7 +7,8 @@
 use std::fmt;
 
 use order_ledger::{
-    Certainty, Error, ErrorKind, How, Ledger, Lifecycle, OrderId, Present, Transitioned,
+    Certainty, Error, ErrorKind, How, Ledger, Lifecycle, Linked, LinkedResult, OrderId, Present,
+    Transitioned,
 };
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use crate::errors::{certainty_name, is_unusable};
 use crate::names::name_of;
 use crate::outcome::Became;
 use crate::output::{hex, time};
+use crate::told::{self, alone, is_invalid, is_other, names};
 
 /// What a step is about.
 #[derive(Debug)]
@@ -54,6 +56,9 @@ pub(crate) struct Answer {
     state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
+    /// The names of what third parties are to be told with the step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dispatches: Vec<u64>,
     #[serde(flatten)]
     problem: Option<Problem>,
     /// The ledger as a whole takes no more.
@@ -101,6 +106,7 @@ impl Answer {
             step: None,
             state: None,
             version: None,
+            dispatches: Vec::new(),
             problem: None,
             unusable: false,
         }
@@ -149,11 +155,35 @@ impl Answer {
         }
     }
 
+    /// What the ledger said about a step that came with dispatches.
+    pub(crate) fn with(
+        about: About,
+        result: &order_ledger::Result<Linked>,
+        ledger: &Ledger,
+    ) -> Answer {
+        match result {
+            Ok(Linked { results, .. }) => {
+                let moved = results.iter().find_map(|result| match result {
+                    LinkedResult::Moved(moved) => Some(*moved),
+                    _ => None,
+                });
+                // The step is the first member of its batch.
+                let Some(moved) = moved else {
+                    return Answer::invalid(about, "no step was taken".into());
+                };
+                Answer { dispatches: names(results), ..Answer::of(about, &Ok(moved), ledger) }
+            }
+            Err(error) => Answer::failed(about, error, ledger),
+        }
+    }
+
     fn failed(about: About, error: &Error, ledger: &Ledger) -> Answer {
+        // With dispatches, what is wrong with the step is said as without them.
+        let kind = alone(error.kind());
         let (lifecycle, order) = (ledger.lifecycle(), about.order);
         let has_key = about.command_key.is_some();
         let name = |state| name_of(lifecycle, state);
-        let why = match error.kind() {
+        let why = match kind {
             // The ledger's own words call a state of one's own by its number.
             ErrorKind::VersionMismatch { now } => format!(
                 "the order is in state {} with version {}, which is not what was expected",
@@ -172,26 +202,30 @@ impl Answer {
                 name(*to),
                 missing.join(" ")
             ),
+            kind if is_other(kind) => {
+                "the command was recorded with other dispatches, or without any".to_owned()
+            }
             _ => error.to_string(),
         };
-        let outcome = match (error.kind(), error.certainty()) {
+        let outcome = match (kind, error.certainty()) {
             (ErrorKind::CommandConflict { .. }, _) => Became::Conflict,
-            (ErrorKind::Invalid { .. }, _) => Became::Invalid,
+            (kind, _) if is_other(kind) => Became::Conflict,
+            (kind, _) if is_invalid(kind) => Became::Invalid,
             (_, Certainty::Unknown) => Became::InDoubt,
             _ => Became::Refused,
         };
-        let advice = match (error.kind(), outcome) {
-            (ErrorKind::Invalid { .. }, _) => CORRECT_IT,
+        let advice = match (kind, outcome) {
+            (_, Became::Invalid) => CORRECT_IT,
             (ErrorKind::InDoubt { .. }, _) if has_key => {
                 "send the same step again, with the same command key"
             }
             (ErrorKind::InDoubt { .. }, _) => "look at the order before sending the step again",
-            _ => error.advice(),
+            _ => told::advice(error),
         };
-        let mut problem = Problem::new(word(error.kind()), why, advice);
+        let mut problem = Problem::new(word(kind), why, advice);
         problem.certainty = certainty_name(error.certainty());
         let mut now = None;
-        match error.kind() {
+        match kind {
             ErrorKind::VersionMismatch { now: found }
             | ErrorKind::AlreadyTerminal { now: found }
             | ErrorKind::NoSuchStep { now: found, .. } => now = Some(*found),
@@ -239,7 +273,10 @@ pub(crate) fn word(kind: &ErrorKind) -> &'static str {
         ErrorKind::AlreadyTerminal { .. } => "already_terminal",
         ErrorKind::NoSuchStep { .. } => "no_such_step",
         ErrorKind::MissingEvidence { .. } => "missing_evidence",
-        ErrorKind::CommandConflict { .. } => "command_conflict",
+        ErrorKind::CommandConflict { .. }
+        | ErrorKind::BatchConflict { .. }
+        | ErrorKind::BatchKeyConflict { .. } => "command_conflict",
+        ErrorKind::BatchMember { why, .. } => word(why),
         ErrorKind::NoOpenNote { .. } => "no_open_note",
         ErrorKind::NoOpenAlert { .. } => "no_open_alert",
         ErrorKind::NoSuchDispatch { .. } => "no_such_dispatch",

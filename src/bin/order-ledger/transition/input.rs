@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::told::{self, Told, ToldField};
 use crate::{json, names};
 
 /// What was heard of a line.
@@ -21,7 +22,8 @@ pub(crate) struct Asked {
 }
 
 pub(crate) enum Said {
-    Step(Box<Transition>),
+    /// A step, and what third parties are to be told with it.
+    Step(Box<Transition>, Vec<Told>),
     /// Not a step, and why.
     Invalid(String),
 }
@@ -42,6 +44,8 @@ struct Fields<'a> {
     evidence: Option<Pieces>,
     #[serde(borrow, default)]
     reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    dispatches: Option<Vec<ToldField<'a>>>,
 }
 
 /// The evidence as it stands in the line, a name that is there twice included.
@@ -58,8 +62,8 @@ pub(crate) fn hear(lifecycle: &Lifecycle, line: Result<&[u8], String>) -> Asked 
         Ok(fields) => Asked {
             order: Some(OrderId::from_u64(fields.order_id)),
             command_key: fields.command_key.as_deref().and_then(printable),
-            said: match fields.step(lifecycle) {
-                Ok(step) => Said::Step(Box::new(step)),
+            said: match fields.step(lifecycle).and_then(|step| Ok((step, fields.told()?))) {
+                Ok((step, told)) => Said::Step(Box::new(step), told),
                 Err(why) => Said::Invalid(why),
             },
         },
@@ -71,6 +75,15 @@ pub(crate) fn hear(lifecycle: &Lifecycle, line: Result<&[u8], String>) -> Asked 
 }
 
 impl Fields<'_> {
+    /// What third parties are to be told. Without the name of the command, a repeat would tell it twice.
+    fn told(&self) -> Result<Vec<Told>, String> {
+        let told = told::read(self.dispatches.as_deref())?;
+        match self.command_key {
+            None if !told.is_empty() => Err("dispatches need a command_key".into()),
+            _ => Ok(told),
+        }
+    }
+
     fn step(&self, lifecycle: &Lifecycle) -> Result<Transition, String> {
         let to = names::state(lifecycle, &self.to)?;
         let mut step = Transition::new(OrderId::from_u64(self.order_id), to);
@@ -151,7 +164,7 @@ mod tests {
 
     fn step(text: &str) -> Transition {
         match heard(text).said {
-            Said::Step(step) => *step,
+            Said::Step(step, _) => *step,
             Said::Invalid(why) => panic!("{why}"),
         }
     }
@@ -190,6 +203,16 @@ mod tests {
                 r#"{"order_id":17,"to":"failed","expect_version":1,"expect_state":"accepted"}"#,
                 Some(17),
                 "are both there",
+            ),
+            (
+                r#"{"order_id":17,"to":"failed","dispatches":[{"route":"r","body":1}]}"#,
+                Some(17),
+                "need a command_key",
+            ),
+            (
+                r#"{"order_id":17,"to":"failed","command_key":"k","dispatches":[{"route":"r"}]}"#,
+                Some(17),
+                "missing field `body`",
             ),
             (r#"{"order_id":17,"to":"failed","evidence":["a"]}"#, Some(17), "invalid type"),
             (r#"{"order_id":17,"to":"failed","evidence":{"a":1}}"#, Some(17), "neither text nor"),
