@@ -8,7 +8,8 @@ use super::values::Dir;
 /// Shows a ledger as web pages: totals, states, alerts, what stands still, third parties, each order, search
 ///
 /// Reads beside a running writer, takes no lock and changes no byte; there is nothing to press that would. The pages
-/// need no script. /metrics is for Prometheus, /health for a load balancer (503 when it is critical).
+/// need no script. /metrics is for Prometheus, /health for a load balancer (503 when it is critical, also by an alert
+/// that is critical and that nobody has acknowledged).
 ///
 /// On the machine itself anybody who can reach the port may look. Any other address than one of the loopback device
 /// is refused without --token-file: then every request must bring `Authorization: Bearer TOKEN`. There is no TLS: put
