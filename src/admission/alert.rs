@@ -8,6 +8,7 @@
 
 use super::dedupe::Lookup;
 use crate::error::{Error, ErrorKind, Result};
+use crate::order::thresholds::Thresholds;
 use crate::order::{
     Acknowledgement, Alert, AlertChange, AlertKind, AlertLevel, AlertSubject, Event, OrderId, Seq,
     State, Timestamp,
@@ -51,6 +52,14 @@ pub(crate) enum Decision {
 pub(crate) struct StateEntry {
     pub(crate) state: State,
     pub(crate) since: Timestamp,
+}
+
+/// The same, and what the order brought along that says when that is too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stands {
+    pub(crate) entry: StateEntry,
+    /// Neither: those of the state count.
+    pub(crate) own: Thresholds,
 }
 
 /// Decides by what is committed.
@@ -238,19 +247,31 @@ impl Lookup {
     ///
     /// **Cost**: a look into the tables, and a read of the log or two.
     pub(crate) fn state_entry(&self, order: Seq) -> Result<Option<StateEntry>> {
+        Ok(self.stands(order)?.map(|stands| stands.entry))
+    }
+
+    /// The same with the thresholds of its own, for no more.
+    pub(crate) fn stands(&self, order: Seq) -> Result<Option<Stands>> {
         let Some(began) = self.log.read(order)? else { return Ok(None) };
         let body = began.body()?;
         if body.submitted().is_none() {
             return Ok(None);
         }
+        let own = body.own_thresholds();
         let first = StateEntry { state: body.first_state(), since: began.at };
+        let entry = self.newest_entry(order, first)?;
+        Ok(Some(Stands { entry, own }))
+    }
+
+    /// The state that an order entered last, when it began with `first`.
+    fn newest_entry(&self, order: Seq, first: StateEntry) -> Result<StateEntry> {
         if !self.log.has_steps() {
-            return Ok(Some(first));
+            return Ok(first);
         }
         let newest = self.newest_of(order, self.tables.hasher().steps_of(order), |body| {
             body.moved().filter(|moved| moved.order() == order).map(|moved| moved.to())
         })?;
-        Ok(Some(newest.map_or(first, |(record, state)| StateEntry { state, since: record.at })))
+        Ok(newest.map_or(first, |(record, state)| StateEntry { state, since: record.at }))
     }
 
     /// When an order left the state that it entered at `since`; `None`: it is in it.

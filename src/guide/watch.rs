@@ -21,8 +21,21 @@
 //! it, so that every process that looks at the ledger agrees. A state without them is not watched.
 //!
 //! Time counts from the step by which the order entered the state, in ledger time, which never goes back. A step into
-//! another state and back begins it anew; notes, holds and alerts do not. An order that may wait for long on purpose
-//! belongs in a state of its own ("on backorder"), with thresholds of its own.
+//! another state and back begins it anew; notes, holds and alerts do not.
+//!
+//! ## An order that is not like the others
+//!
+//! One that may wait for a week on purpose, or that is worth ten others, says so when it is submitted:
+//! [`Submission::warn_after`](crate::Submission::warn_after) and
+//! [`critical_after`](crate::Submission::critical_after) (fields of the same names in the lines of `order-ledger
+//! submit`, in seconds). They replace those of its states, both of them and in every state that is not terminal, also in
+//! one that is not watched otherwise, and are counted in the same way. With `Duration::MAX` the order is never stuck.
+//! They are a part of what was submitted: on disk with it, unchanged for ever, and the same key with others is a
+//! conflict. So send the ones that the intent was made with, and not those of today's configuration.
+//!
+//! Where all orders that do a thing may take long ("on backorder"), that is a state, with thresholds of its own; and
+//! whoever wants other thresholds for orders that are there already, and have none of their own, gives the lifecycle
+//! others, and opens again.
 //!
 //! ## The life of an alert
 //!
@@ -63,8 +76,11 @@
 //! ## Cost
 //!
 //! A look costs what became due since the one before, some reads for each open alert, and two for each dispatch that
-//! was given up (the first thousand); it does not grow with the orders that are open ([`WatchPass::looked`](crate::WatchPass::looked) counts). That is by the views; without them
+//! was given up (the first thousand); it does not grow with the orders that are open ([`WatchPass::looked`](crate::WatchPass::looked) counts).
+//! That is by the views. While they are opened, or built again, orders with thresholds of their own are left to the
+//! looks that follow; [`Ledger::stuck`](crate::Ledger::stuck) answers meanwhile. Without them
 //! ([`Views::Off`](crate::Views::Off), a relaxed ledger) each look reads the part of the log that has become old enough
-//! since the last, and the first one after opening reads all of it; where anything was ever dispatched, each look reads the
-//! files that tell of it: look less often then ([`look_every`](crate::WatchOptions::look_every)). An alert is two to four small records in its
-//! life, each a share of a sync.
+//! since the last, and the first one after opening reads all of it; where anything was ever dispatched, or an order has
+//! thresholds of its own, each look reads the files that tell of that: look less often then
+//! ([`look_every`](crate::WatchOptions::look_every)). An alert is two to four small records in its life, each a share of
+//! a sync.

@@ -23,7 +23,9 @@ impl Ledger {
     /// A page of orders that have been in their state for longer than the lifecycle says is worth a look
     /// ([`StateRule::warn_after`](crate::StateRule::warn_after),
     /// [`Lifecycle::with_thresholds`](crate::Lifecycle::with_thresholds)): counted in ledger time since the order
-    /// entered the state. A step into another state and back begins anew; notes and holds change nothing.
+    /// entered the state. A step into another state and back begins anew; notes and holds change nothing. An order that
+    /// was submitted with thresholds of its own ([`Submission::warn_after`](crate::Submission::warn_after)) is held
+    /// against those instead.
     ///
     /// Answered from where orders stand now, also when nobody watches, and while the views lag, are rebuilt, or are
     /// off: what they do not cover is read from the log.

@@ -18,6 +18,7 @@ use crate::commit::{Committer, Settings};
 use crate::disk::os::{OsDisk, OsHost};
 use crate::disk::{Disk, DiskLock, Host, disk_low, is_full};
 use crate::error::{Error, ErrorKind, Result};
+use crate::order::thresholds::ns;
 use crate::order::{Durability, Lifecycle, Seq};
 use crate::recovery::segments::LOCK_NAME;
 use crate::recovery::{self, Recovered};
@@ -26,7 +27,7 @@ use crate::wal::blocks::Blocks;
 use crate::wal::format::{BLOCK_BYTES, BLOCK_LEN, GROUP_ALIGN_MIN};
 use crate::wal::prepare::Preparer;
 use crate::wal::writer::{Layout, Writer};
-use crate::watch::{Watch, options};
+use crate::watch::Watch;
 
 /// Tries for the lock: the kernel may free the lock of a process that has just died a moment late.
 /// Source: TigerBeetle retries 5 times with pauses of 50 ms; "at once" is kept by pausing less.
@@ -205,7 +206,7 @@ impl Options {
     ) -> Option<Arc<Watch>> {
         let options = self.watch.clone()?;
         if options.unreturned_percent.is_some() {
-            let window_ns = options::ns(options.unreturned_window);
+            let window_ns = ns(options.unreturned_window);
             let tally = Tally::new(window_ns, committer.host.monotonic_ns());
             // Set once: nobody else has the committer yet.
             drop(committer.by_client.set(tally));

@@ -337,9 +337,11 @@ impl<'a> Search<'a> {
                 standing.now.state == state || standing.last >= fed
             }
             // Notes, alerts, entries and dispatches have pages of their own.
-            View::OpenNotes | View::OpenAlerts | View::Entered { .. } | View::Dispatches(_) => {
-                false
-            }
+            View::OpenNotes
+            | View::OpenAlerts
+            | View::Entered { .. }
+            | View::Due { .. }
+            | View::Dispatches(_) => false,
         })
     }
 

@@ -10,9 +10,7 @@ use crate::order::{LedgerId, Seq, State};
 use crate::recovery::report::RecoveryReport;
 use crate::views::{OFF_BY_CHOICE, Phase, ViewsState};
 use crate::wal::log::Log;
-use crate::wal::record::{
-    KIND_ACCEPTED, KIND_ACCEPTED_CORRECTING, KIND_REFUSED, KIND_REFUSED_CORRECTING, is_step,
-};
+use crate::wal::record::{is_accepted, is_refused, is_step};
 
 /// Counts and sizes of a ledger at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,8 +149,8 @@ fn states(log: &Arc<Log>) -> Result<Vec<(State, u64)>> {
         let mut steps = 0;
         for (kind, count) in segment.counts() {
             match kind {
-                KIND_ACCEPTED | KIND_ACCEPTED_CORRECTING => add(State::Accepted, count),
-                KIND_REFUSED | KIND_REFUSED_CORRECTING => add(State::Refused, count),
+                kind if is_accepted(kind) => add(State::Accepted, count),
+                kind if is_refused(kind) => add(State::Refused, count),
                 kind if is_step(kind) => steps += count,
                 _ => {}
             }

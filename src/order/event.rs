@@ -1,5 +1,7 @@
 //! What a record of the log says, and an order as the records tell it.
 
+use std::time::Duration;
+
 use super::alert::{AlertChange, AlertKind, AlertLevel};
 use super::dispatch::{Sent, Witness};
 use super::fingerprint::Fingerprint;
@@ -34,6 +36,12 @@ pub struct Order {
     /// When it expires, or has expired, if it has not come to an end before: accepted_at and
     /// [`Submission::expires_in`](crate::Submission::expires_in), added up. `None`: never.
     pub expires_at: Option<Timestamp>,
+    /// After how long in a state it is worth a look, if it has a threshold of its own
+    /// ([`Submission::warn_after`](crate::Submission::warn_after)). Source: the caller.
+    pub warn_after: Option<Duration>,
+    /// After how long in a state it needs somebody, the same way
+    /// ([`Submission::critical_after`](crate::Submission::critical_after)). Source: the caller.
+    pub critical_after: Option<Duration>,
     /// Why, when the order was refused for good.
     pub refusal: Option<Refusal>,
     /// The order that this one corrects, if it does. Source: the caller.

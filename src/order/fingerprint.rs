@@ -10,6 +10,8 @@
 //!          || for client, kind, schema, account, external_ref, expiry, payload:
 //!                 length u64 LE || bytes )
 //! version 2: an order that corrects another, whose id follows the payload: 8 bytes LE behind their length
+//! version 3: an order with thresholds of its own: behind the payload the id of the order that it corrects,
+//!            warn_after and critical_after, each behind its length: 8 bytes LE, or empty when there is none
 //! schema is 4 bytes LE; expiry is empty when there is none, else 8 bytes LE of nanoseconds
 //! ```
 //!
@@ -20,6 +22,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::id::write_hex;
+use super::thresholds::Thresholds;
 use crate::bytes::same;
 
 /// Separates these hashes from every other use of SHA-256.
@@ -28,6 +31,8 @@ const DOMAIN: &[u8] = b"order-ledger/fingerprint";
 const VERSION: u32 = 1;
 /// Of an order that corrects another.
 const VERSION_CORRECTING: u32 = 2;
+/// Of an order with thresholds of its own, whether it corrects another or not.
+const VERSION_OWN_THRESHOLDS: u32 = 3;
 
 /// The salt of one record: random, so that a fingerprint alone can't be used to guess the content.
 pub(crate) type Salt = [u8; 16];
@@ -71,6 +76,9 @@ pub enum Field {
     Fingerprint,
     /// [`Submission::corrects`](crate::Submission::corrects)
     Corrects,
+    /// [`Submission::warn_after`](crate::Submission::warn_after) and
+    /// [`Submission::critical_after`](crate::Submission::critical_after)
+    Thresholds,
     /// Of a command: the state that was asked for.
     State,
     /// Of a command: the evidence that was brought along.
@@ -98,6 +106,7 @@ impl Field {
             Field::Payload => "payload",
             Field::Fingerprint => "fingerprint",
             Field::Corrects => "corrects",
+            Field::Thresholds => "thresholds",
             Field::State => "state",
             Field::Evidence => "evidence",
             Field::Reason => "reason",
@@ -126,6 +135,7 @@ pub(crate) struct Content<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) own_fingerprint: Option<Fingerprint>,
     pub(crate) corrects: Option<u64>,
+    pub(crate) thresholds: Thresholds,
 }
 
 impl Content<'_> {
@@ -138,7 +148,11 @@ impl Content<'_> {
         let mut hash = Sha256::new();
         hash.update(salt);
         hash.update(DOMAIN);
-        let version = if self.corrects.is_some() { VERSION_CORRECTING } else { VERSION };
+        let version = match self.corrects {
+            _ if !self.thresholds.is_none() => VERSION_OWN_THRESHOLDS,
+            Some(_) => VERSION_CORRECTING,
+            None => VERSION,
+        };
         hash.update(version.to_le_bytes());
         for field in [
             self.client,
@@ -152,9 +166,15 @@ impl Content<'_> {
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field);
         }
-        if let Some(old) = self.corrects {
-            hash.update(8u64.to_le_bytes());
-            hash.update(old.to_le_bytes());
+        let Thresholds { warn_ns, critical_ns } = self.thresholds;
+        let behind = match version {
+            VERSION => &[][..],
+            VERSION_CORRECTING => &[self.corrects][..],
+            _ => &[self.corrects, warn_ns, critical_ns],
+        };
+        for number in behind {
+            hash.update(number.map_or(0u64, |_| 8).to_le_bytes());
+            hash.update(number.map(u64::to_le_bytes).as_ref().map_or(&[][..], |bytes| &bytes[..]));
         }
         Fingerprint(hash.finalize().into())
     }
@@ -177,9 +197,59 @@ impl Content<'_> {
             (Field::Expiry, self.expires_in_ns == other.expires_in_ns),
             (Field::Payload, same(self.payload, other.payload)),
             (Field::Corrects, self.corrects == other.corrects),
+            (Field::Thresholds, self.thresholds == other.thresholds),
         ]
         .into_iter()
         .filter_map(|(field, same)| (!same).then_some(field))
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: Salt = [3; 16];
+
+    fn content() -> Content<'static> {
+        Content {
+            client: b"web",
+            kind: b"sale",
+            schema: 7,
+            account: b"A",
+            external_ref: b"",
+            expires_in_ns: Some(9),
+            payload: b"tea",
+            own_fingerprint: None,
+            corrects: None,
+            thresholds: Thresholds::default(),
+        }
+    }
+
+    /// The hash of what is said at the top of this file, put together by hand.
+    fn by_hand(version: u8, behind: &[&[u8]]) -> Fingerprint {
+        let expiry = [9, 0, 0, 0, 0, 0, 0, 0];
+        let fields: [&[u8]; 7] = [b"web", b"sale", &[7, 0, 0, 0], b"A", b"", &expiry, b"tea"];
+        let mut bytes = [&SALT[..], b"order-ledger/fingerprint", &[version, 0, 0, 0]].concat();
+        for field in fields.iter().chain(behind) {
+            bytes.extend((field.len() as u64).to_le_bytes());
+            bytes.extend(*field);
+        }
+        Fingerprint(Sha256::digest(&bytes).into())
+    }
+
+    /// What was hashed once is hashed so for ever: fingerprints are in receipts that callers keep.
+    #[test]
+    fn rule_9_each_version_hashes_what_it_says() {
+        let old = 258u64.to_le_bytes();
+        let of = |corrects, warn_ns, critical_ns| {
+            let thresholds = Thresholds { warn_ns, critical_ns };
+            Content { corrects, thresholds, ..content() }.fingerprint(&SALT)
+        };
+        assert_eq!(of(None, None, None), by_hand(1, &[]));
+        assert_eq!(of(Some(258), None, None), by_hand(2, &[&old]));
+        assert_eq!(of(None, Some(258), None), by_hand(3, &[b"", &old, b""]));
+        assert_eq!(of(None, None, Some(258)), by_hand(3, &[b"", b"", &old]));
+        assert_eq!(of(Some(258), Some(258), Some(258)), by_hand(3, &[&old, &old, &old]));
     }
 }

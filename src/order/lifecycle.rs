@@ -47,7 +47,8 @@ impl StateRule {
         StateRule { terminal: true, ..StateRule::new(state, name) }
     }
 
-    /// An order that stays longer than this is worth a look. Stored with the table, for whoever watches.
+    /// An order that stays longer than this is worth a look, unless it says otherwise itself
+    /// ([`Submission::warn_after`](crate::Submission::warn_after)). Stored with the table, for whoever watches.
     #[must_use]
     pub fn warn_after(mut self, after: Duration) -> StateRule {
         self.warn_after = Some(after);

@@ -5,7 +5,7 @@
 //! - [`submission`]: what a caller hands in
 //! - [`fingerprint`]: what makes two submissions "the same content"
 //! - [`state`]: the states of an order; [`lifecycle`]: which may follow which
-//! - [`states`]: the same written as an enum
+//! - [`states`]: the same written as an enum; [`thresholds`]: after how long in one an order is worth a look
 //! - [`receipt`]: the proof of acceptance
 //! - [`transition`]: what is to be done with an order that exists
 //! - [`note`]: what is noted about an order, and what resolves it
@@ -32,6 +32,7 @@ pub(crate) mod receipt;
 pub(crate) mod state;
 pub(crate) mod states;
 pub(crate) mod submission;
+pub(crate) mod thresholds;
 pub(crate) mod transition;
 
 pub use alert::{

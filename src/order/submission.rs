@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::fingerprint::{Content, Fingerprint};
 use super::id::OrderId;
+use super::thresholds::{Thresholds, ns};
 
 /// One order, to be taken exactly once under `(client, key)`.
 ///
@@ -37,6 +38,8 @@ pub struct Submission {
     pub(crate) own_fingerprint: Option<Fingerprint>,
     pub(crate) payload: Vec<u8>,
     pub(crate) corrects: Option<OrderId>,
+    /// Instead of those of its states; neither: it has none of its own.
+    pub(crate) thresholds: Thresholds,
 }
 
 impl Submission {
@@ -60,6 +63,7 @@ impl Submission {
             own_fingerprint: None,
             payload: payload.into(),
             corrects: None,
+            thresholds: Thresholds::default(),
         }
     }
 
@@ -124,7 +128,7 @@ impl Submission {
     /// ```
     #[must_use]
     pub fn expires_in(mut self, duration: Duration) -> Submission {
-        self.expires_in_ns = Some(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        self.expires_in_ns = Some(ns(duration));
         self
     }
 
@@ -134,6 +138,55 @@ impl Submission {
     #[must_use]
     pub fn corrects(mut self, order: OrderId) -> Submission {
         self.corrects = Some(order);
+        self
+    }
+
+    /// This order is worth a look when it has been in a state for so long. Default: as the lifecycle says for the state
+    /// ([`StateRule::warn_after`](crate::StateRule::warn_after)).
+    ///
+    /// An order with a threshold of its own, this or [`Submission::critical_after`], is watched by its own alone, in
+    /// every state that is not terminal, also in those that have none: the lifecycle's do not count for it, neither the
+    /// shorter nor the longer ones. So one that may wait for a week on purpose, or that is worth ten others, needs no
+    /// state of its own; and one with `Duration::MAX` is not watched at all. Counted from the instant at which the order
+    /// entered the state, as the lifecycle's are: a step begins it anew. What comes of it:
+    /// [`Ledger::stuck`](crate::Ledger::stuck), [`guide::watch`](crate::guide::watch).
+    ///
+    /// **Durability**: on disk with the order; nothing changes it later.
+    ///
+    /// **Idempotency**: it is a part of the content: the same key with another threshold is a conflict that names
+    /// [`Field::Thresholds`](crate::Field::Thresholds).
+    ///
+    /// **Units and limits**: counted in nanoseconds, and 0 is at once; more than 584 years count as 584 years, and an
+    /// instant behind the end of ledger time (in the year 2554) is never reached.
+    ///
+    /// **Cost**: 3 to 20 bytes of the log, and up to two entries of the views while the order is open. An order without
+    /// costs nothing.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use order_ledger::{AlertLevel, Ledger, StuckQuery, Submission};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let ledger = Ledger::open(dir.path().join("orders.ledger"))?;
+    /// const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// let backorder = Submission::new("web-shop", "cart-17", "2 x tea").warn_after(WEEK);
+    /// let urgent = Submission::new("web-shop", "cart-18", "an antidote").critical_after(Duration::ZERO);
+    /// ledger.submit(&backorder)?;
+    /// let urgent = ledger.submit(&urgent)?.receipt.order;
+    /// let stuck = ledger.stuck(&StuckQuery::all())?.orders;
+    /// assert_eq!((stuck.len(), stuck[0].order, stuck[0].level), (1, urgent, AlertLevel::Critical));
+    /// # Ok::<(), order_ledger::Error>(())
+    /// ```
+    #[must_use]
+    pub fn warn_after(mut self, duration: Duration) -> Submission {
+        self.thresholds.warn_ns = Some(ns(duration));
+        self
+    }
+
+    /// This order needs somebody when it has been in a state for so long: as [`Submission::warn_after`], which says what
+    /// that means, and with the same limits.
+    #[must_use]
+    pub fn critical_after(mut self, duration: Duration) -> Submission {
+        self.thresholds.critical_ns = Some(ns(duration));
         self
     }
 
@@ -178,6 +231,7 @@ impl Submission {
             payload: &self.payload,
             own_fingerprint: self.own_fingerprint,
             corrects: self.corrects.map(OrderId::as_u64),
+            thresholds: self.thresholds,
         }
     }
 }

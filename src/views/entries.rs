@@ -1,17 +1,20 @@
-//! Since when orders are in their states: what a record changes on the list that sorts them by that.
+//! Since when orders are in their states: what a record changes on the lists that sort them by that.
 //!
-//! Always true: an order is on the list once, while it is in a state that it does not stay in for ever; the key that
-//! a step takes away is the very one that the entry before it has put there, which is found in the log. An entry
-//! that can't be read leaves its key behind: a hint that comes to nothing.
+//! Always true: while an order is in a state that it does not stay in for ever, it is on the list of that state once;
+//! or, when it has thresholds of its own, on none of those and once on the list of each level that it reaches by them.
+//! The keys that a step takes away are the very ones that the entry before it has put there, which is found in the log.
+//! An entry that can't be read leaves its keys behind: hints that come to nothing.
 //!
-//! **Cost**: most orders take a step soon after the one before it: so many of the newest entries are remembered.
+//! **Cost**: most orders take a step soon after the one before it: so many of the newest entries are remembered. A log
+//! without an order that has thresholds of its own is not asked for any.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::layout::{Change, View};
 use crate::error::{ErrorKind, Result};
-use crate::order::{Lifecycle, Seq, State, Timestamp};
+use crate::order::thresholds::Thresholds;
+use crate::order::{AlertLevel, Lifecycle, Seq, State, Timestamp};
 use crate::tables::Tables;
 use crate::wal::log::{Log, Record};
 use crate::wal::record::{Body, Moved};
@@ -26,11 +29,18 @@ struct Entry {
     version: u64,
     state: State,
     at: Timestamp,
+    /// Of the order.
+    own: Thresholds,
 }
 
 impl Entry {
-    fn key(self, order: Seq) -> Option<Vec<u8>> {
-        View::Entered { state: self.state, at: self.at }.key(order)
+    fn keys(self, order: Seq) -> Vec<Vec<u8>> {
+        let Entry { state, at, own, .. } = self;
+        if own.is_none() {
+            return View::Entered { state, at }.key(order).into_iter().collect();
+        }
+        let due = |level| View::Due { level, at: own.due_at(level, at)? }.key(order);
+        AlertLevel::ALL.into_iter().filter_map(due).collect()
     }
 }
 
@@ -56,19 +66,26 @@ impl Entries {
         let mut changes = Vec::new();
         match body {
             Body::Accepted(_) => {
-                let entry = Entry { version: 1, state: body.first_state(), at: record.at };
+                let (state, own) = (body.first_state(), body.own_thresholds());
+                let entry = Entry { version: 1, state, at: record.at, own };
                 self.enter(record.seq, entry, &mut changes);
             }
             Body::Moved(moved) => {
-                if let Some(left) = self.left_by(moved)? {
-                    let key = left.key(moved.order());
-                    changes.extend(key.map(|key| (key, Change::Remove)));
+                let left = self.left_by(moved)?;
+                if let Some(left) = left {
+                    changes.extend(
+                        left.keys(moved.order()).into_iter().map(|key| (key, Change::Remove)),
+                    );
                 }
                 if lifecycle.is_terminal(moved.to()) {
                     self.newest.remove(&moved.order());
                 } else {
                     let (version, state, at) = (moved.version, moved.to(), record.at);
-                    self.enter(moved.order(), Entry { version, state, at }, &mut changes);
+                    let own = match left {
+                        Some(left) => left.own,
+                        None => readable(self.own_thresholds(moved.order()))?.unwrap_or_default(),
+                    };
+                    self.enter(moved.order(), Entry { version, state, at, own }, &mut changes);
                 }
             }
             _ => {}
@@ -81,7 +98,7 @@ impl Entries {
             self.newest.clear();
         }
         self.newest.insert(order, entry);
-        changes.extend(entry.key(order).map(|key| (key, Change::Add)));
+        changes.extend(entry.keys(order).into_iter().map(|key| (key, Change::Add)));
     }
 
     /// The entry that a step leaves behind.
@@ -92,26 +109,41 @@ impl Entries {
         if let Some(entry) = known {
             return Ok(Some(*entry));
         }
-        match self.look_for(moved.order(), version) {
-            // One record that rotted must not hold up the rest.
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => Ok(None),
-            found => found,
-        }
+        Ok(readable(self.look_for(moved.order(), version))?.flatten())
     }
 
     /// The entry that has made this version of an order.
     fn look_for(&self, order: Seq, version: u64) -> Result<Option<Entry>> {
         if version <= 1 {
             let Some(began) = self.log.read(order)? else { return Ok(None) };
-            let state = began.body()?.first_state();
-            return Ok(Some(Entry { version: 1, state, at: began.at }));
+            let body = began.body()?;
+            let (state, own) = (body.first_state(), body.own_thresholds());
+            return Ok(Some(Entry { version: 1, state, at: began.at, own }));
         }
+        let own = self.own_thresholds(order)?;
         let hash = self.tables.hasher().steps_of(order);
         self.tables.newest(&self.log, order, hash, |seq| {
             let Some(record) = self.log.read(seq)? else { return Ok(None) };
             let body = record.body()?;
             let before = body.moved().filter(|it| it.order() == order && it.version == version);
-            Ok(before.map(|it| Entry { version, state: it.to(), at: record.at }))
+            Ok(before.map(|it| Entry { version, state: it.to(), at: record.at, own }))
         })
+    }
+
+    /// Those of the order, when it has any.
+    fn own_thresholds(&self, order: Seq) -> Result<Thresholds> {
+        if !self.log.has_own_thresholds() {
+            return Ok(Thresholds::default());
+        }
+        let Some(began) = self.log.read(order)? else { return Ok(Thresholds::default()) };
+        Ok(began.body()?.own_thresholds())
+    }
+}
+
+/// What was read; `None` when it has rotted: one record must not hold up the rest.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => Ok(None),
+        read => read.map(Some),
     }
 }

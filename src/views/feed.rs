@@ -25,12 +25,12 @@ use crate::sync::Mutex;
 use super::entries::Entries;
 use super::guard::Guarded;
 use super::layout::{
-    Change, EXPIRING_PREFIX, View, WATERMARK_KEY, Watermark, changes_of, entered_prefix,
+    Change, EXPIRING_PREFIX, View, WATERMARK_KEY, Watermark, changes_of, due_prefix, entered_prefix,
 };
 use super::store::{Batch, Doubt, Store};
 use super::tally::Tally;
 use crate::error::{Error, ErrorKind, Result as LogResult};
-use crate::order::{Durability, Lifecycle, Seq, State, Timestamp};
+use crate::order::{AlertLevel, Durability, Lifecycle, Seq, State, Timestamp};
 use crate::tables::Tables;
 use crate::wal::log::{Cursor, Log};
 use crate::wal::record::Body;
@@ -126,23 +126,45 @@ impl Handle {
         limit: usize,
         deadline: Duration,
     ) -> Result<Vec<(Timestamp, Seq)>, Doubt> {
-        let prefix = entered_prefix(state);
-        let after = after.and_then(|(at, seq)| View::Entered { state, at }.key(seq));
+        let key = |(at, seq): (Timestamp, Seq)| View::Entered { state, at }.key(seq);
+        self.timed(entered_prefix(state), after.and_then(key), limit, deadline)
+    }
+
+    /// At most `limit` orders that have thresholds of their own, by when they reach this level and seq, after this one.
+    pub(super) fn due(
+        &self,
+        level: AlertLevel,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Vec<(Timestamp, Seq)>, Doubt> {
+        let key = |(at, seq): (Timestamp, Seq)| View::Due { level, at }.key(seq);
+        self.timed(due_prefix(level), after.and_then(key), limit, deadline)
+    }
+
+    /// At most `limit` instants and seqs of the keys that begin so, after this key.
+    fn timed(
+        &self,
+        prefix: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Vec<(Timestamp, Seq)>, Doubt> {
         let after = after.unwrap_or_else(|| prefix.clone());
         self.call("reading how long orders stand", deadline, move |store| {
             let keys = store.keys(&prefix, &after, limit)?;
             if !keys.is_sorted_by(|one, next| one < next) {
                 return Err(Doubt::BadKey);
             }
-            let entered = keys.iter().map(|key| match View::parse(key) {
-                Some((View::Entered { at, .. }, seq))
+            let places = keys.iter().map(|key| match View::parse(key) {
+                Some((View::Entered { at, .. } | View::Due { at, .. }, seq))
                     if key.starts_with(&prefix) && *key > after =>
                 {
                     Ok((at, seq))
                 }
                 _ => Err(Doubt::BadKey),
             });
-            entered.collect()
+            places.collect()
         })
     }
 

@@ -12,6 +12,7 @@
 //! | `08`, list u8, seq | empty | the dispatch at `seq` is on this list: 1 waits for the outbox, 2 for a person |
 //! | `05`, instant u64 **big-endian**, seq | empty | the order at `seq` expires then: taken away when it comes to an end |
 //! | `06`, state u8, instant u64 **big-endian**, seq | empty | the order at `seq` has been in this state since then: taken away when it leaves it. None for a state that it stays in for ever |
+//! | `09`, level u8, instant u64 **big-endian**, seq | empty | the order at `seq`, which has thresholds of its own, is so bad or worse from then on: taken away when it takes a step. Such an order has no key under `06` |
 //! | `07`, seq | empty | the alert that was raised at `seq` is open: taken away when it is cleared |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
@@ -29,11 +30,11 @@ use siphasher::sip::SipHasher24;
 use crate::bytes::{Fields, PutFields};
 use crate::order::dispatch::Lane;
 use crate::order::limits::{ACCOUNT_BYTES_MAX, EXTERNAL_REF_BYTES_MAX};
-use crate::order::{AlertChange, LedgerId, Seq, State, Timestamp};
+use crate::order::{AlertChange, AlertLevel, LedgerId, Seq, State, Timestamp};
 use crate::wal::record::Body;
 
 /// Version of keys and watermark. Another version is not read: the views are rebuilt.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// Where the watermark is.
 pub(super) const WATERMARK_KEY: &[u8] = &[0];
 
@@ -47,6 +48,7 @@ const EXPIRY: u8 = 5;
 const ENTERED: u8 = 6;
 const OPEN_ALERTS: u8 = 7;
 const DISPATCHES: u8 = 8;
+const DUE: u8 = 9;
 
 /// What the keys of all orders that expire begin with.
 pub(super) const EXPIRING_PREFIX: &[u8] = &[EXPIRY];
@@ -70,6 +72,11 @@ pub(crate) enum View<'a> {
         state: State,
         at: Timestamp,
     },
+    /// Of all that have thresholds of their own, those that reach this level at this instant.
+    Due {
+        level: AlertLevel,
+        at: Timestamp,
+    },
     /// Of alerts instead of orders.
     OpenAlerts,
     /// Of dispatches instead of orders.
@@ -88,6 +95,11 @@ impl<'a> View<'a> {
             View::OpenAlerts => return Some(vec![OPEN_ALERTS]),
             View::Entered { state, at } => {
                 let mut prefix = entered_prefix(*state);
+                prefix.put(&at.as_unix_ns().to_be_bytes());
+                return Some(prefix);
+            }
+            View::Due { level, at } => {
+                let mut prefix = due_prefix(*level);
                 prefix.put(&at.as_unix_ns().to_be_bytes());
                 return Some(prefix);
             }
@@ -125,6 +137,10 @@ impl<'a> View<'a> {
                 let at = Timestamp::from_unix_ns(u64::from_be_bytes(instant.try_into().ok()?));
                 (View::Entered { state: State::from_number(*number)?, at }, None)
             }
+            [DUE, number, instant @ ..] => {
+                let at = Timestamp::from_unix_ns(u64::from_be_bytes(instant.try_into().ok()?));
+                (View::Due { level: AlertLevel::from_number(*number)?, at }, None)
+            }
             [DISPATCHES, lane] => (View::Dispatches(Lane::from_number(*lane)?), None),
             [ACCOUNT, length, value @ ..] => (View::Account(value), Some(*length)),
             [EXTERNAL_REF, length, value @ ..] => (View::ExternalRef(value), Some(*length)),
@@ -144,6 +160,12 @@ pub(super) fn entered_prefix(state: State) -> Vec<u8> {
     vec![ENTERED, state.number()]
 }
 
+/// What the keys of all orders begin with that reach this level by thresholds of their own; behind it they sort by
+/// when they do.
+pub(super) fn due_prefix(level: AlertLevel) -> Vec<u8> {
+    vec![DUE, level.number()]
+}
+
 /// The state that a key puts an order into, if it is of a list by state.
 pub(super) fn state_of(key: &[u8]) -> Option<State> {
     match key {
@@ -155,7 +177,7 @@ pub(super) fn state_of(key: &[u8]) -> Option<State> {
 /// What the record at `seq` changes: the keys of the order that it began at `at`, of the step that one took, of the
 /// note that it is or resolves, of the alert that it raises or clears, or of the dispatch that it is or is about.
 /// That an order which comes to an end expires no more, and since when it was in the state that it leaves, is not
-/// said here: the record of its step does not know.
+/// said here: the record of its step does not know. [`entries`](super::entries) does.
 pub(super) fn changes_of(
     seq: Seq,
     at: Timestamp,
@@ -302,6 +324,8 @@ mod tests {
                 View::OpenAlerts,
                 View::ExpiresAt(Timestamp::from_unix_ns(instant)),
                 View::Entered { state, at: Timestamp::from_unix_ns(instant) },
+                View::Due { level: AlertLevel::Warn, at: Timestamp::from_unix_ns(instant) },
+                View::Due { level: AlertLevel::Critical, at: Timestamp::from_unix_ns(instant) },
             ] {
                 let key = view.key(Seq(seq)).unwrap();
                 prop_assert!(key.starts_with(&view.prefix().unwrap()));
@@ -348,6 +372,18 @@ mod tests {
             let prefix = entered_prefix(state);
             prop_assert!(key(one).starts_with(&prefix) && key(one) > prefix);
             prop_assert!(!key(one).starts_with(&entered_prefix(State::Accepted)));
+        }
+
+        #[test]
+        fn who_is_due_first_comes_first(one: (u64, u64), other: (u64, u64)) {
+            let level = AlertLevel::Critical;
+            let key = |(instant, seq)| {
+                View::Due { level, at: Timestamp::from_unix_ns(instant) }.key(Seq(seq)).unwrap()
+            };
+            prop_assert_eq!(one.cmp(&other), key(one).cmp(&key(other)));
+            let prefix = due_prefix(level);
+            prop_assert!(key(one).starts_with(&prefix) && key(one) > prefix);
+            prop_assert!(!key(one).starts_with(&due_prefix(AlertLevel::Warn)));
         }
 
         #[test]

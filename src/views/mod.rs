@@ -1,12 +1,12 @@
-//! Asked-for answers: lists of orders by account, by external ref, by state and by how long they have been in it, of
-//! open notes, of open alerts and of dispatches, kept in sled.
+//! Asked-for answers: lists of orders by account, by external ref, by state and by how long they have been in it, by
+//! when they are due by thresholds of their own, of open notes, of open alerts and of dispatches, kept in sled.
 //!
 //! - [`layout`]: the bytes of keys and watermark; start here
 //! - [`store`]: what the views need of a store, why one is doubted, and the store in memory
 //! - [`sled_store`]: the store in sled, the only file that knows sled
 //! - [`guard`]: a store on a thread of its own, under deadlines
 //! - [`feed`]: what a store is worth when opened, and how it is filled from the log
-//! - [`entries`]: since when orders are in their states
+//! - [`entries`]: since when orders are in their states, and when those are due that have thresholds of their own
 //! - [`tally`]: how many orders of a store are in which state
 //! - [`feeder`]: the thread that opens, feeds and replaces the store
 //! - [`home`]: where it lives on disk, and where doubtful ones go
@@ -36,7 +36,7 @@ use std::time::Duration;
 use crate::sync::Mutex;
 
 use crate::disk::Disk;
-use crate::order::{Lifecycle, Seq, State, Timestamp};
+use crate::order::{AlertLevel, Lifecycle, Seq, State, Timestamp};
 use crate::tables::Tables;
 use crate::wal::log::Log;
 
@@ -257,6 +257,11 @@ impl Views {
         self.memory.is_some() || !matches!(self.shared.status.lock().phase, Phase::Off { .. })
     }
 
+    /// Whether there will be a store to ask, and is none yet.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.shared.status.lock().phase, Phase::Opening | Phase::Auditing)
+    }
+
     /// Has this called from now on whenever orders come into the views that expire. Only the first call counts.
     pub(crate) fn on_expiring(&self, on_expiring: OnExpiring) {
         drop(self.shared.on_expiring.set(on_expiring));
@@ -269,32 +274,35 @@ impl Views {
         after: Option<(Timestamp, Seq)>,
         limit: usize,
     ) -> Option<Vec<(Timestamp, Seq)>> {
-        let (handle, _) = self.offered()?;
-        match handle.expiring(after, limit, self.deadlines.page) {
-            Ok(expiring) => Some(expiring),
-            Err(doubt) => {
-                self.report(&handle, doubt);
-                None
-            }
-        }
+        self.ask(|handle| handle.expiring(after, limit, self.deadlines.page))
     }
 
-    /// At most `limit` orders that are in this state, by when they entered it and seq, after this one; `None` when
-    /// the views can't be asked. Hints: whoever acts on one looks where the order stands.
+    /// At most `limit` orders that are in this state and have no thresholds of their own, by when they entered it and
+    /// seq, after this one; `None` when the views can't be asked. Hints: whoever acts on one looks where the order
+    /// stands.
     pub(crate) fn entered(
         &self,
         state: State,
         after: Option<(Timestamp, Seq)>,
         limit: usize,
     ) -> Option<Vec<(Timestamp, Seq)>> {
+        self.ask(|handle| handle.entered(state, after, limit, self.deadlines.page))
+    }
+
+    /// The same of orders that have thresholds of their own, by when they reach this level by them.
+    pub(crate) fn due(
+        &self,
+        level: AlertLevel,
+        after: Option<(Timestamp, Seq)>,
+        limit: usize,
+    ) -> Option<Vec<(Timestamp, Seq)>> {
+        self.ask(|handle| handle.due(level, after, limit, self.deadlines.page))
+    }
+
+    /// What the store answers; `None` when it can't be asked, or is in doubt from now on.
+    fn ask<T>(&self, question: impl FnOnce(&Handle) -> Result<T, Doubt>) -> Option<T> {
         let (handle, _) = self.offered()?;
-        match handle.entered(state, after, limit, self.deadlines.page) {
-            Ok(entered) => Some(entered),
-            Err(doubt) => {
-                self.report(&handle, doubt);
-                None
-            }
-        }
+        question(&handle).map_err(|doubt| self.report(&handle, doubt)).ok()
     }
 
     /// Every record below it is in the views; the first seq when they can't be asked.

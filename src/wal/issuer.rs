@@ -3,6 +3,8 @@
 //! Always true: what is made of one record depends on nothing but the record and the ledger's identity, so
 //! that it is the same whenever it is read.
 
+use std::time::Duration;
+
 use super::frame::Frame;
 use super::record::{Alarm, Body, Moved, Proof, Pursued, Remark, distance_of};
 use crate::order::dispatch::Progress;
@@ -46,6 +48,8 @@ impl Issuer {
             external_ref: submitted.external_ref.to_vec(),
             payload: submitted.payload.to_vec(),
             expires_at: body.expires_at(frame.at),
+            warn_after: submitted.thresholds.warn_ns.map(Duration::from_nanos),
+            critical_after: submitted.thresholds.critical_ns.map(Duration::from_nanos),
             refusal: body.refusal(),
             corrects: submitted.corrects.map(OrderId::from_u64),
             batch: batch_of(frame),

@@ -11,7 +11,9 @@ use crate::sync::{AtomicBool, AtomicU64, RwLock};
 use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::issuer::Issuer;
-use super::record::{self, Body, KIND_HOLD, is_alarm, is_dispatch, is_remark, is_step};
+use super::record::{
+    self, Body, KIND_HOLD, has_own_thresholds, is_alarm, is_dispatch, is_remark, is_step,
+};
 use super::scan::{self, Position};
 use super::section::SectionError;
 use super::segment::{OpenIndex, RecordAt, Segment};
@@ -48,6 +50,8 @@ pub(crate) struct Log {
     has_alerts: AtomicBool,
     /// A third party was ever to be told anything.
     has_dispatches: AtomicBool,
+    /// An order ever had thresholds of its own.
+    has_own_thresholds: AtomicBool,
     /// How the last group was written, or the next one will be.
     past_cache: AtomicBool,
 }
@@ -131,7 +135,7 @@ impl Log {
         };
         let (has_steps, has_notes) = (has(is_step), has(is_remark));
         let (has_holds, has_alerts) = (has(|kind| kind == KIND_HOLD), has(is_alarm));
-        let has_dispatches = has(is_dispatch);
+        let (has_dispatches, has_own_thresholds) = (has(is_dispatch), has(has_own_thresholds));
         Log {
             issuer,
             files,
@@ -142,6 +146,7 @@ impl Log {
             has_holds: AtomicBool::new(has_holds),
             has_alerts: AtomicBool::new(has_alerts),
             has_dispatches: AtomicBool::new(has_dispatches),
+            has_own_thresholds: AtomicBool::new(has_own_thresholds),
             past_cache: AtomicBool::new(false),
         }
     }
@@ -171,6 +176,11 @@ impl Log {
         self.has_dispatches.load(Ordering::Acquire)
     }
 
+    /// Whether any order ever had thresholds of its own.
+    pub(crate) fn has_own_thresholds(&self) -> bool {
+        self.has_own_thresholds.load(Ordering::Acquire)
+    }
+
     /// A record of this kind was written, and may be read soon.
     pub(crate) fn note_kind(&self, kind: u8) {
         if is_step(kind) && !self.has_steps() {
@@ -187,6 +197,9 @@ impl Log {
         }
         if is_dispatch(kind) && !self.has_dispatches() {
             self.has_dispatches.store(true, Ordering::Release);
+        }
+        if has_own_thresholds(kind) && !self.has_own_thresholds() {
+            self.has_own_thresholds.store(true, Ordering::Release);
         }
     }
 

@@ -12,6 +12,7 @@
 //! | 1 | an order was accepted: [`Submitted`] |
 //! | 2 | an order was refused for good: [`Refused`] |
 //! | 65, 66 | the same of an order that corrects another, whose id stands in front |
+//! | 33, 34, 97, 98 | the same four of an order with thresholds of its own, which stand in front of its body |
 //! | 3 | an order went from one state to another: [`Moved`], without a command key |
 //! | 67 | the same with a command key |
 //! | 5 | how far a consumer of the feed is: [`Cursor`] |
@@ -32,7 +33,8 @@
 //!
 //! The bit of 64 of a kind says that the record is found by a second key as well: how many entries a record has in
 //! the key tables follows from its kind alone ([`keys_of_kind`]), so that a table can be held against the
-//! counts in the footer.
+//! counts in the footer. The bit of 32 is that of an order with thresholds of its own: those counts say which files
+//! tell of one.
 
 use bincode::enc::EncoderImpl;
 use bincode::enc::write::Writer;
@@ -45,6 +47,7 @@ use crate::order::limits::{
     BATCH_MEMBERS_MAX, COMMAND_KEY_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX, KEY_BYTES_MAX,
     REASON_BYTES_MAX, RECORD_BODY_BYTES_MAX,
 };
+use crate::order::thresholds::Thresholds;
 use crate::order::{OrderId, Refusal, Seq, State, Submission, Timestamp};
 
 mod alert;
@@ -64,18 +67,14 @@ pub(crate) use dispatch::{
 pub(crate) use dispatch::{NOT_SENT, REFUSED, UNKNOWN};
 pub(crate) use hold::{Held, encode_held};
 pub(crate) use note::{RESOLUTION, Remark, encode_remark};
-pub(crate) use submitted::{Refused, Submitted};
-use submitted::{bytes_about, check_limits, cut_reason};
+use submitted::{Fronted, begins_order, bytes_about, cut_reason};
+pub(crate) use submitted::{Refused, Submitted, has_own_thresholds, is_accepted, is_refused};
 pub(crate) use table::Table;
 
 /// An order was accepted.
 pub(crate) const KIND_ACCEPTED: u8 = 1;
 /// An order was refused for good.
 pub(crate) const KIND_REFUSED: u8 = 2;
-/// An order was accepted that corrects another.
-pub(crate) const KIND_ACCEPTED_CORRECTING: u8 = KIND_ACCEPTED | KIND_BIT_SECOND_KEY;
-/// An order was refused for good that corrects another.
-pub(crate) const KIND_REFUSED_CORRECTING: u8 = KIND_REFUSED | KIND_BIT_SECOND_KEY;
 /// An order went from one state to another.
 pub(crate) const KIND_MOVED: u8 = 3;
 /// The same, by a command that has a key.
@@ -106,6 +105,8 @@ pub(crate) const KIND_HOLD: u8 = 9 | KIND_BIT_SECOND_KEY;
 pub(crate) const KIND_LINKED: u8 = 10;
 /// In the kind of records that are found by two keys.
 const KIND_BIT_SECOND_KEY: u8 = 64;
+/// In the kind of records that begin an order with thresholds of its own.
+const KIND_BIT_OWN_THRESHOLDS: u8 = 32;
 /// Kinds from here may be skipped by a reader that does not know them.
 const KIND_SKIPPABLE: u8 = 128;
 /// The version of the bodies written by this program.
@@ -208,6 +209,7 @@ pub(crate) fn encode(
         salt,
         payload: &submission.payload,
         corrects: submission.corrects.map(OrderId::as_u64),
+        thresholds: submission.thresholds,
     };
     let (kind, said) = match refusal {
         None => (KIND_ACCEPTED, Body::Accepted(submitted)),
@@ -217,13 +219,10 @@ pub(crate) fn encode(
         }
     };
     let bytes_about = bytes_about(&submitted) + refusal.map_or(0, |it| it.reason.len());
-    let (kind, encoded) = match (&said, submitted.corrects) {
-        (Body::Refused(refused), None) => (kind, encode_sized(refused, bytes_about)),
-        (Body::Refused(refused), Some(old)) => {
-            (kind | KIND_BIT_SECOND_KEY, encode_sized((old, refused), bytes_about))
-        }
-        (_, None) => (kind, encode_sized(submitted, bytes_about)),
-        (_, Some(old)) => (kind | KIND_BIT_SECOND_KEY, encode_sized((old, submitted), bytes_about)),
+    let kind = kind | submitted.kind_bits();
+    let encoded = match &said {
+        Body::Refused(refused) => encode_sized(Fronted(submitted, refused), bytes_about),
+        _ => encode_sized(Fronted(submitted, submitted), bytes_about),
     };
     let bytes = encoded.map_err(|error| BodyError::Malformed(error.to_string()))?;
     if decode(kind, BODY_VERSION, &bytes)? != said {
@@ -310,16 +309,12 @@ pub(crate) const fn is_dispatch(kind: u8) -> bool {
 /// How many keys a record of this kind is found by in the key tables.
 pub(crate) const fn keys_of_kind(kind: u8) -> u64 {
     match kind {
-        KIND_ACCEPTED | KIND_REFUSED | KIND_MOVED | KIND_NOTE | KIND_CURSOR | KIND_LIFECYCLE
-        | KIND_ALERT | KIND_LINKED | KIND_DISPATCH | KIND_PURSUED => 1,
-        KIND_ACCEPTED_CORRECTING
-        | KIND_REFUSED_CORRECTING
-        | KIND_MOVED_BY_KEY
-        | KIND_NOTE_BY_KEY
-        | KIND_CURSOR_PARKED
-        | KIND_ALERT_OF_ORDER
-        | KIND_DISPATCH_BY_KEY
-        | KIND_HOLD => 2,
+        kind if begins_order(kind) && kind & KIND_BIT_SECOND_KEY == 0 => 1,
+        kind if begins_order(kind) => 2,
+        KIND_MOVED | KIND_NOTE | KIND_CURSOR | KIND_LIFECYCLE | KIND_ALERT | KIND_LINKED
+        | KIND_DISPATCH | KIND_PURSUED => 1,
+        KIND_MOVED_BY_KEY | KIND_NOTE_BY_KEY | KIND_CURSOR_PARKED | KIND_ALERT_OF_ORDER
+        | KIND_DISPATCH_BY_KEY | KIND_HOLD => 2,
         _ => 0,
     }
 }
@@ -347,28 +342,7 @@ pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Body<'_>, Bo
         return decode_member(kind, version, bytes);
     }
     match (kind, version) {
-        (KIND_ACCEPTED, BODY_VERSION) => whole(bytes).and_then(|body| {
-            check_limits(&body)?;
-            Ok(Body::Accepted(body))
-        }),
-        (KIND_REFUSED, BODY_VERSION) => whole::<Refused<'_>>(bytes).and_then(|body| {
-            check_limits(&body.submitted)?;
-            Ok(Body::Refused(body))
-        }),
-        (KIND_ACCEPTED_CORRECTING, BODY_VERSION) => {
-            whole::<(u64, Submitted<'_>)>(bytes).and_then(|(old, body)| {
-                let submitted = Submitted { corrects: Some(old), ..body };
-                check_limits(&submitted)?;
-                Ok(Body::Accepted(submitted))
-            })
-        }
-        (KIND_REFUSED_CORRECTING, BODY_VERSION) => {
-            whole::<(u64, Refused<'_>)>(bytes).and_then(|(old, body)| {
-                let submitted = Submitted { corrects: Some(old), ..body.submitted };
-                check_limits(&submitted)?;
-                Ok(Body::Refused(Refused { submitted, ..body }))
-            })
-        }
+        (kind, BODY_VERSION) if begins_order(kind) => submitted::decode(kind, bytes),
         (KIND_MOVED | KIND_MOVED_BY_KEY, BODY_VERSION) => {
             whole::<Moved<'_>>(bytes).and_then(|body| {
                 body.check(kind)?;
@@ -520,6 +494,11 @@ impl<'a> Body<'a> {
             _ => return None,
         };
         (!key.is_empty()).then_some((order, key))
+    }
+
+    /// The thresholds of its own of the order that this record began; neither, when it has none or began none.
+    pub(crate) fn own_thresholds(&self) -> Thresholds {
+        self.submitted().map_or(Thresholds::default(), |submitted| submitted.thresholds)
     }
 
     /// The state of an order that this record began.

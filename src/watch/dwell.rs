@@ -1,31 +1,76 @@
 //! Orders by how long they have been in a state: from the views for as far as they cover, and behind them from the
 //! log.
 //!
-//! Always true: an order is named only if the log says that it is in the state, and since when; orders come by the
-//! instant at which they entered it, which is the order of the log as well. One is passed over only if it was looked
-//! at, or if the views cover the record by which it entered the state and do not have it on the list. What the views
-//! lack, or get wrong, costs time and never an answer.
+//! There is a list for each state, of the orders that are watched by its thresholds, by when they entered it; and one
+//! for each level, of the orders that have thresholds of their own, by when they reach it: [`own`] reads the log for
+//! those.
+//!
+//! Always true: an order is named only if the log says that it is in the state, and since when, and which thresholds
+//! count for it. One is passed over only if it was looked at, or if the views cover the record by which it entered the
+//! state and do not have it on the list. What the views lack, or get wrong, costs time and never an answer.
 
-use crate::admission::alert::StateEntry;
+use std::sync::Arc;
+
+use crate::admission::alert::{Stands, StateEntry};
 use crate::admission::dedupe::Lookup;
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{Seq, State, Timestamp};
+use crate::order::{AlertLevel, Lifecycle, Seq, State, Timestamp};
 use crate::views::{View, Views};
-use crate::wal::record::{KIND_ACCEPTED, KIND_ACCEPTED_CORRECTING, is_step};
+use crate::wal::log::{Cursor, Record};
+use crate::wal::record::{has_own_thresholds, is_accepted, is_step};
+use crate::wal::segment::Segment;
+
+mod own;
 
 /// Most hints that are asked of the views at once.
 const HINTS_MAX: usize = 256;
 
-/// A place in the list of orders that are in a state: when the order entered it, and the order.
+/// A place in a list: the instant that the list sorts by, and the order.
 pub(crate) type Place = (Timestamp, Seq);
 
+/// Which list is looked through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum List<'a> {
+    /// Who is in this state, and has no thresholds of its own: by when it entered it. That is the order of the log.
+    State(State),
+    /// Who has thresholds of its own: by when it is so bad, or worse, if it does not go on. The lifecycle says who
+    /// can't.
+    Own(AlertLevel, &'a Lifecycle),
+}
+
+impl List<'_> {
+    /// The instant by which an order is on the list that stands so, if it is.
+    fn instant_of(self, stands: &Stands) -> Option<Timestamp> {
+        let Stands { entry: StateEntry { state, since }, own } = *stands;
+        match self {
+            List::State(wanted) => (state == wanted && own.is_none()).then_some(since),
+            List::Own(_, lifecycle) if lifecycle.is_terminal(state) => None,
+            List::Own(level, _) => own.due_at(level, since),
+        }
+    }
+
+    fn hints(self, views: &Views, after: Option<Place>, limit: usize) -> Option<Vec<Place>> {
+        match self {
+            List::State(state) => views.entered(state, after, limit),
+            List::Own(level, _) => views.due(level, after, limit),
+        }
+    }
+
+    fn view(self, at: Timestamp) -> View<'static> {
+        match self {
+            List::State(state) => View::Entered { state, at },
+            List::Own(level, _) => View::Due { level, at },
+        }
+    }
+}
+
 /// Who is looked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) state: State,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) list: List<'a>,
     /// Only those behind it.
     pub(crate) after: Option<Place>,
-    /// Only those that entered the state then, or before.
+    /// Only those of this instant, or of one before.
     pub(crate) until: Timestamp,
     /// At most so many.
     pub(crate) limit: usize,
@@ -33,10 +78,17 @@ pub(crate) struct Wanted {
     pub(crate) passes_damage: bool,
 }
 
-/// Some orders that are in a state.
+/// An order on the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Listed {
+    pub(crate) place: Place,
+    pub(crate) stands: Stands,
+}
+
+/// Some orders that are on the list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) orders: Vec<Place>,
+    pub(crate) orders: Vec<Listed>,
     /// Everything up to here was looked at; `None` when there was nothing.
     pub(crate) looked: Option<Place>,
     /// It ended because there are enough: more may follow.
@@ -49,7 +101,11 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// `Io`, `Corrupt`.
-pub(crate) fn find(lookup: &Lookup, views: Option<&Views>, wanted: Wanted) -> Result<Found> {
+pub(crate) fn find(lookup: &Lookup, views: Option<&Views>, wanted: Wanted<'_>) -> Result<Found> {
+    // A ledger without such orders does not pay for them.
+    if matches!(wanted.list, List::Own(..)) && !lookup.log.has_own_thresholds() {
+        return Ok(Found { looked: wanted.after, ..Found::default() });
+    }
     let begin = |cost| {
         let found = Found { looked: wanted.after, cost, ..Found::default() };
         Search { lookup, wanted, end: lookup.log.readable_next(), found }
@@ -62,15 +118,17 @@ pub(crate) fn find(lookup: &Lookup, views: Option<&Views>, wanted: Wanted) -> Re
         match search.ask_views(views, fed)? {
             Hints::Right => from = fed,
             Hints::Wrong(at, order) => {
-                let state = wanted.state;
-                views.report_mismatch(View::Entered { state, at }, order);
+                views.report_mismatch(wanted.list.view(at), order);
                 // Orders that they should have named may be missing as well: once more, without them.
                 search = begin(search.found.cost);
             }
             Hints::Silent => {}
         }
     }
-    search.scan(from)?;
+    match wanted.list {
+        List::State(state) => search.scan(state, from)?,
+        List::Own(..) => search.scan_own(from)?,
+    }
     Ok(search.found)
 }
 
@@ -89,7 +147,7 @@ enum Hints {
 
 struct Search<'a> {
     lookup: &'a Lookup,
-    wanted: Wanted,
+    wanted: Wanted<'a>,
     /// Where the log ended when it was begun.
     end: Seq,
     found: Found,
@@ -112,11 +170,11 @@ impl Search<'_> {
             Err(error) if is_damage(&error) => return Ok(Hints::Silent),
             Err(error) => return Err(error),
         };
-        let Wanted { state, until, .. } = self.wanted;
+        let Wanted { list, until, .. } = self.wanted;
         while !self.is_over() {
             let room = self.wanted.limit.saturating_sub(self.found.orders.len());
             let limit = room.saturating_add(1).min(HINTS_MAX);
-            let Some(hints) = views.entered(state, self.found.looked, limit) else {
+            let Some(hints) = list.hints(views, self.found.looked, limit) else {
                 return Ok(Hints::Silent);
             };
             for place @ (at, order) in hints.iter().copied() {
@@ -128,15 +186,15 @@ impl Search<'_> {
                 }
                 self.found.cost += 1;
                 let Some(stands) = self.stands(order)? else {
-                    self.take(place, false);
+                    self.take(place, None);
                     continue;
                 };
-                let is_there = stands == Some(StateEntry { state, since: at });
-                let is_known = stands.is_none_or(|stands| stands.since <= last_fed.at);
+                let is_there = stands.and_then(|it| self.wanted.list.instant_of(&it)) == Some(at);
+                let is_known = stands.is_none_or(|stands| stands.entry.since <= last_fed.at);
                 if !is_there && is_known && !self.has_lost_steps(order)? {
                     return Ok(Hints::Wrong(at, order));
                 }
-                self.take(place, is_there);
+                self.take(place, stands.filter(|_| is_there));
             }
             if hints.len() < limit {
                 return Ok(Hints::Right);
@@ -152,8 +210,8 @@ impl Search<'_> {
     }
 
     /// Where an order stands; `None` when that can't be read, and it is to be passed over.
-    fn stands(&self, order: Seq) -> Result<Option<Option<StateEntry>>> {
-        match self.lookup.state_entry(order) {
+    fn stands(&self, order: Seq) -> Result<Option<Option<Stands>>> {
+        match self.lookup.stands(order) {
             Err(error) if self.wanted.passes_damage && is_damage(&error) => Ok(None),
             stands => stands.map(Some),
         }
@@ -167,15 +225,13 @@ impl Search<'_> {
         }
     }
 
-    fn take(&mut self, place: Place, is_there: bool) {
+    fn take(&mut self, place: Place, stands: Option<Stands>) {
         self.found.looked = Some(place);
-        if is_there {
-            self.found.orders.push(place);
-        }
+        self.found.orders.extend(stands.map(|stands| Listed { place, stands }));
     }
 
     /// Reads the log from here on, but for the files that nobody enters the state in.
-    fn scan(&mut self, from: Seq) -> Result<()> {
+    fn scan(&mut self, state: State, from: Seq) -> Result<()> {
         if self.is_over() {
             return Ok(());
         }
@@ -190,45 +246,49 @@ impl Search<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let state = self.wanted.state;
         let enters = |kind: u8| match state {
-            State::Accepted => matches!(kind, KIND_ACCEPTED | KIND_ACCEPTED_CORRECTING),
+            State::Accepted => is_accepted(kind) && !has_own_thresholds(kind),
             _ => is_step(kind),
         };
-        let segments = log.segments();
-        for (index, segment) in segments.iter().enumerate() {
-            let next = segments.get(index + 1).map_or(self.end, |next| next.header.first_seq);
-            if next <= position {
-                continue;
-            }
-            // The last one grows.
-            let to = next.min(self.end);
-            if !segment.counts().iter().any(|(kind, _)| enters(*kind)) {
-                position = to;
-                continue;
-            }
-            if !self.scan_to(position, to)? {
+        for (from, to) in self.files(position, enters) {
+            if !self.scan_to(state, from, to)? {
                 break;
             }
-            position = to;
         }
         Ok(())
     }
 
+    /// The parts of the log, from here to where it ended, that lie in files with a record of such a kind.
+    fn files(&self, from: Seq, is_wanted: impl Fn(u8) -> bool) -> Vec<(Seq, Seq)> {
+        let segments = self.lookup.log.segments();
+        let part = |(index, segment): (usize, &Arc<Segment>)| {
+            let next = segments.get(index + 1).map_or(self.end, |next| next.header.first_seq);
+            // The last one grows.
+            let (from, to) = (from.max(segment.header.first_seq), next.min(self.end));
+            (from < to && segment.counts().iter().any(|(kind, _)| is_wanted(*kind)))
+                .then_some((from, to))
+        };
+        segments.iter().enumerate().filter_map(part).collect()
+    }
+
+    /// The next record, if there is one; past those that can't be read, when that is wanted.
+    fn next(&self, cursor: &mut Cursor) -> Result<Option<Record>> {
+        loop {
+            match cursor.next() {
+                Err(error) if self.wanted.passes_damage && is_damage(&error) => {
+                    *cursor = self.lookup.log.cursor(cursor.position().next());
+                }
+                read => return read,
+            }
+        }
+    }
+
     /// Whether it goes on behind that.
-    fn scan_to(&mut self, from: Seq, to: Seq) -> Result<bool> {
-        let Wanted { state, until, .. } = self.wanted;
+    fn scan_to(&mut self, state: State, from: Seq, to: Seq) -> Result<bool> {
+        let Wanted { list, until, .. } = self.wanted;
         let mut cursor = self.lookup.log.cursor(from);
         while cursor.position() < to {
-            let record = match cursor.next() {
-                Ok(Some(record)) => record,
-                Ok(None) => break,
-                Err(error) if self.wanted.passes_damage && is_damage(&error) => {
-                    cursor = self.lookup.log.cursor(cursor.position().next());
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let Some(record) = self.next(&mut cursor)? else { break };
             if record.at > until {
                 return Ok(false);
             }
@@ -241,15 +301,15 @@ impl Search<'_> {
             let Some((order, _)) = entered.filter(|(_, entered)| *entered == state) else {
                 continue;
             };
-            if self.found.looked.is_some_and(|looked| (record.at, order) <= looked) {
+            let place = (record.at, order);
+            if self.found.looked.is_some_and(|looked| place <= looked) {
                 continue;
             }
             if self.is_full() {
                 return Ok(false);
             }
-            let entry = StateEntry { state, since: record.at };
-            let is_there = self.stands(order)? == Some(Some(entry));
-            self.take((record.at, order), is_there);
+            let stands = self.stands(order)?.flatten();
+            self.take(place, stands.filter(|it| list.instant_of(it) == Some(record.at)));
         }
         Ok(true)
     }

@@ -28,7 +28,7 @@ use crate::commit::bell::Bell;
 use crate::sync::Mutex;
 use crate::views::Views;
 use conditions::Condition;
-use pass::{Progress, WatchPass};
+use pass::{Looker, Progress, WatchPass};
 use tell::Sinks;
 
 pub use alerts::{AlertPage, AlertQuery};
@@ -68,14 +68,19 @@ impl Watch {
     /// The watch's thread, until stopped.
     pub(crate) fn run(&self, committer: &Committer, views: Option<&Views>) {
         while !self.bell.is_stopped() && committer.check_goes_on().is_ok() {
-            self.look(committer, views);
+            self.look_as(Looker::Thread, committer, views);
             self.bell.wait(Some(self.options.look_every));
         }
     }
 
     /// Looks at everything once.
+    #[cfg(feature = "sim")]
     pub(crate) fn look(&self, committer: &Committer, views: Option<&Views>) -> WatchPass {
+        self.look_as(Looker::Caller, committer, views)
+    }
+
+    fn look_as(&self, looker: Looker, committer: &Committer, views: Option<&Views>) -> WatchPass {
         let mut progress = self.progress.lock();
-        pass::run(self, committer, views, &mut progress)
+        pass::run(self, committer, views, (looker, &mut progress))
     }
 }

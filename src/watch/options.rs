@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::AlertEvent;
 use crate::order::consumer::is_consumer_name;
+use crate::order::thresholds::ns;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MIB: u64 = 1024 * 1024;
@@ -32,7 +33,8 @@ pub(crate) struct Watched {
 ///
 /// Orders are watched by the thresholds of the [`Lifecycle`](crate::Lifecycle)
 /// ([`StateRule::warn_after`](crate::StateRule::warn_after),
-/// [`Lifecycle::with_thresholds`](crate::Lifecycle::with_thresholds)); the disk, what was given up of
+/// [`Lifecycle::with_thresholds`](crate::Lifecycle::with_thresholds)), or by their own
+/// ([`Submission::warn_after`](crate::Submission::warn_after)); the disk, what was given up of
 /// third parties, and providers that are left alone are always looked at; the rest is as is asked for here. What to do when an alert comes: [`guide::watch`](crate::guide::watch).
 ///
 /// ```
@@ -221,9 +223,4 @@ impl WatchOptions {
 
 fn limits(warn_after: Duration, critical_after: Duration) -> Limits {
     Limits { warn: ns(warn_after), critical: ns(critical_after) }
-}
-
-/// As nanoseconds; the longest is for ever.
-pub(crate) fn ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -4,24 +4,29 @@
 //!
 //! Always true: memory is that of a page; what a pass can't do, because the queue is full or the log can't be read,
 //! the next one does. Of orders, what was dealt with by an earlier pass is not looked at again: orders of a state
-//! come by when they entered it, later ones always behind, so that a place in that list is enough.
+//! come by when they entered it, later ones always behind, so that a place in that list is enough. Those with
+//! thresholds of their own come by when they are due, which is no sooner than they entered their state: so nothing
+//! that is written later comes in front of the time of the last record, and a place up to that one is enough.
 
 use std::collections::BTreeMap;
 
 use super::Watch;
 use super::alerts::{self, AlertQuery, As};
 use super::conditions::Found;
-use super::dwell::{self, Place, Wanted, is_damage};
-use super::options::ns;
+use super::dwell::{self, List, Listed, Place, Wanted, is_damage};
 use super::stuck::{before, watched};
-use crate::admission::alert::Wish;
+use crate::admission::alert::{StateEntry, Wish};
 use crate::commit::Committer;
 use crate::commit::alert::Wished;
-use crate::error::Result;
+use crate::order::thresholds::ns;
 use crate::order::{
-    Alert, AlertChange, AlertEvent, AlertKind, AlertLevel, AlertSubject, State, Timestamp,
+    Alert, AlertChange, AlertEvent, AlertKind, AlertLevel, AlertSubject, Seq, Timestamp,
 };
 use crate::views::Views;
+
+/// Records that the views are behind, above which the thread leaves it to a later look to find orders with thresholds
+/// of their own, as long as the views come closer: reading so many takes some tenths of a second.
+const BEHIND_MAX: u64 = 100_000;
 
 /// Most alerts, or orders, that are dealt with at once: one write and one sync, or a few.
 const PAGE: usize = 256;
@@ -46,10 +51,25 @@ pub struct WatchPass {
     pub damaged: u64,
 }
 
-/// How far the passes before have come: of each state and level, up to which order everything is dealt with.
+/// How far the passes before have come: of each list, up to which order everything is dealt with.
 #[derive(Default, Debug)]
 pub(super) struct Progress {
+    /// Of each state and level.
     done: BTreeMap<(u8, AlertLevel), Place>,
+    /// Of the orders with thresholds of their own.
+    own: BTreeMap<AlertLevel, Place>,
+    /// What the views covered.
+    covered: Option<Seq>,
+}
+
+/// Who looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Looker {
+    /// It comes back soon, and may leave to the next look what costs little then.
+    Thread,
+    /// All of it is done now.
+    #[cfg(feature = "sim")]
+    Caller,
 }
 
 /// What is wrong now, by the conditions that could tell.
@@ -68,7 +88,7 @@ pub(super) fn run(
     watch: &Watch,
     committer: &Committer,
     views: Option<&Views>,
-    progress: &mut Progress,
+    (looker, progress): (Looker, &mut Progress),
 ) -> WatchPass {
     let (now, done) = (committer.ledger_now(), WatchPass::default());
     let mut pass = Pass { watch, committer, views, now, done };
@@ -90,6 +110,9 @@ pub(super) fn run(
         pass.raise_wrong(kind, wrong.remove(kind.name()).unwrap_or_default());
     }
     pass.raise_stuck(progress);
+    if !pass.waits_for_views(looker, progress) {
+        pass.raise_stuck_by_own(progress);
+    }
     pass.done
 }
 
@@ -154,7 +177,7 @@ impl Pass<'_> {
         self.record(&wishes);
     }
 
-    /// Raises what is due of orders.
+    /// Raises what is due of orders by the thresholds of their states.
     fn raise_stuck(&mut self, progress: &mut Progress) {
         let lifecycle = &self.committer.settings.lifecycle;
         for (state, thresholds) in watched(lifecycle) {
@@ -164,51 +187,85 @@ impl Pass<'_> {
                 let Some(until) = until else { continue };
                 let place = (state.number(), level);
                 let done = progress.done.get(&place).copied();
-                let (done, outcome) = self.raise_level((state, level), done, until);
-                self.done.failed += u64::from(outcome.is_err());
-                if let Some(done) = done {
+                if let Some(done) = self.raise_list((List::State(state), level), done, until) {
                     progress.done.insert(place, done);
                 }
             }
         }
     }
 
+    /// Whether orders with thresholds of their own are left to a later look.
+    fn waits_for_views(&self, looker: Looker, progress: &mut Progress) -> bool {
+        let Some(views) = self.views.filter(|views| views.may_be_asked()) else { return false };
+        let end = self.committer.lookup.log.readable_next();
+        let (covered, is_opening) = (views.covered(), views.is_opening());
+        let before = progress.covered.replace(covered);
+        looker == Looker::Thread && will_be_cheaper(before, (covered, end), is_opening)
+    }
+
+    /// Raises what is due of orders by thresholds of their own.
+    fn raise_stuck_by_own(&mut self, progress: &mut Progress) {
+        if !self.committer.lookup.log.has_own_thresholds() {
+            return;
+        }
+        // Read before the lists are.
+        let last_at = self.last_at();
+        for level in AlertLevel::ALL.into_iter().rev() {
+            let list = List::Own(level, &self.committer.settings.lifecycle);
+            let done = progress.own.get(&level).copied();
+            let done = self.raise_list((list, level), done, self.now);
+            // What comes later is due later than that.
+            let settled = last_at.map(|at| (at, Seq(u64::MAX)));
+            if let (Some(done), Some(settled)) = (done, settled) {
+                progress.own.insert(level, done.min(settled));
+            }
+        }
+    }
+
+    /// When the last record was written that can be read; `None`: that is not known.
+    fn last_at(&self) -> Option<Timestamp> {
+        let log = &self.committer.lookup.log;
+        let last = log.read(Seq(log.readable_next().0.saturating_sub(1)));
+        last.ok().flatten().map(|record| record.at)
+    }
+
     /// Goes on behind `after`; answers up to which order everything is dealt with.
-    fn raise_level(
+    fn raise_list(
         &mut self,
-        (state, level): (State, AlertLevel),
+        (list, level): (List<'_>, AlertLevel),
         mut after: Option<Place>,
         until: Timestamp,
-    ) -> (Option<Place>, Result<()>) {
+    ) -> Option<Place> {
         while !self.watch.bell.is_stopped() {
-            let wanted = Wanted { state, after, until, limit: PAGE, passes_damage: true };
-            let found = match dwell::find(&self.committer.lookup, self.views, wanted) {
-                Ok(found) => found,
-                Err(error) => return (after, Err(error)),
+            let wanted = Wanted { list, after, until, limit: PAGE, passes_damage: true };
+            let Ok(found) = dwell::find(&self.committer.lookup, self.views, wanted) else {
+                self.done.failed += 1;
+                break;
             };
             self.done.looked += found.cost;
-            let wishes: Vec<_> =
-                found.orders.iter().map(|place| self.stuck(state, level, *place)).collect();
+            let wishes: Vec<_> = found.orders.iter().map(|it| self.stuck(level, it)).collect();
             let settled = self.record(&wishes);
             // Up to the first that is not dealt with: the next pass begins there.
             let dealt_with = settled.iter().take_while(|settled| **settled).count();
             if dealt_with < wishes.len() {
                 let before_it = dealt_with.checked_sub(1).and_then(|it| found.orders.get(it));
-                return (before_it.copied().or(after), Ok(()));
+                return before_it.map(|it| it.place).or(after);
             }
             after = found.looked;
             if !found.more {
                 break;
             }
         }
-        (after, Ok(()))
+        after
     }
 
-    fn stuck(&self, state: State, level: AlertLevel, (since, order): Place) -> Wish {
+    fn stuck(&self, level: AlertLevel, listed: &Listed) -> Wish {
+        let (Listed { place: (_, order), stands }, lookup) = (*listed, &self.committer.lookup);
+        let StateEntry { state, since } = stands.entry;
         let lifecycle = &self.committer.settings.lifecycle;
         let name = lifecycle.name_of(state).unwrap_or(state.name());
         let dwell_ns = self.now.as_unix_ns().saturating_sub(since.as_unix_ns());
-        let subject = AlertSubject::Order(self.committer.lookup.order_id(order));
+        let subject = AlertSubject::Order(lookup.order_id(order));
         let detail = format!("in {name} for {} s", dwell_ns / 1_000_000_000);
         Wish::Raise { subject, kind: AlertKind::StuckOrder { state }, level, since, detail }
     }
@@ -248,5 +305,33 @@ impl Pass<'_> {
             AlertChange::Cleared => &mut done.cleared,
             AlertChange::Acknowledged => return,
         } += 1;
+    }
+}
+
+/// Whether it costs little to find orders with thresholds of their own later, and much now: while the views are opened,
+/// or built again, each look would read all of the log that they lack. Views that have not come closer since `before`,
+/// because a record of the log can't be read, are waited for no longer.
+fn will_be_cheaper(before: Option<Seq>, (covered, end): (Seq, Seq), is_opening: bool) -> bool {
+    let come_closer = is_opening || before.is_none_or(|before| before < covered);
+    end.0.saturating_sub(covered.0) > BEHIND_MAX && come_closer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_that_come_closer_are_waited_for_and_those_that_stand_still_are_not() {
+        let end = Seq(10 * BEHIND_MAX);
+        let near = Seq(end.0 - BEHIND_MAX);
+        let waits =
+            |before, covered, is_opening| will_be_cheaper(before, (covered, end), is_opening);
+        assert!(waits(None, Seq::FIRST, false), "nobody knows yet");
+        assert!(waits(Some(Seq::FIRST), Seq(2), false));
+        assert!(!waits(Some(Seq(2)), Seq(2), false), "they stand still");
+        assert!(waits(Some(Seq::FIRST), Seq::FIRST, true), "they are being opened");
+        assert!(!waits(Some(Seq(2)), Seq::FIRST, false), "they begin again: one look reads");
+        assert!(!waits(Some(Seq(2)), near, false), "what is left is read at once");
+        assert!(waits(Some(Seq(2)), Seq(near.0 - 1), false));
     }
 }

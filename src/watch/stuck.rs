@@ -1,4 +1,4 @@
-//! Pages of orders that have been in their state for longer than the lifecycle allows.
+//! Pages of orders that have been in their state for longer than the lifecycle allows, or they themselves.
 //!
 //! Always true: who is on a page is told by where orders stand, by the thresholds, and by the clock, and by nothing
 //! that anybody recorded about it: with or without a watch, and whatever the views are like, the answer is the same.
@@ -7,20 +7,25 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::dwell::{self, Place, Wanted};
-use super::options::ns;
+use super::dwell::{self, List, Listed, Place, Wanted};
+use crate::admission::alert::StateEntry;
 use crate::admission::dedupe::Lookup;
 use crate::error::{Error, ErrorKind, Result};
-use crate::order::{AlertLevel, Lifecycle, OrderId, Seq, State, Timestamp};
+use crate::order::thresholds::Thresholds;
+use crate::order::{AlertLevel, Lifecycle, OrderId, OwnState, Seq, State, Timestamp};
 use crate::views::Views;
 
 /// Which orders that stand still, and how many of them at a time.
 ///
 /// The answer comes in pages: by the number of the state, and in each by when the order entered it, so that those
-/// that stand longest come first. Give the token of one page to the query for the next.
+/// that stand longest come first; behind all states the orders that have thresholds of their own
+/// ([`Submission::warn_after`](crate::Submission::warn_after)), in whatever state, by when they passed the first of
+/// them. Give the token of one page to the query for the next.
 ///
 /// **Cost**: some reads of the log for each order found, as far as the views have caught up; behind that, and without
-/// them, a pass over the files of the log in which an order enters the state.
+/// them, a pass over the files of the log in which an order enters the state. Orders with thresholds of their own are
+/// found at the cost of those that are due, whatever state is asked for; without the views each page reads the files
+/// in which such an order begins.
 ///
 /// An example is at [`Ledger::stuck`](crate::Ledger::stuck).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,29 +104,39 @@ pub struct StuckOrder {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct StuckPage {
-    /// The orders, by state and by when they entered it.
+    /// The orders, by state and by when they entered it; then those with thresholds of their own.
     pub orders: Vec<StuckOrder>,
     /// Where the next page begins, if more orders may follow: it may turn out to be empty.
     pub next: Option<StuckToken>,
 }
 
 /// Where a page of orders that stand still ended: the next one begins behind it. Its printed form
-/// (`after-1-1767225600000000000-42`) reads back.
+/// (`after-1-1767225600000000000-42`; `after-own-..` among those with thresholds of their own) reads back.
 ///
 /// **Source**: [`StuckPage::next`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct StuckToken {
+    /// The number of the state, or [`OWN`].
     state: u8,
-    since: Timestamp,
+    /// What the list sorts by.
+    at: Timestamp,
     order: Seq,
 }
 
 const TOKEN_PREFIX: &str = "after-";
+/// In the place of a state: among the orders that have thresholds of their own, which come behind all states.
+const OWN: u8 = u8::MAX;
+const OWN_WORD: &str = "own";
+
+const _: () = assert!(OWN > OwnState::MAX, "no state has this number");
 
 impl fmt::Display for StuckToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StuckToken { state, since, order } = self;
-        write!(f, "{TOKEN_PREFIX}{state}-{}-{order}", since.as_unix_ns())
+        let StuckToken { state, at, order } = self;
+        match *state {
+            OWN => write!(f, "{TOKEN_PREFIX}{OWN_WORD}-{}-{order}", at.as_unix_ns()),
+            state => write!(f, "{TOKEN_PREFIX}{state}-{}-{order}", at.as_unix_ns()),
+        }
     }
 }
 
@@ -131,9 +146,10 @@ impl FromStr for StuckToken {
     fn from_str(text: &str) -> Result<StuckToken> {
         let token = text.strip_prefix(TOKEN_PREFIX).and_then(|rest| {
             let mut parts = rest.split('-');
-            let (state, since, order) = (parts.next()?, parts.next()?, parts.next()?);
-            let since = Timestamp::from_unix_ns(since.parse().ok()?);
-            Some(StuckToken { state: state.parse().ok()?, since, order: Seq(order.parse().ok()?) })
+            let (state, at, order) = (parts.next()?, parts.next()?, parts.next()?);
+            let state = if state == OWN_WORD { OWN } else { state.parse().ok()? };
+            let at = Timestamp::from_unix_ns(at.parse().ok()?);
+            Some(StuckToken { state, at, order: Seq(order.parse().ok()?) })
         });
         // Printed again, so that no second spelling of a token is taken.
         token.filter(|token| token.to_string() == text).ok_or_else(|| {
@@ -144,38 +160,10 @@ impl FromStr for StuckToken {
     }
 }
 
-/// After how long in a state an order is worth a look, and needs somebody: nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Thresholds {
-    pub(crate) warn_ns: Option<u64>,
-    pub(crate) critical_ns: Option<u64>,
-}
-
-impl Thresholds {
-    pub(crate) fn of(lifecycle: &Lifecycle, state: State) -> Thresholds {
-        let (warn, critical) = lifecycle.thresholds(state);
-        Thresholds { warn_ns: warn.map(ns), critical_ns: critical.map(ns) }
-    }
-
-    /// After how long an order is so bad, or worse.
-    pub(crate) fn first_ns(self, level: AlertLevel) -> Option<u64> {
-        match level {
-            AlertLevel::Warn => self.warn_ns.into_iter().chain(self.critical_ns).min(),
-            AlertLevel::Critical => self.critical_ns,
-        }
-    }
-
-    /// How bad it is after so long, if it is.
-    pub(crate) fn level(self, dwell_ns: u64) -> Option<AlertLevel> {
-        let is_over = |level: &AlertLevel| self.first_ns(*level).is_some_and(|it| it <= dwell_ns);
-        AlertLevel::ALL.into_iter().rev().find(is_over)
-    }
-}
-
 /// The states that orders may be in for too long, by number, with their thresholds.
 pub(crate) fn watched(lifecycle: &Lifecycle) -> impl Iterator<Item = (State, Thresholds)> + '_ {
     let passing = lifecycle.states().filter(|state| !lifecycle.is_terminal(*state));
-    passing.map(|state| (state, Thresholds::of(lifecycle, state)))
+    passing.map(|state| (state, Thresholds::of(lifecycle.thresholds(state))))
 }
 
 /// The instant so long before this one; `None`: before the beginning of ledger time.
@@ -202,32 +190,37 @@ pub(crate) fn page(
         views.catch_up();
     }
     let mut page = StuckPage { orders: Vec::new(), next: None };
+    let states = watched(lifecycle)
+        .filter(|(state, _)| query.state.is_none_or(|only| only == *state))
+        .filter_map(|(state, thresholds)| {
+            let until = before(now, thresholds.first_ns(query.level)?)?;
+            Some((state.number(), List::State(state), until, thresholds))
+        });
+    let own = (OWN, List::Own(query.level, lifecycle), now, Thresholds::default());
     let begin = query.after.map_or(0, |after| after.state);
-    let wanted = watched(lifecycle).filter(|(state, _)| {
-        state.number() >= begin && query.state.is_none_or(|only| only == *state)
-    });
-    for (state, thresholds) in wanted {
-        let first_ns = thresholds.first_ns(query.level);
-        let Some(until) = first_ns.and_then(|first_ns| before(now, first_ns)) else { continue };
-        let after = query.after.filter(|after| after.state == state.number());
-        let after: Option<Place> = after.map(|after| (after.since, after.order));
+    for (number, list, until, of_state) in states.chain([own]).filter(|it| it.0 >= begin) {
+        let after = query.after.filter(|after| after.state == number);
+        let after: Option<Place> = after.map(|after| (after.at, after.order));
         // One that is full is ended by the first order that does not fit.
         let limit = query.limit - page.orders.len();
-        let wanted = Wanted { state, after, until, limit, passes_damage: false };
+        let wanted = Wanted { list, after, until, limit, passes_damage: false };
         let found = dwell::find(lookup, views, wanted)?;
-        for (since, order) in found.orders {
+        for Listed { place: (_, order), stands } in found.orders {
+            let StateEntry { state, since } = stands.entry;
+            if query.state.is_some_and(|only| only != state) {
+                continue;
+            }
+            let thresholds = if stands.own.is_none() { of_state } else { stands.own };
             let dwell_ns = now.as_unix_ns().saturating_sub(since.as_unix_ns());
             let Some(level) = thresholds.level(dwell_ns) else { continue };
             let (order, dwell) = (lookup.order_id(order), Duration::from_nanos(dwell_ns));
             page.orders.push(StuckOrder { order, state, since, dwell, level });
         }
         if found.more {
-            let token =
-                |state: State, since, order| StuckToken { state: state.number(), since, order };
-            // Full already when this state was begun with: then it ends in the one before.
-            let last = page.orders.last().map(|it| token(it.state, it.since, it.order.seq()));
-            let looked = found.looked.map(|(since, order)| token(state, since, order));
-            page.next = looked.or(last);
+            // Full already when this list was begun with: then it ends in the one before, which is that of a state.
+            let last = page.orders.last().map(|it| (it.state.number(), it.since, it.order.seq()));
+            let looked = found.looked.map(|(at, order)| (number, at, order)).or(last);
+            page.next = looked.map(|(state, at, order)| StuckToken { state, at, order });
             break;
         }
     }
@@ -240,25 +233,21 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_from_its_text_and_no_second_spelling_does() {
-        let since = Timestamp::from_unix_ns(1_767_225_600_000_000_000);
-        let token = StuckToken { state: 100, since, order: Seq(42) };
-        assert_eq!(token.to_string().parse::<StuckToken>().unwrap(), token);
-        for text in ["", "after-1-2", "after-01-2-3", "after-1-2-3-4", "after-256-2-3", "1-2-3"] {
+        let at = Timestamp::from_unix_ns(1_767_225_600_000_000_000);
+        for state in [100, OWN] {
+            let token = StuckToken { state, at, order: Seq(42) };
+            assert_eq!(token.to_string().parse::<StuckToken>().unwrap(), token);
+        }
+        for text in [
+            "",
+            "after-1-2",
+            "after-01-2-3",
+            "after-1-2-3-4",
+            "after-256-2-3",
+            "after-255-2-3",
+            "1-2-3",
+        ] {
             assert!(text.parse::<StuckToken>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn the_worst_threshold_that_has_passed_says_how_bad_it_is() {
-        let of = |warn_ns, critical_ns| Thresholds { warn_ns, critical_ns };
-        let both = of(Some(10), Some(20));
-        assert_eq!([9, 10, 19, 20].map(|ns| both.level(ns)), {
-            use AlertLevel::{Critical, Warn};
-            [None, Some(Warn), Some(Warn), Some(Critical)]
-        });
-        assert_eq!(of(None, Some(20)).level(19), None);
-        assert_eq!(of(Some(20), Some(10)).level(10), Some(AlertLevel::Critical));
-        assert_eq!(of(Some(20), Some(10)).first_ns(AlertLevel::Warn), Some(10));
-        assert_eq!(of(None, None).level(u64::MAX), None);
     }
 }

@@ -18,17 +18,17 @@ use parking_lot::Mutex;
 
 use crate::support::{Machine, order, small};
 
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Accepted for an hour is worth a look, for four hours needs somebody; confirmed for two hours is worth a look.
-fn lifecycle() -> Lifecycle {
+pub(crate) fn lifecycle() -> Lifecycle {
     Lifecycle::default()
         .with_thresholds(State::Accepted, Some(HOUR), Some(4 * HOUR))
         .with_thresholds(State::Confirmed, Some(2 * HOUR), None)
 }
 
-fn watched() -> Options {
+pub(crate) fn watched() -> Options {
     small()
         .lifecycle(lifecycle())
         .watch(WatchOptions::new().remind_every(24 * HOUR).disk_warn_bytes(0))
@@ -38,26 +38,26 @@ fn taken(ledger: &Ledger, n: u64) -> OrderId {
     ledger.submit(&order(n)).unwrap().receipt.order
 }
 
-fn go(ledger: &Ledger, order: OrderId, to: State) {
+pub(crate) fn go(ledger: &Ledger, order: OrderId, to: State) {
     ledger.transition(&Transition::new(order, to)).unwrap();
 }
 
-fn records(ledger: &Ledger) -> u64 {
+pub(crate) fn records(ledger: &Ledger) -> u64 {
     ledger.stats().unwrap().records
 }
 
-fn open(ledger: &Ledger) -> Vec<Alert> {
+pub(crate) fn open(ledger: &Ledger) -> Vec<Alert> {
     ledger.alerts(&AlertQuery::open()).unwrap().alerts
 }
 
-fn stuck(ledger: &Ledger) -> Vec<(OrderId, State, AlertLevel)> {
+pub(crate) fn stuck(ledger: &Ledger) -> Vec<(OrderId, State, AlertLevel)> {
     let page = ledger.stuck(&StuckQuery::all()).unwrap();
     assert_eq!(page.next, None);
     page.orders.iter().map(|it| (it.order, it.state, it.level)).collect()
 }
 
 /// What happened to the alerts of an order, by its history.
-fn told(ledger: &Ledger, order: OrderId) -> Vec<(AlertChange, AlertLevel)> {
+pub(crate) fn told(ledger: &Ledger, order: OrderId) -> Vec<(AlertChange, AlertLevel)> {
     let history = ledger.history(order).unwrap();
     assert!(history.is_sorted_by_key(|event| event.seq));
     let alerted = history.into_iter().filter_map(|event| match event.body {
@@ -67,12 +67,12 @@ fn told(ledger: &Ledger, order: OrderId) -> Vec<(AlertChange, AlertLevel)> {
     alerted.collect()
 }
 
-fn counts(pass: WatchPass) -> [u64; 4] {
+pub(crate) fn counts(pass: WatchPass) -> [u64; 4] {
     assert_eq!((pass.failed, pass.damaged), (0, 0), "{pass:?}");
     [pass.raised, pass.escalated, pass.reminded, pass.cleared]
 }
 
-fn assert_sound(machine: &Machine) {
+pub(crate) fn assert_sound(machine: &Machine) {
     let report = verify_on(machine.disk.as_disk(), &machine.host, &mut |_, _| {}).unwrap();
     assert_eq!(report.soundness(), Soundness::Sound, "{:?}", report.findings);
 }
@@ -306,7 +306,7 @@ fn shop(machine: &Machine, ledger: &Ledger) -> Vec<OrderId> {
     orders
 }
 
-fn paged(
+pub(crate) fn paged(
     mut read: impl FnMut(&StuckQuery) -> order_ledger::StuckPage,
     limit: usize,
 ) -> Vec<(OrderId, State, AlertLevel)> {
@@ -440,11 +440,17 @@ fn a_power_cut_at_every_call_neither_repeats_an_alert_nor_forgets_one() {
     for calls in 1.. {
         let machine = Machine::new(calls);
         let ledger = machine.open_with(&watched()).unwrap();
-        let ids: Vec<_> = (0..4).map(|n| taken(&ledger, n)).collect();
+        let mut ids: Vec<_> = (0..4).map(|n| taken(&ledger, n)).collect();
+        // Some say themselves when they are stuck: the one that is taken last is due first, and all within the hour.
+        for (n, minutes) in [(4, 60), (5, 30)] {
+            let own = order(n).warn_after(60 * minutes * SECOND).critical_after(3 * HOUR);
+            ids.push(ledger.submit(&own).unwrap().receipt.order);
+        }
         machine.host.advance(HOUR);
         machine.disk.power_off_after(calls);
         let mut before = ledger.watch_once();
         go_if_it_goes(&ledger, ids[0]);
+        drop(ledger.transition(&Transition::new(ids[5], State::Completed)));
         machine.host.advance(3 * HOUR);
         let second = ledger.watch_once();
         before.raised += second.raised;

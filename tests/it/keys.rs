@@ -1,5 +1,7 @@
 //! Keys and content: what is the same order, and what is not (SEMANTICS rules 1 to 4, 9 to 13).
 
+use std::time::Duration;
+
 use order_ledger::{Certainty, ErrorKind, Field, Fingerprint, How, Seq, Submission};
 use proptest::prelude::*;
 
@@ -67,6 +69,8 @@ fn a_conflict_names_every_field_that_differs() {
         (first.clone().account("other"), Field::Account),
         (first.clone().external_ref("other"), Field::ExternalRef),
         (first.clone().fingerprint(own), Field::Fingerprint),
+        (first.clone().warn_after(Duration::ZERO), Field::Thresholds),
+        (first.clone().critical_after(Duration::MAX), Field::Thresholds),
     ] {
         let error = ledger.submit(&other).unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Conflict { receipt, differs: vec![field] });

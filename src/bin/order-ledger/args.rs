@@ -114,9 +114,10 @@ impl Command {
 /// A line in:  {"key": "cart-17", "account": "ALFKI", "external_ref": "PO-2231", "order": {...}}
 ///
 /// `key` (1 to 255 bytes) and `order` must be there; `account`, `external_ref`, `kind`, `corrects` (the id
-/// of an order), `schema` (a number) and `expires_in` (a number of seconds) may be. Any other field is
-/// refused, so that a misspelt one is not lost. `order` is any JSON value but null, and is kept as its very
-/// bytes. Empty lines are passed over.
+/// of an order), `schema` (a number), `expires_in`, `warn_after` and `critical_after` (numbers of seconds;
+/// the last two say after how long in a state the order is stuck, instead of the lifecycle) may be. Any
+/// other field is refused, so that a misspelt one is not lost. `order` is any JSON value but null, and is
+/// kept as its very bytes. Empty lines are passed over.
 ///
 /// A line out, in the order of the input, printed when the order is durable and not before:
 /// {"line": 1, "key": "cart-17", "outcome": "fresh", "order_id": 1, "accepted_at": "...",

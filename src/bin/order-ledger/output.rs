@@ -15,6 +15,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::errors::Failure;
+use crate::json::Seconds;
 use crate::names::name_of;
 
 pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
@@ -176,6 +177,13 @@ impl Serialize for OrderView<'_> {
         if let Some(instant) = order.expires_at {
             map.serialize_entry("expires_at", &time(instant))?;
         }
+        for (name, after) in
+            [("warn_after", order.warn_after), ("critical_after", order.critical_after)]
+        {
+            if let Some(after) = after {
+                map.serialize_entry(name, &Seconds(after))?;
+            }
+        }
         if let Some(refusal) = &order.refusal {
             let refusal = serde_json::json!({"code": refusal.code, "reason": refusal.reason});
             map.serialize_entry("refusal", &refusal)?;
@@ -248,6 +256,7 @@ pub(crate) fn order_table(order: &Order, lifecycle: &Lifecycle) -> Table {
     let Receipt { accepted_at, fingerprint, ledger, durability, .. } = order.receipt;
     rows.push(("accepted at", time(accepted_at)));
     rows.extend(order.expires_at.map(|instant| ("expires at", time(instant))));
+    rows.extend(own_thresholds(order));
     rows.extend([
         ("fingerprint", fingerprint.to_string()),
         ("ledger", format!("{ledger} ({durability})")),
@@ -255,6 +264,12 @@ pub(crate) fn order_table(order: &Order, lifecycle: &Lifecycle) -> Table {
         ("content", content(&order.payload)),
     ]);
     facts(rows)
+}
+
+/// After how long in a state an order is stuck, where it says so itself, for people.
+pub(crate) fn own_thresholds(order: &Order) -> impl Iterator<Item = (&'static str, String)> {
+    let both = [("warn after", order.warn_after), ("critical after", order.critical_after)];
+    both.into_iter().filter_map(|(name, after)| Some((name, format!("{} s", after?.as_secs_f64()))))
 }
 
 /// The content for people: JSON laid out, text, or how many bytes.

@@ -3,11 +3,15 @@
 //! Effect to prevent: an order that stands still and that nobody finds, because its key was taken away with
 //! another's; or keys of stays that are over, which pile up until a look costs what ever happened.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::super::Views;
 use super::support::{
-    Started, TestLog, config, in_memory, in_sled, start, wait_for, wait_until_fed,
+    Started, TestLog, config, in_memory, in_sled, order, start, wait_for, wait_until_fed,
 };
-use crate::order::{Lifecycle, Seq, State, StateRule, Timestamp};
+use crate::order::thresholds::Thresholds;
+use crate::order::{AlertLevel, Lifecycle, Seq, State, StateRule, Submission, Timestamp};
 
 /// All that are in a state, page by page.
 fn all(views: &Views, state: State, limit: usize) -> Vec<(Timestamp, Seq)> {
@@ -21,22 +25,53 @@ fn all(views: &Views, state: State, limit: usize) -> Vec<(Timestamp, Seq)> {
     }
 }
 
-/// What reading every record finds.
-fn right(test: &TestLog, state: State) -> Vec<(Timestamp, Seq)> {
-    let mut stands = std::collections::BTreeMap::new();
+/// All that are due at a level, page by page.
+fn all_due(views: &Views, level: AlertLevel, limit: usize) -> Vec<(Timestamp, Seq)> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = views.due(level, after, limit).unwrap();
+        assert!(page.len() <= limit);
+        let Some(last) = page.last() else { return found };
+        after = Some(*last);
+        found.extend(page);
+    }
+}
+
+/// Where every order stands and since when, and the thresholds of its own, by reading every record.
+fn standing(test: &TestLog) -> BTreeMap<Seq, (State, Timestamp, Thresholds)> {
+    let mut standing = BTreeMap::new();
     for seq in (1..test.log.readable_next().0).map(Seq) {
         let record = test.log.read(seq).unwrap().unwrap();
         let body = record.body().unwrap();
         if body.submitted().is_some() {
-            stands.insert(seq, (record.at, body.first_state()));
+            standing.insert(seq, (body.first_state(), record.at, body.own_thresholds()));
         }
         if let Some(moved) = body.moved() {
-            stands.insert(moved.order(), (record.at, moved.to()));
+            let order = standing.get_mut(&moved.order()).unwrap();
+            (order.0, order.1) = (moved.to(), record.at);
         }
     }
-    let is_there =
-        |(seq, (at, stands)): (Seq, (Timestamp, State))| (stands == state).then_some((at, seq));
-    let mut right: Vec<_> = stands.into_iter().filter_map(is_there).collect();
+    standing
+}
+
+/// What reading every record finds.
+fn right(test: &TestLog, state: State) -> Vec<(Timestamp, Seq)> {
+    let orders = standing(test).into_iter();
+    let on_list = orders.filter(|(_, (stands, _, own))| *stands == state && own.is_none());
+    let mut right: Vec<_> = on_list.map(|(seq, (_, at, _))| (at, seq)).collect();
+    right.sort_unstable();
+    right
+}
+
+/// The same of those that have thresholds of their own.
+fn right_due(test: &TestLog, level: AlertLevel) -> Vec<(Timestamp, Seq)> {
+    let ends = [State::Completed, State::Cancelled, State::Refused, State::Expired];
+    let orders = standing(test).into_iter().filter(|(_, (state, ..))| !ends.contains(state));
+    let due = |(seq, (_, at, own)): (Seq, (State, Timestamp, Thresholds))| {
+        let first_ns = own.first_ns(level)?;
+        Some((Timestamp::from_unix_ns(at.as_unix_ns().checked_add(first_ns)?), seq))
+    };
+    let mut right: Vec<_> = orders.filter_map(due).collect();
     right.sort_unstable();
     right
 }
@@ -49,15 +84,42 @@ fn assert_right(views: &Views, test: &TestLog) {
             assert_eq!(all(views, state, limit), right(test, state), "{state}");
         }
     }
+    for level in AlertLevel::ALL {
+        for limit in [1, 7, 1_000] {
+            assert_eq!(all_due(views, level, limit), right_due(test, level), "{level}");
+        }
+    }
     for end in [State::Completed, State::Cancelled, State::Refused, State::Expired] {
         assert_eq!(all(views, end, 10), [], "{end} is for ever");
     }
 }
 
+/// The order of this seq, with thresholds of its own or without.
+fn with_own(seq: u64, order: Submission) -> Submission {
+    let ns = Duration::from_nanos;
+    match seq % 7 {
+        1 => order.warn_after(ns(1_000 - seq)),
+        2 => order.critical_after(ns(seq)),
+        3 => order.warn_after(ns(5)).critical_after(ns(1_000)),
+        // The other way round, and never.
+        4 => order.warn_after(ns(1_000)).critical_after(ns(5)),
+        5 => order.warn_after(Duration::MAX).critical_after(ns(u64::MAX - 1)),
+        _ => order,
+    }
+}
+
 /// Orders at seq 1 to 60; some take steps, some there and back, some to the end.
 fn log_of_some() -> TestLog {
+    log_of(|_, order| order)
+}
+
+fn log_of(with: impl Fn(u64, Submission) -> Submission) -> TestLog {
     let mut test = TestLog::new();
-    test.write_many(60);
+    let orders = (1..=60).map(|seq| {
+        let (submission, refusal) = order(seq);
+        (with(seq, submission), refusal)
+    });
+    orders.collect::<Vec<_>>().chunks(7).for_each(|group| test.write(group));
     for n in (1..=60).step_by(3).map(Seq).filter(|seq| seq.0 % 17 != 0) {
         test.move_on(n, 2, State::Accepted, State::Confirmed);
         if n.0 % 2 == 0 {
@@ -82,11 +144,27 @@ fn an_order_is_on_the_list_of_its_state_since_it_entered_it() {
     assert_right(&views, &test);
 }
 
+#[test]
+fn an_order_with_thresholds_of_its_own_is_on_the_lists_of_its_levels_by_when_it_is_due() {
+    let test = log_of(with_own);
+    let views = in_memory(&test);
+    views.catch_up();
+    assert!(right_due(&test, AlertLevel::Warn).len() > 20, "{:?}", standing(&test));
+    assert!(right_due(&test, AlertLevel::Critical).len() > 10);
+    assert!(right(&test, State::Confirmed).len() > 2, "others have none");
+    assert_right(&views, &test);
+    assert_eq!(in_memory(&log_of_some()).due(AlertLevel::Warn, None, 9), Some(Vec::new()));
+}
+
 /// What a step takes away was put there by another opening, and is found in the log.
 #[test]
 fn the_lists_are_known_again_when_a_store_is_opened_or_built_again() {
+    known_again(log_of_some());
+    known_again(log_of(with_own));
+}
+
+fn known_again(mut test: TestLog) {
     let dir = tempfile::tempdir().unwrap();
-    let mut test = log_of_some();
     for round in 0..4 {
         let Started { views, .. } = in_sled(dir.path(), &test);
         assert_eq!(wait_until_fed(&views).set_aside, 0, "the keys add up");

@@ -40,7 +40,11 @@ fn is_on(view: View<'_>, order: &Order) -> bool {
         View::ExpiresAt(instant) => {
             order.expires_at == Some(instant) && !order.now.state.is_terminal()
         }
-        View::OpenNotes | View::OpenAlerts | View::Entered { .. } | View::Dispatches(_) => false,
+        View::OpenNotes
+        | View::OpenAlerts
+        | View::Entered { .. }
+        | View::Due { .. }
+        | View::Dispatches(_) => false,
     }
 }
 

@@ -43,18 +43,39 @@ const SALT: Salt = *b"salt for fixture";
 
 fn golden() -> Vec<(&'static str, Submission, Option<Refusal>)> {
     let refusal = Refusal { code: 451, reason: "the account is held: see 17 \u{a7} 3".to_owned() };
+    let hours = |hours: u64| Duration::from_secs(3600 * hours);
+    let smallest = || Submission::new("w", "k", "");
+    let correcting = || full().corrects(OrderId::new(0, Seq(300)));
     vec![
         ("accepted.body", full(), None),
-        ("accepted-smallest.body", Submission::new("w", "k", ""), None),
+        ("accepted-smallest.body", smallest(), None),
         ("refused.body", full(), Some(refusal.clone())),
         ("accepted-correcting.body", full().corrects(OrderId::new(0, Seq(300))), None),
-        ("refused-correcting.body", full().corrects(OrderId::new(7, Seq(3))), Some(refusal)),
+        (
+            "refused-correcting.body",
+            full().corrects(OrderId::new(7, Seq(3))),
+            Some(refusal.clone()),
+        ),
+        (
+            "accepted-own-thresholds.body",
+            full().warn_after(hours(1)).critical_after(hours(4)),
+            None,
+        ),
+        ("accepted-own-thresholds-smallest.body", smallest().critical_after(hours(0)), None),
+        ("refused-own-thresholds.body", full().warn_after(Duration::MAX), Some(refusal.clone())),
+        ("accepted-correcting-own-thresholds.body", correcting().warn_after(hours(1)), None),
+        (
+            "refused-correcting-own-thresholds.body",
+            correcting().warn_after(hours(0)).critical_after(hours(9)),
+            Some(refusal),
+        ),
     ]
 }
 
 fn kind_of(name: &str) -> u8 {
     let kind = if name.starts_with("refused") { 2 } else { 1 };
-    if name.contains("correcting") { kind | 64 } else { kind }
+    let kind = if name.contains("correcting") { kind | 64 } else { kind };
+    if name.contains("own-thresholds") { kind | 32 } else { kind }
 }
 
 #[test]
@@ -105,6 +126,10 @@ fn rule_50_the_golden_bytes_are_read_by_a_second_crate() {
         let mut reader = golden.as_slice();
         let reader = &mut reader;
         let corrects = submission.corrects.map(|_| take::<u64>(reader));
+        let thresholds = match submission.thresholds.is_none() {
+            true => Thresholds::default(),
+            false => Thresholds { warn_ns: take(reader), critical_ns: take(reader) },
+        };
         let submitted = Submitted {
             client: take(reader),
             key: take(reader),
@@ -117,6 +142,7 @@ fn rule_50_the_golden_bytes_are_read_by_a_second_crate() {
             salt: take(reader),
             payload: take(reader),
             corrects,
+            thresholds,
         };
         let refused =
             refusal.as_ref().map(|_| (take::<u32>(reader), take::<&str>(reader).to_owned()));
@@ -194,5 +220,34 @@ fn a_field_beyond_its_limit_is_no_body() {
         order(1, 1, 0, 0, 0, 0).expires_in(Duration::ZERO),
     ] {
         assert!(!is_body(&beyond));
+    }
+}
+
+/// A kind that speaks of thresholds, and a body without: nobody writes that, and it is no order.
+#[test]
+fn rule_27_thresholds_of_which_a_kind_speaks_are_there() {
+    let bare = encode(&Submission::new("w", "k", ""), SALT, None).unwrap();
+    let neither = [&[0, 0], &bare.bytes[..]].concat();
+    assert!(decode(KIND_ACCEPTED | KIND_BIT_OWN_THRESHOLDS, 1, &neither).is_err());
+    let own = Submission::new("w", "k", "").warn_after(Duration::ZERO);
+    let own = encode(&own, SALT, None).unwrap();
+    assert_eq!((own.kind, own.bytes.len()), (33, bare.bytes.len() + 3));
+    assert!(decode(KIND_ACCEPTED, 1, &own.bytes).is_err());
+}
+
+/// Which files tell of what follows from the kinds of their records alone.
+#[test]
+fn kinds_say_whether_an_order_has_thresholds_of_its_own_and_how_many_keys_it_has() {
+    for kind in 0..=u8::MAX {
+        let (begins, own) = (begins_order(kind), has_own_thresholds(kind));
+        assert_eq!(begins, [1, 2, 33, 34, 65, 66, 97, 98].contains(&kind), "{kind}");
+        assert_eq!(own, [33, 34, 97, 98].contains(&kind), "{kind}");
+        assert_eq!(
+            (is_accepted(kind), is_refused(kind)),
+            (begins && kind % 2 == 1, begins && kind % 2 == 0)
+        );
+        if begins {
+            assert_eq!(keys_of_kind(kind), if kind & 64 == 0 { 1 } else { 2 }, "{kind}");
+        }
     }
 }

@@ -204,3 +204,27 @@ fn a_ledger_that_is_not_there_is_not_made() {
         assert!(!place.ledger().exists(), "{command}");
     }
 }
+
+#[test]
+fn a_line_says_after_how_long_its_order_is_stuck_and_every_command_shows_it() {
+    let place = Place::new();
+    let ran = place.submit(concat!(
+        r#"{"key":"a","order":1,"warn_after":0,"critical_after":3600}"#,
+        "\n",
+        r#"{"key":"b","order":2,"critical_after":0.5}"#,
+        "\n",
+        r#"{"key":"a","order":1,"warn_after":0}"#,
+    ));
+    assert_eq!(ran.code, 3);
+    let lines = ran.lines();
+    assert_eq!(column(&lines, "outcome"), ["fresh", "fresh", "conflict"]);
+    assert_eq!(lines[2]["differs"], json!(["thresholds"]));
+    let shown = place.run("get", &["1", "--json"]).json();
+    assert_eq!((&shown["warn_after"], &shown["critical_after"]), (&json!(0), &json!(3600)));
+    let shown = place.run("get", &["2", "--json"]).json();
+    assert_eq!((shown.get("warn_after"), &shown["critical_after"]), (None, &json!(0.5)));
+    assert!(place.run("get", &["2"]).out.contains("critical after"));
+    let stuck = place.run("stuck", &["--limit", "1", "--json"]).json();
+    assert_eq!(column(stuck["orders"].as_array().unwrap(), "order_id"), ["1"]);
+    assert_eq!(place.run("verify", &[]).code, 0);
+}

@@ -10,7 +10,7 @@ use super::values::{Bytes, Dir, Opening, author, seconds, state_name, words};
 /// Lists orders that have been in their state for too long, those that stand longest first
 ///
 /// How long is too long, the lifecycle says for each state (`warn_after` and `critical_after`; see
-/// `lifecycle --json`). Reads beside a running writer and takes no lock; nobody has to watch for it.
+/// `lifecycle --json`), or the order that was submitted with its own; those come last. Reads beside a running writer and takes no lock; nobody has to watch for it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -15,7 +15,7 @@ use super::site::{Look, Whole};
 use crate::check::spoken;
 use crate::history::what;
 use crate::names::name_of;
-use crate::output::{content, shown, time};
+use crate::output::{content, own_thresholds, shown, time};
 
 pub(super) const STYLE: &str = "\
 :root { color-scheme: light dark; }
@@ -229,6 +229,7 @@ pub(super) fn order(look: &Look, whole: &Whole) -> String {
             }
             @if order.schema != 0 { (fact("schema", &order.schema.to_string())) }
             @if let Some(instant) = order.expires_at { (fact("expires at", &time(instant))) }
+            @for (name, after) in own_thresholds(order) { (fact(name, &after)) }
             @if let Some(refusal) = &order.refusal {
                 (fact("refused", &format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code)))
             }

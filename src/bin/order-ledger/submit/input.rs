@@ -48,6 +48,10 @@ struct Fields<'a> {
     schema: Option<u32>,
     #[serde(default)]
     expires_in: Option<Seconds>,
+    #[serde(default)]
+    warn_after: Option<Seconds>,
+    #[serde(default)]
+    critical_after: Option<Seconds>,
     /// The id of the order that this one corrects.
     #[serde(default)]
     corrects: Option<u64>,
@@ -94,6 +98,12 @@ impl Fields<'_> {
         }
         if let Some(Seconds(duration)) = self.expires_in {
             submission = submission.expires_in(duration);
+        }
+        if let Some(Seconds(duration)) = self.warn_after {
+            submission = submission.warn_after(duration);
+        }
+        if let Some(Seconds(duration)) = self.critical_after {
+            submission = submission.critical_after(duration);
         }
         if let Some(corrects) = self.corrects {
             submission = submission.corrects(OrderId::from_u64(corrects));
@@ -146,11 +156,13 @@ mod tests {
     #[test]
     fn fields_that_are_null_are_not_there() {
         let bare = order(r#"{"key":"k","order":1}"#);
-        let nulls = r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null,"expires_in":null}"#;
+        let nulls = r#"{"key":"k","order":1,"account":null,"external_ref":null,"kind":null,"schema":null,"expires_in":null,"warn_after":null,"critical_after":null}"#;
         assert_eq!(order(nulls), bare);
-        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7,"expires_in":1.5,"corrects":3}"#;
+        let full = r#"{"key":"k","order":1,"account":"A","external_ref":"R","kind":"K","schema":7,"expires_in":1.5,"warn_after":0.25,"critical_after":60,"corrects":3}"#;
         let full_order = bare.account("A").external_ref("R").kind("K").schema(7);
         let full_order = full_order.expires_in(Duration::from_millis(1_500));
+        let full_order = full_order.warn_after(Duration::from_millis(250));
+        let full_order = full_order.critical_after(Duration::from_secs(60));
         assert_eq!(order(full), full_order.corrects(OrderId::from_u64(3)));
     }
 
@@ -171,6 +183,8 @@ mod tests {
             (br#"{"key":"k","order":1,"schema":-1}"#, key(), "invalid value"),
             (br#"{"key":"k","order":1,"expires_in":-1}"#, key(), "negative"),
             (br#"{"key":"k","order":1,"expires_in":"1h"}"#, key(), "invalid type"),
+            (br#"{"key":"k","order":1,"warn_after":-1}"#, key(), "negative"),
+            (br#"{"key":"k","order":1,"critical_after":true}"#, key(), "invalid type"),
             (b"{\"key\":\"\xff\",\"order\":1}", None, "not UTF-8 at byte 9"),
             (br#"{"key":"k","order":1} x"#, None, "not JSON: trailing characters"),
         ] {
