@@ -51,7 +51,9 @@ fn main() {
     row("none is due", 0);
     let steps: Vec<_> =
         by_state.iter().map(|order| Transition::new(*order, State::Confirmed)).collect();
-    ledger.transition_many(&steps).into_iter().for_each(|answer| drop(done(answer)));
+    for answer in ledger.transition_many(&steps) {
+        done(answer);
+    }
     wait_for_views(&ledger);
     row("a thousand have become due by their state", DUE);
     row("they are known", 0);
@@ -65,7 +67,9 @@ fn main() {
     row("and again", 0);
     let ends = by_state.iter().chain(&own);
     let ends: Vec<_> = ends.map(|order| Transition::new(*order, State::Completed)).collect();
-    ledger.transition_many(&ends).into_iter().for_each(|answer| drop(done(answer)));
+    for answer in ledger.transition_many(&ends) {
+        done(answer);
+    }
     wait_for_views(&ledger);
     row("all of them have gone on", 0);
     row("none is due", 0);

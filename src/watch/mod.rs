@@ -74,6 +74,7 @@ impl Watch {
     }
 
     /// Looks at everything once.
+    #[cfg(feature = "sim")]
     pub(crate) fn look(&self, committer: &Committer, views: Option<&Views>) -> WatchPass {
         self.look_as(Looker::Caller, committer, views)
     }

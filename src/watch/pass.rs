@@ -68,6 +68,7 @@ pub(super) enum Looker {
     /// It comes back soon, and may leave to the next look what costs little then.
     Thread,
     /// All of it is done now.
+    #[cfg(feature = "sim")]
     Caller,
 }
 
@@ -193,17 +194,13 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether orders with thresholds of their own are left to a later look: while the views are opened, or built
-    /// again, each look would read all of the log that they lack.
+    /// Whether orders with thresholds of their own are left to a later look.
     fn waits_for_views(&self, looker: Looker, progress: &mut Progress) -> bool {
         let Some(views) = self.views.filter(|views| views.may_be_asked()) else { return false };
-        let before = progress.covered.replace(views.covered());
         let end = self.committer.lookup.log.readable_next();
-        let lack = end.0.saturating_sub(views.covered().0);
-        // Views that stand still, because a record of the log can't be read, are waited for no longer.
-        let come_closer =
-            before.is_none_or(|before| before < views.covered()) || views.is_opening();
-        looker == Looker::Thread && lack > BEHIND_MAX && come_closer
+        let (covered, is_opening) = (views.covered(), views.is_opening());
+        let before = progress.covered.replace(covered);
+        looker == Looker::Thread && will_be_cheaper(before, (covered, end), is_opening)
     }
 
     /// Raises what is due of orders by thresholds of their own.
@@ -308,5 +305,33 @@ impl Pass<'_> {
             AlertChange::Cleared => &mut done.cleared,
             AlertChange::Acknowledged => return,
         } += 1;
+    }
+}
+
+/// Whether it costs little to find orders with thresholds of their own later, and much now: while the views are opened,
+/// or built again, each look would read all of the log that they lack. Views that have not come closer since `before`,
+/// because a record of the log can't be read, are waited for no longer.
+fn will_be_cheaper(before: Option<Seq>, (covered, end): (Seq, Seq), is_opening: bool) -> bool {
+    let come_closer = is_opening || before.is_none_or(|before| before < covered);
+    end.0.saturating_sub(covered.0) > BEHIND_MAX && come_closer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_that_come_closer_are_waited_for_and_those_that_stand_still_are_not() {
+        let end = Seq(10 * BEHIND_MAX);
+        let near = Seq(end.0 - BEHIND_MAX);
+        let waits =
+            |before, covered, is_opening| will_be_cheaper(before, (covered, end), is_opening);
+        assert!(waits(None, Seq::FIRST, false), "nobody knows yet");
+        assert!(waits(Some(Seq::FIRST), Seq(2), false));
+        assert!(!waits(Some(Seq(2)), Seq(2), false), "they stand still");
+        assert!(waits(Some(Seq::FIRST), Seq::FIRST, true), "they are being opened");
+        assert!(!waits(Some(Seq(2)), Seq::FIRST, false), "they begin again: one look reads");
+        assert!(!waits(Some(Seq(2)), near, false), "what is left is read at once");
+        assert!(waits(Some(Seq(2)), Seq(near.0 - 1), false));
     }
 }

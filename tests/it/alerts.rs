@@ -450,7 +450,7 @@ fn a_power_cut_at_every_call_neither_repeats_an_alert_nor_forgets_one() {
         machine.disk.power_off_after(calls);
         let mut before = ledger.watch_once();
         go_if_it_goes(&ledger, ids[0]);
-        drop(ledger.transition(&Transition::new(ids[4], State::Completed)));
+        drop(ledger.transition(&Transition::new(ids[5], State::Completed)));
         machine.host.advance(3 * HOUR);
         let second = ledger.watch_once();
         before.raised += second.raised;
