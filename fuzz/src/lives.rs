@@ -298,9 +298,14 @@ impl Life {
         }
     }
 
-    /// It is in doubt whether the order took this step, as a part of something larger.
-    pub fn doubted(&mut self, wish: &Wish) {
+    /// It is in doubt whether the order took this step, perhaps as a part of something larger; `all`: for everybody.
+    pub fn doubted(&mut self, wish: &Wish, all: bool) {
         self.doubt.get_or_insert_with(|| wish.clone());
+        self.blocked |= all;
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// Somebody asked for a step and was told nothing about the order.
@@ -332,9 +337,8 @@ impl Life {
         };
         match (error.kind(), error.certainty()) {
             (ErrorKind::InDoubt { .. }, Certainty::Unknown) => {
-                if !std::mem::replace(&mut self.blocked, true) {
-                    self.doubt = Some(wish.clone());
-                }
+                // The doubt that is there already is what this one is about: nothing is written behind it.
+                self.doubted(wish, true);
             }
             // Where the order stands could not be read; nothing was written but that it has expired.
             (ErrorKind::Io { .. }, _) => self.asked |= self.may_expire(order, wish, lifecycle),

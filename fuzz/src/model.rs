@@ -160,12 +160,14 @@ struct Maybe {
 struct Known<C> {
     recorded: Option<(C, Receipt)>,
     maybe: BTreeMap<C, Maybe>,
+    /// This ledger was told to be in doubt about it, and says nothing else before it is opened again.
+    blocked: bool,
     life: Life,
 }
 
 impl<C> Default for Known<C> {
     fn default() -> Known<C> {
-        Known { recorded: None, maybe: BTreeMap::new(), life: Life::default() }
+        Known { recorded: None, maybe: BTreeMap::new(), blocked: false, life: Life::default() }
     }
 }
 
@@ -338,6 +340,7 @@ impl<C: Content> Model<C> {
                 // The key of a recorded order is found before anything is asked of the disk's space,
                 // the queue or the poison; only reading it may fail.
                 let readable = !matches!(error.kind(), ErrorKind::Io { .. });
+                assert!(!(known.blocked && readable), "key {key} is in doubt, and not: {error}");
                 assert!(
                     !(recorded && readable),
                     "key {key} is recorded and was not replayed: {error}"
@@ -457,7 +460,10 @@ impl<C: Content> Model<C> {
             self.cursors.shown(&shown.cursors, &shown.events, others, ended);
         }
         if ended {
-            self.keys.values_mut().for_each(|known| known.maybe.clear());
+            for known in self.keys.values_mut() {
+                known.maybe.clear();
+                known.blocked = false;
+            }
         }
     }
 }

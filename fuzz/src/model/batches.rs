@@ -121,10 +121,16 @@ impl<C: Content> Model<C> {
         }
     }
 
-    /// It ends. `poisoned` is what held before it.
-    pub fn end_linked(&mut self, group: u8, ask: &Ask<C>, answer: &Result<Linked>, poisoned: bool) {
+    /// It ends. `poisoned` is what held before it, and behind it.
+    pub fn end_linked(
+        &mut self,
+        group: u8,
+        ask: &Ask<C>,
+        answer: &Result<Linked>,
+        poisoned: [bool; 2],
+    ) {
         match answer {
-            Ok(linked) => self.linked(group, ask, linked, poisoned),
+            Ok(linked) => self.linked(group, ask, linked, poisoned[0]),
             Err(error) => self.not_linked(group, ask, error, poisoned),
         }
         for member in &ask.members {
@@ -175,7 +181,13 @@ impl<C: Content> Model<C> {
         }
     }
 
-    fn not_linked(&mut self, group: u8, ask: &Ask<C>, error: &Error, poisoned: bool) {
+    fn not_linked(
+        &mut self,
+        group: u8,
+        ask: &Ask<C>,
+        error: &Error,
+        [poisoned, poisoned_now]: [bool; 2],
+    ) {
         let kind = error.kind();
         if matches!(kind, ErrorKind::Invalid { .. }) || !ask.is_valid() {
             let right = matches!(kind, ErrorKind::Invalid { .. }) && !ask.is_valid();
@@ -192,7 +204,9 @@ impl<C: Content> Model<C> {
         match (kind, error.certainty()) {
             (ErrorKind::InDoubt { .. }, Certainty::Unknown) => {
                 if !poisoned {
-                    self.doubted(group, ask);
+                    // Where an order may have expired, it may be that alone which is in doubt; and what is recorded
+                    // but could not be read is in doubt for nobody else.
+                    self.doubted(group, ask, poisoned_now && !late);
                 }
             }
             (ErrorKind::Io { .. }, _) => self.asked(ask),
@@ -221,6 +235,11 @@ impl<C: Content> Model<C> {
                 assert!(existing.surely.is_empty() || late, "members are recorded: {error}");
                 let wrong = (0..ask.members.len()).any(|index| self.is_wrong(&ask.members[index]));
                 assert!(!wrong || late, "a member can't be taken: {error}: {ask:?}");
+                let in_doubt = ask.members.iter().any(|member| match member {
+                    Member::Order(key, _) => self.keys[key].blocked,
+                    Member::Step(key, ..) => self.keys[key].life.is_blocked(),
+                });
+                assert!(!in_doubt, "a member is in doubt, and the batch is not: {error}: {ask:?}");
                 self.asked(ask);
             }
             (kind, certainty) => panic!("group {group}: {kind:?} with {certainty:?}"),
@@ -308,16 +327,19 @@ impl<C: Content> Model<C> {
         }
     }
 
-    /// All of it may be recorded, or that one of its orders has expired.
-    fn doubted(&mut self, group: u8, ask: &Ask<C>) {
+    /// All of it may be recorded, or that one of its orders has expired. `all`: each member is in doubt for everybody.
+    fn doubted(&mut self, group: u8, ask: &Ask<C>, all: bool) {
         self.asked(ask);
         self.batches.sent.entry(group).or_default().maybe.push(ask.clone());
         for member in &ask.members {
             match member {
-                Member::Order(key, content) => self.maybe(*key, *content).in_doubt = true,
+                Member::Order(key, content) => {
+                    self.maybe(*key, *content).in_doubt = true;
+                    self.keys.get_mut(key).expect("it was begun").blocked |= all;
+                }
                 Member::Step(key, _, wish) => {
                     let known = self.keys.get_mut(key).expect("only what is recorded is asked");
-                    known.life.doubted(wish);
+                    known.life.doubted(wish, all);
                 }
             }
         }

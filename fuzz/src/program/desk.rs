@@ -146,7 +146,8 @@ impl Run {
         let poisoned = ledger.poisoned().is_some();
         self.model.begin_linked(group, ask);
         let answer = call(ask.batch(group));
-        self.model.end_linked(group, ask, &answer, poisoned);
+        let poisoned_now = ledger.poisoned().is_some();
+        self.model.end_linked(group, ask, &answer, [poisoned, poisoned_now]);
         let in_doubt =
             answer.as_ref().is_err_and(|it| matches!(it.kind(), ErrorKind::InDoubt { .. }));
         if in_doubt && ledger.poisoned().is_none() && !self.disk.is_off() {

@@ -23,15 +23,16 @@ pub struct Submit {
 }
 
 impl Submit {
-    /// Few keys and few contents: replays, joins and conflicts are the point. The clock moves by a microsecond
-    /// whenever it is read, so that some expire soon.
+    /// Few keys and few contents: replays, joins and conflicts are the point.
     pub(super) fn key(self) -> Key {
         key(self.key)
     }
 
+    /// The clock moves by a microsecond whenever it is read: some expire between the decision about a step and its
+    /// record.
     pub(super) fn content(self) -> Small {
         let lives_us = match self.payload / 64 % 16 {
-            5 => 12,
+            5 => 4 + self.payload % 16,
             6 => 60,
             7 => 2_000,
             _ => 0,
