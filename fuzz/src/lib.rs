@@ -1,7 +1,9 @@
 //! What the fuzz targets share, and what each of them does. The files in `fuzz_targets/` are only doors.
 //!
 //! - [`model`]: what a ledger owes its callers, kept outside the ledger; the oracle of all targets
-//! - [`lives`]: the same about the steps of an order
+//! - [`lives`]: the same about the steps of an order; [`model::batches`], [`model::cursors`]: about what is recorded
+//!   together, and about those who follow along
+//! - [`shown`]: what a ledger shows of its log
 //! - [`format`]: the checksums of the log a second time, to get damaged bytes past them
 //! - [`watch`]: a disk that holds what the log does to its files against the rules
 //! - [`program`]: a ledger that lives through operations, errors and crashes
@@ -25,6 +27,7 @@ pub mod ops_crash;
 pub mod ops_io_errors;
 pub mod program;
 pub mod real;
+pub mod shown;
 pub mod verify;
 pub mod views_replaced;
 pub mod watch;

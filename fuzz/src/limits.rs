@@ -18,6 +18,7 @@ use order_ledger::{
 
 use crate::lives::Told;
 use crate::model::{Content, Key, Model, Scope};
+use crate::shown::Shown;
 use crate::{SEGMENT_BYTES, small};
 
 #[derive(Arbitrary, Clone, Debug)]
@@ -595,7 +596,7 @@ impl Run {
 
     fn read_all(&mut self) {
         let ledger = self.ledger();
-        let all = Told::all(ledger.orders(), |id| ledger.history(id)).expect("a sound disk");
-        self.model.read_all(&all, false, true);
+        let shown = Shown::by(&ledger).expect("a sound disk");
+        self.model.read_all(&shown, false, true);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Always true: what was taken stays as it is; at most one step is in doubt, and while it is, the ledger that
 //! said so says nothing else about the order. An order that expires takes no step at its instant or behind it but
-//! the one that says so: nobody asks for that, and it is there when anybody is told.
+//! the one that says so: nobody asks for that, and it is there when anybody is told. Whoever asked and got no answer
+//! about the order (its log could not be read any more; another member of his batch decided) may have come too late.
 
 use arbitrary::Arbitrary;
 use order_ledger::{
@@ -62,6 +63,18 @@ impl Wish {
             Some(version) => step.expect_version(version),
             None => step,
         }
+    }
+
+    /// Whether an event is this step.
+    pub fn is(&self, event: &Event) -> bool {
+        let EventBody::Moved { to, command_key, evidence, reason, .. } = &event.body else {
+            return false;
+        };
+        let value: Vec<u8> = evidence.iter().flat_map(|it| it.value.clone()).collect();
+        *to == self.to
+            && *command_key == self.command
+            && value == self.evidence
+            && *reason == self.reason
     }
 
     fn differs(&self, taken: &Taken) -> Vec<Field> {
@@ -149,6 +162,13 @@ impl Told {
     }
 }
 
+/// What an order began with.
+#[derive(Clone, Copy, Debug)]
+pub struct Began {
+    pub receipt: Receipt,
+    pub expires_at: Option<Timestamp>,
+}
+
 /// What is known of one order.
 #[derive(Clone, Default, Debug)]
 pub struct Life {
@@ -158,6 +178,17 @@ pub struct Life {
     blocked: bool,
     /// Somebody was told that it has expired, and the step was not looked at yet.
     expired: bool,
+    /// Somebody asked, and was told nothing about the order: he may have come too late.
+    asked: bool,
+}
+
+/// What is to come of a step, by where the order stands; unless its time is over.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Foreseen {
+    Take,
+    /// It was taken before.
+    Known(Seq),
+    Refuse,
 }
 
 impl Life {
@@ -173,7 +204,7 @@ impl Life {
         is_now(first, 1)
             || self.taken.iter().any(|it| is_now(it.to, it.version))
             || self.doubt.as_ref().is_some_and(|doubt| is_now(doubt.to, next))
-            || (self.expired || self.doubt.is_some()) && is_now(State::Expired, next)
+            || (self.expired || self.asked || self.doubt.is_some()) && is_now(State::Expired, next)
     }
 
     pub fn wish(&self, first: State, asked: Move) -> Wish {
@@ -218,7 +249,8 @@ impl Life {
         for step in &steps[both..] {
             if step.to == State::Expired {
                 let doubted = self.doubt.take().is_some();
-                assert!(told || doubted, "nobody came too late: {step:?}");
+                let asked = std::mem::take(&mut self.asked);
+                assert!(told || doubted || asked, "nobody came too late: {step:?}");
                 self.taken.push(step.clone());
                 continue;
             }
@@ -230,87 +262,164 @@ impl Life {
         let is_there = self.taken.last().is_some_and(|last| last.to == State::Expired);
         assert!(!told || is_there, "told that it has expired, and it has not");
         if ended {
-            (self.doubt, self.blocked) = (None, false);
+            (self.doubt, self.blocked, self.asked) = (None, false, false);
         }
+    }
+
+    /// Whether its time may be over before a step of it is decided.
+    pub fn may_expire(&self, order: &Began, wish: &Wish, lifecycle: &Lifecycle) -> bool {
+        let (state, _) = self.now(order.receipt.first_state);
+        let is_end = lifecycle.is_terminal(state);
+        order.expires_at.is_some() && self.command(wish).is_none() && !is_end
+    }
+
+    /// The step that was taken with the command key of this one.
+    fn command(&self, wish: &Wish) -> Option<&Taken> {
+        let has_key = !wish.command.is_empty();
+        self.taken.iter().find(|it| has_key && it.command == wish.command)
+    }
+
+    /// What would come of a step, if the time of the order is not over.
+    pub fn foresee(&self, receipt: &Receipt, wish: &Wish, lifecycle: &Lifecycle) -> Foreseen {
+        let (state, version) = self.now(receipt.first_state);
+        if let Some(known) = self.command(wish) {
+            let same = wish.differs(known).is_empty();
+            return if same { Foreseen::Known(known.seq) } else { Foreseen::Refuse };
+        }
+        if wish.command.is_empty() && wish.version.is_none() && state == wish.to {
+            let last = self.taken.last().map_or(receipt.order.seq(), |last| last.seq);
+            return Foreseen::Known(last);
+        }
+        let expected = wish.version.is_none_or(|wanted| wanted == version);
+        let is_end = lifecycle.is_terminal(state);
+        match !is_end && expected && lifecycle.allows(state, wish.to) {
+            true => Foreseen::Take,
+            false => Foreseen::Refuse,
+        }
+    }
+
+    /// It is in doubt whether the order took this step, perhaps as a part of something larger; `all`: for everybody.
+    pub fn doubted(&mut self, wish: &Wish, all: bool) {
+        self.doubt.get_or_insert_with(|| wish.clone());
+        self.blocked |= all;
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Somebody asked for a step and was told nothing about the order.
+    pub fn asked(&mut self) {
+        self.asked = true;
+    }
+
+    /// A step of a batch that was recorded before is answered again.
+    pub fn repeated(&self, receipt: &Receipt, seq: Seq, done: &Transitioned) {
+        let taken = self.taken.iter().find(|it| it.seq == seq);
+        let taken = taken.unwrap_or_else(|| panic!("no such step was taken: {done:?}"));
+        let owed = (receipt.order, taken.seq, taken.at, taken.from, taken.to, taken.version);
+        assert_eq!((done.order, done.seq, done.at, done.from, done.to, done.version), owed);
+        assert_eq!((done.now.state, done.now.version), self.now(receipt.first_state));
     }
 
     /// A call for a step ends. `poisoned` is what held before it.
     pub fn end(
         &mut self,
-        receipt: &Receipt,
-        expires_at: Option<Timestamp>,
+        order: &Began,
         wish: &Wish,
         answer: &Result<Transitioned>,
         lifecycle: &Lifecycle,
         poisoned: bool,
     ) {
-        let (state, version) = self.now(receipt.first_state);
-        let known = self.taken.iter().find(|it| *it.command == wish.command);
-        let known = known.filter(|_| !wish.command.is_empty());
-        let stands = |now: &Present| (now.state, now.version) == (state, version);
-        let is_end = lifecycle.is_terminal(state);
-        let expected = wish.version.is_none_or(|wanted| wanted == version);
         let error = match answer {
-            Ok(done) => {
-                assert!(!self.blocked, "answered while a step is in doubt: {done:?}");
-                assert_eq!(done.order, receipt.order);
-                if done.how == How::Fresh {
-                    assert!(!poisoned, "a poisoned ledger took a step");
-                    assert!(known.is_none(), "carried out twice: {done:?}");
-                    assert!(
-                        expires_at.is_none_or(|instant| done.at < instant),
-                        "too late: {done:?}"
-                    );
-                    assert!(!is_end && expected && lifecycle.allows(state, wish.to), "{done:?}");
-                    assert_eq!((done.from, done.to, done.version), (state, wish.to, version + 1));
-                    self.taken.push(Taken {
-                        seq: done.seq,
-                        at: done.at,
-                        version: done.version,
-                        from: done.from,
-                        to: done.to,
-                        command: wish.command.clone(),
-                        reason: wish.reason.clone(),
-                        evidence: wish.evidence.clone(),
-                    });
-                } else {
-                    let reached = wish.command.is_empty() && wish.version.is_none();
-                    let record = known.or(self.taken.last().filter(|_| reached));
-                    let first = receipt.first_state;
-                    let began = (receipt.order.seq(), receipt.accepted_at, 1, first, first);
-                    let owed =
-                        record.map_or(began, |it| (it.seq, it.at, it.version, it.from, it.to));
-                    assert!(known.is_some() || reached && state == wish.to, "{done:?}: {wish:?}");
-                    assert_eq!((done.seq, done.at, done.version, done.from, done.to), owed);
-                    assert!(known.is_none_or(|it| wish.differs(it).is_empty()), "another command");
-                }
-                assert!((done.now.state, done.now.version) == self.now(receipt.first_state));
-                return;
-            }
+            Ok(done) => return self.end_ok(order, wish, done, lifecycle, poisoned),
             Err(error) => error,
         };
         match (error.kind(), error.certainty()) {
             (ErrorKind::InDoubt { .. }, Certainty::Unknown) => {
-                if !std::mem::replace(&mut self.blocked, true) {
-                    self.doubt = Some(wish.clone());
-                }
-                return;
+                // The doubt that is there already is what this one is about: nothing is written behind it.
+                self.doubted(wish, true);
             }
-            // Where the order stands could not be read; nothing was written.
-            (ErrorKind::Io { .. }, _) => return,
-            (_, certainty) => assert_eq!(certainty, Certainty::NotRecorded, "{error}"),
+            // Where the order stands could not be read; nothing was written but that it has expired.
+            (ErrorKind::Io { .. }, _) => self.asked |= self.may_expire(order, wish, lifecycle),
+            (kind, certainty) => {
+                assert_eq!(certainty, Certainty::NotRecorded, "{error}");
+                // The order itself is in doubt for this ledger, and somebody else has seen it.
+                let unseen = poisoned && matches!(kind, ErrorKind::NoSuchOrder { .. });
+                assert!(!self.blocked || unseen, "{error}, while a step is in doubt");
+                self.refused(order, wish, kind, lifecycle, poisoned);
+            }
         }
-        // The order itself is in doubt for this ledger, and somebody else has seen it.
-        let unseen = poisoned && matches!(error.kind(), ErrorKind::NoSuchOrder { .. });
-        assert!(!self.blocked || unseen, "{error}, while a step is in doubt");
+    }
+
+    /// A step was taken, or had been.
+    fn end_ok(
+        &mut self,
+        order: &Began,
+        wish: &Wish,
+        done: &Transitioned,
+        lifecycle: &Lifecycle,
+        poisoned: bool,
+    ) {
+        let receipt = &order.receipt;
+        let (state, version) = self.now(receipt.first_state);
+        let known = self.command(wish);
+        assert!(!self.blocked, "answered while a step is in doubt: {done:?}");
+        assert_eq!(done.order, receipt.order);
+        if done.how == How::Fresh {
+            assert!(!poisoned, "a poisoned ledger took a step");
+            assert!(known.is_none(), "carried out twice: {done:?}");
+            assert!(order.expires_at.is_none_or(|instant| done.at < instant), "too late: {done:?}");
+            let is_foreseen = self.foresee(receipt, wish, lifecycle) == Foreseen::Take;
+            assert!(is_foreseen, "{done:?}: {wish:?}");
+            assert_eq!((done.from, done.to, done.version), (state, wish.to, version + 1));
+            self.asked = false;
+            self.taken.push(Taken {
+                seq: done.seq,
+                at: done.at,
+                version: done.version,
+                from: done.from,
+                to: done.to,
+                command: wish.command.clone(),
+                reason: wish.reason.clone(),
+                evidence: wish.evidence.clone(),
+            });
+        } else {
+            let reached = wish.command.is_empty() && wish.version.is_none();
+            let record = known.or(self.taken.last().filter(|_| reached));
+            let first = receipt.first_state;
+            let began = (receipt.order.seq(), receipt.accepted_at, 1, first, first);
+            let owed = record.map_or(began, |it| (it.seq, it.at, it.version, it.from, it.to));
+            assert!(known.is_some() || reached && state == wish.to, "{done:?}: {wish:?}");
+            assert_eq!((done.seq, done.at, done.version, done.from, done.to), owed);
+            assert!(known.is_none_or(|it| wish.differs(it).is_empty()), "another command");
+        }
+        assert!((done.now.state, done.now.version) == self.now(receipt.first_state));
+    }
+
+    /// A step was refused, with nothing recorded but perhaps that the order has expired.
+    pub fn refused(
+        &mut self,
+        order: &Began,
+        wish: &Wish,
+        kind: &ErrorKind,
+        lifecycle: &Lifecycle,
+        poisoned: bool,
+    ) {
+        let first = order.receipt.first_state;
+        let (state, version) = self.now(first);
+        let known = self.command(wish);
+        let stands = |now: &Present| (now.state, now.version) == (state, version);
+        let is_end = lifecycle.is_terminal(state);
+        let expected = wish.version.is_none_or(|wanted| wanted == version);
         let may_be_taken = known.is_none() && !is_end && expected;
-        let may_expire = expires_at.is_some() && known.is_none() && !is_end;
-        let right = match error.kind() {
+        let may_expire = self.may_expire(order, wish, lifecycle);
+        let right = match kind {
             ErrorKind::AlreadyTerminal { now } if may_expire => {
                 self.expired = true;
-                self.now(receipt.first_state) == (now.state, now.version)
+                self.now(first) == (now.state, now.version)
             }
-            ErrorKind::NoSuchOrder { .. } => unseen,
+            ErrorKind::NoSuchOrder { .. } => poisoned,
             ErrorKind::CommandConflict { seq, differs } => {
                 known.is_some_and(|it| it.seq == *seq && wish.differs(it) == *differs)
             }
@@ -325,6 +434,6 @@ impl Life {
             | ErrorKind::Closed => may_expire || may_be_taken && lifecycle.allows(state, wish.to),
             _ => false,
         };
-        assert!(right, "{error}, from {state} {version}: {wish:?}");
+        assert!(right, "{kind:?}, from {state} {version}: {wish:?}");
     }
 }

@@ -4,7 +4,12 @@
 //! their way, and those whose outcome is in doubt. Everything that the ledger ever shows, by an answer
 //! or by a read, is owed from then on (nothing is shown that is not durable).
 //!
-//! It is shared by all targets; they differ in what an order is made of ([`Content`]).
+//! It is shared by all targets; they differ in what an order is made of ([`Content`]). What is done together with
+//! other things is judged twice: each part here as if it came alone, and the whole in [`batches`]; how far those are
+//! who follow along, in [`cursors`].
+
+pub mod batches;
+pub mod cursors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -15,7 +20,10 @@ use order_ledger::{
     State, Submission, Timestamp, Transitioned,
 };
 
-use crate::lives::{Life, Move, Told, Wish};
+use self::batches::Batches;
+use self::cursors::Cursors;
+use crate::lives::{Began, Life, Move, Told, Wish};
+use crate::shown::Shown;
 
 /// A key as a small number.
 pub type Key = u16;
@@ -40,8 +48,7 @@ pub trait Content: Copy + Ord + Debug {
     /// Whether `order` holds what [`Content::submission`] hands in, byte for byte.
     fn is_of(self, order: &Order) -> bool;
 
-    /// After how long the order expires. Never, as yet: those who share these orders and believe that each stays
-    /// as it is have to learn of it first (ledgers that are built to be damaged; pages behind replaced views).
+    /// After how long the order expires.
     fn expires_in(self) -> Option<Duration> {
         None
     }
@@ -59,6 +66,8 @@ pub struct Small {
     pub account: u8,
     /// Decides the bytes and the size of the payload.
     pub payload: u16,
+    /// After how many microseconds it expires; never when it is 0.
+    pub lives_us: u16,
 }
 
 impl Small {
@@ -94,6 +103,10 @@ impl Content for Small {
             Some(duration) => order.expires_in(duration),
             None => order,
         }
+    }
+
+    fn expires_in(self) -> Option<Duration> {
+        (self.lives_us > 0).then(|| Duration::from_micros(self.lives_us.into()))
     }
 
     fn is_valid(self, _: Key) -> bool {
@@ -147,12 +160,21 @@ struct Maybe {
 struct Known<C> {
     recorded: Option<(C, Receipt)>,
     maybe: BTreeMap<C, Maybe>,
+    /// This ledger was told to be in doubt about it, and says nothing else before it is opened again.
+    blocked: bool,
     life: Life,
 }
 
 impl<C> Default for Known<C> {
     fn default() -> Known<C> {
-        Known { recorded: None, maybe: BTreeMap::new(), life: Life::default() }
+        Known { recorded: None, maybe: BTreeMap::new(), blocked: false, life: Life::default() }
+    }
+}
+
+impl<C: Content> Known<C> {
+    fn began(&self) -> Option<Began> {
+        let (content, receipt) = self.recorded?;
+        Some(Began { receipt, expires_at: expires_at(&receipt, content) })
     }
 }
 
@@ -165,12 +187,20 @@ pub struct Model<C = Small> {
     /// Orders for which `Fresh` was answered: at most once each.
     fresh: BTreeSet<OrderId>,
     lifecycle: Lifecycle,
+    batches: Batches<C>,
+    pub cursors: Cursors,
 }
 
 impl<C> Default for Model<C> {
     fn default() -> Model<C> {
-        let lifecycle = Lifecycle::default();
-        Model { keys: BTreeMap::new(), numbers: BTreeMap::new(), fresh: BTreeSet::new(), lifecycle }
+        Model {
+            keys: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            fresh: BTreeSet::new(),
+            lifecycle: Lifecycle::default(),
+            batches: Batches::default(),
+            cursors: Cursors::default(),
+        }
     }
 }
 
@@ -310,6 +340,7 @@ impl<C: Content> Model<C> {
                 // The key of a recorded order is found before anything is asked of the disk's space,
                 // the queue or the poison; only reading it may fail.
                 let readable = !matches!(error.kind(), ErrorKind::Io { .. });
+                assert!(!(known.blocked && readable), "key {key} is in doubt, and not: {error}");
                 assert!(
                     !(recorded && readable),
                     "key {key} is recorded and was not replayed: {error}"
@@ -390,21 +421,23 @@ impl<C: Content> Model<C> {
         poisoned: bool,
     ) {
         let known = self.keys.get_mut(&key).expect("only what is recorded is asked");
-        let (content, receipt) = known.recorded.expect("only what is recorded is asked");
-        let expires_at = expires_at(&receipt, content);
-        known.life.end(&receipt, expires_at, wish, answer, &self.lifecycle, poisoned);
+        let began = known.began().expect("only what is recorded is asked");
+        known.life.end(&began, wish, answer, &self.lifecycle, poisoned);
     }
 
-    /// Every order of the ledger was read. `ended`: no call that was begun can still be written, so
-    /// what is not there now will never be.
-    pub fn read_all(&mut self, all: &[Told], lags: bool, ended: bool) {
+    /// All of the ledger was read. `ended`: no call that was begun can still be written, so what is not there
+    /// now will never be.
+    pub fn read_all(&mut self, shown: &Shown, lags: bool, ended: bool) {
         let mut seen = BTreeSet::new();
+        let all = &shown.orders;
         let mut events: Vec<_> = all.iter().flat_map(|told| &told.history).collect();
         events.sort_by_key(|event| event.seq);
-        for (event, seq) in events.iter().zip(1..) {
-            assert_eq!(event.seq.0, seq, "seqs are dense");
-        }
+        assert!(events.iter().copied().eq(&shown.events), "the feed is not what the orders tell");
         assert!(events.is_sorted_by(|one, next| one.at < next.at), "time moves forward");
+        // A record is that of an event, or the head of a batch, or says how far a consumer is.
+        let heads = shown.batches.iter().flatten().count();
+        let others = shown.records.checked_sub((events.len() + heads) as u64);
+        let others = others.expect("what is shown is recorded");
         for told in all {
             let order = &told.order;
             let scope = Scope { client: order.client.clone(), key: order.key.clone() };
@@ -415,14 +448,21 @@ impl<C: Content> Model<C> {
                 self.keys.entry(key).or_default().life.shown(told, lags, true);
             }
         }
-        for (key, known) in &mut self.keys {
+        for (key, known) in &self.keys {
             assert!(
                 seen.contains(key) || known.recorded.is_none(),
                 "the order of key {key} is lost: {:?}",
                 known.recorded
             );
-            if ended {
+        }
+        self.batches_shown(&shown.batches, all, lags, ended);
+        if !lags {
+            self.cursors.shown(&shown.cursors, &shown.events, others, ended);
+        }
+        if ended {
+            for known in self.keys.values_mut() {
                 known.maybe.clear();
+                known.blocked = false;
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use arbitrary::Arbitrary;
 
-use crate::program::{OPS_MAX, Op, Run, Setting};
+use crate::program::Run;
+use crate::program::ops::{OPS_MAX, Op, Setting};
 
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {

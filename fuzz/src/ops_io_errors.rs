@@ -8,8 +8,10 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 
-use crate::program::{
-    Basic, Cut, Error, OPS_MAX, Op, Run, Setting, Stepping, Submit, is_about_steps,
+use crate::program::Run;
+use crate::program::desk::{Desk, is_at_desk};
+use crate::program::ops::{
+    Basic, Cut, Error, OPS_MAX, Op, Setting, Stepping, Submit, is_about_steps,
 };
 
 #[derive(Arbitrary, Clone, Debug)]
@@ -33,12 +35,16 @@ pub struct Life {
 pub enum Call {
     Simple(Simple),
     Step(Stepping),
+    Desk(Desk),
 }
 
 impl<'a> Arbitrary<'a> for Call {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Call> {
-        Ok(match is_about_steps(u) {
-            true => Call::Step(Stepping::arbitrary(u)?),
+        if is_about_steps(u) {
+            return Ok(Call::Step(Stepping::arbitrary(u)?));
+        }
+        Ok(match is_at_desk(u) {
+            true => Call::Desk(Desk::arbitrary(u)?),
             false => Call::Simple(Simple::arbitrary(u)?),
         })
     }
@@ -63,6 +69,7 @@ impl Call {
         let simple = match self {
             Call::Simple(simple) => simple,
             Call::Step(step) => return vec![Op::Step(step.clone())],
+            Call::Desk(desk) => return vec![Op::Desk(desk.clone())],
         };
         let basics = match simple {
             Simple::Submit(submit) => vec![Basic::Submit(*submit)],

@@ -7,164 +7,26 @@
 //! is poisoned without a failure ([`Watch`]); all that it shows is what the disk holds, and not what the
 //! page cache shows ([`Run::compare_with_disk`]).
 
+pub mod desk;
+pub mod ops;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
 use order_ledger::{
     ErrorKind, GroupPadding, Ledger, Options, OrderId, Reader, Ticket, Transitioned,
 };
 
+use self::desk::Worker;
+use self::ops::{Basic, Cut, Error, Mode, Op, Setting, Stepping, Submit, key};
 use crate::format;
 use crate::ledgers::segments;
 use crate::lives::{Move, Told, Wish};
 use crate::model::{Content, Key, Model, Scope, Small};
+use crate::shown::Shown;
 use crate::watch::Watch;
 use crate::{SEGMENT_BYTES, small};
-
-/// What a program runs on.
-#[derive(Arbitrary, Clone, Debug)]
-pub struct Setting {
-    pub seed: u16,
-    pub padded: bool,
-    pub segment: u8,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct Submit {
-    pub key: u8,
-    pub account: u8,
-    pub payload: u16,
-}
-
-impl Submit {
-    /// Few keys and few contents: replays, joins and conflicts are the point.
-    fn key(self) -> Key {
-        key(self.key)
-    }
-
-    fn content(self) -> Small {
-        Small { account: self.account % 2, payload: self.payload % 64 }
-    }
-}
-
-fn key(byte: u8) -> Key {
-    Key::from(byte % 24)
-}
-
-/// One operation.
-#[derive(Clone, Debug)]
-pub enum Op {
-    Basic(Basic),
-    Step(Stepping),
-}
-
-/// Orders are to take steps.
-#[derive(Arbitrary, Clone, Debug)]
-pub enum Stepping {
-    Move(Move),
-    MoveMany(Vec<Move>),
-    Cancel(u8),
-}
-
-/// Whether what comes next is about steps: in the bytes of older inputs it hardly ever is, so that those go on
-/// meaning what they meant.
-pub fn is_about_steps(u: &mut Unstructured<'_>) -> bool {
-    let is = u.peek_bytes(1).is_some_and(|byte| STEPS.contains(&byte[0]));
-    is && u.bytes(1).is_ok()
-}
-
-const STEPS: std::ops::Range<u8> = 0xa0..0xc0;
-
-impl<'a> Arbitrary<'a> for Op {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Op> {
-        Ok(match is_about_steps(u) {
-            true => Op::Step(Stepping::arbitrary(u)?),
-            false => Op::Basic(Basic::arbitrary(u)?),
-        })
-    }
-}
-
-/// What has no steps in it.
-#[derive(Arbitrary, Clone, Debug)]
-pub enum Basic {
-    Submit(Submit),
-    SubmitMany(Vec<Submit>),
-    Defer(Submit),
-    /// Waits for a deferred order.
-    Wait(u8),
-    /// Lets go of a ticket; the order goes on its way.
-    Forget(u8),
-    Pump,
-    Tick,
-    Read(u8),
-    ReadAll,
-    /// Looks at the ledger as another process would.
-    Reader,
-    Advance(u16),
-    SetClock(i8),
-    CloseAndOpen,
-    Kill,
-    Cut(Cut),
-    /// The power goes off at a later call.
-    PowerOffAfter(u8, Cut),
-    Fail(u8, Error),
-    FailFrom(u8, Error),
-    /// The disk has this many sectors left over what it holds.
-    Fill(u8),
-    MakeRoom,
-    /// Somebody else tries to write.
-    OpenTwice,
-}
-
-/// A power cut, and how many more of them hit the recovery, after so many calls.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct Cut {
-    pub mode: Mode,
-    pub seed: u8,
-    pub again: [u8; 3],
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Mode {
-    DropAll,
-    KeepAll,
-    Prefix,
-    Random,
-    Adversarial,
-    Ext4Like,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Error {
-    Eio,
-    EioLate,
-    Enospc,
-    Edquot,
-    Erofs,
-    ShortWrite,
-    ShortRead,
-    Interrupted,
-}
-
-impl Error {
-    fn fault(self) -> Fault {
-        match self {
-            Error::Eio => Fault::Eio,
-            Error::EioLate => Fault::EioLate,
-            Error::Enospc => Fault::Enospc,
-            Error::Edquot => Fault::Edquot,
-            Error::Erofs => Fault::Erofs,
-            Error::ShortWrite => Fault::ShortWrite,
-            Error::ShortRead => Fault::ShortRead,
-            Error::Interrupted => Fault::Interrupted,
-        }
-    }
-}
-
-/// Operations of one program; more of them find nothing that these do not.
-pub const OPS_MAX: usize = 80;
 
 /// Within how many calls of the disk another power cut hits the recovery: a later one would mostly miss it.
 const RECOVERY_CALLS: u8 = 64;
@@ -183,6 +45,7 @@ pub struct Run {
     /// What the open ledger does to the disk.
     watch: Watch,
     tickets: Vec<(Key, Small, Ticket)>,
+    workers: Vec<Worker>,
     /// Errors are scheduled: calls may fail for them.
     armed: bool,
     full: bool,
@@ -207,6 +70,7 @@ impl Run {
             model: Model::default(),
             ledger: None,
             tickets: Vec::new(),
+            workers: Vec::new(),
             armed: false,
             full: false,
             next_cut: Cut { mode: Mode::Random, seed: 1, again: [0; 3] },
@@ -284,6 +148,7 @@ impl Run {
         match op {
             Op::Basic(basic) => self.basic(ledger, basic),
             Op::Step(step) => self.take_steps(&ledger, step),
+            Op::Desk(desk) => self.at_desk(&ledger, desk),
         }
     }
 
@@ -351,8 +216,8 @@ impl Run {
                 }
             }
             Basic::ReadAll => {
-                if let Ok(all) = Told::all(ledger.orders(), |id| ledger.history(id)) {
-                    self.model.read_all(&all, ledger.poisoned().is_some(), false);
+                if let Ok(shown) = Shown::by(&ledger) {
+                    self.model.read_all(&shown, ledger.poisoned().is_some(), false);
                     self.compare_with_disk();
                 } else {
                     assert!(self.armed || self.disk.is_off(), "reading all failed");
@@ -455,8 +320,8 @@ impl Run {
         }
         let before = self.disk.files();
         match Reader::open_on(self.disk.as_disk(), &self.host) {
-            Ok(reader) => match Told::all(reader.orders(), |id| reader.history(id)) {
-                Ok(all) => self.model.read_all(&all, false, false),
+            Ok(reader) => match Shown::by(&reader) {
+                Ok(shown) => self.model.read_all(&shown, false, false),
                 Err(_) if self.disk.is_off() => {}
                 Err(error) => panic!("a reader can't read what it found: {error}"),
             },
@@ -477,29 +342,27 @@ impl Run {
     /// drops what was not synced leaves the same orders, read by another process on a copy of the disk.
     pub fn compare_with_disk(&self) {
         let Some(ledger) = &self.ledger else { return };
-        let Ok(shown) = Told::all(ledger.orders(), |id| ledger.history(id)) else { return };
+        let Ok(shown) = Shown::by(ledger) else { return };
         let copy = SimDisk::new(0);
         copy.restore(&self.disk.snapshot());
         copy.crash(Crash::new(CrashMode::DropAll, 0));
         copy.clear_faults();
         let reader = Reader::open_on(copy.as_disk(), &self.host).expect("what was synced is sound");
-        let held = Told::all(reader.orders(), |id| reader.history(id)).expect("it is sound");
+        let held = Shown::by(&reader).expect("it is sound");
         // What a failed call wrote may have become durable: that is what doubt is about.
-        let same = shown == held;
-        let more = held.len() >= shown.len()
-            && shown.iter().zip(&held).all(|(shown, held)| shown.goes_on_as(held));
-        let in_doubt = ledger.poisoned().is_some() && more;
+        let in_doubt = ledger.poisoned().is_some() && shown.goes_on_as(&held);
         assert!(
-            same || in_doubt,
-            "{} orders are shown, the disk holds {}: {:?}",
-            shown.len(),
-            held.len(),
+            shown == held || in_doubt,
+            "{} records are shown, the disk holds {}: {:?}",
+            shown.records,
+            held.records,
             ledger.poisoned()
         );
     }
 
     pub fn reopen(&mut self) {
         let tickets = std::mem::take(&mut self.tickets);
+        self.workers.clear();
         if let Some(ledger) = self.ledger.take() {
             let healthy = !self.armed && !self.full && !self.disk.is_off();
             let poisoned = ledger.poisoned().is_some();
@@ -518,6 +381,7 @@ impl Run {
     /// The process is gone, and with it every answer that was still to come.
     fn died(&mut self) {
         self.ledger = None;
+        self.workers.clear();
         for (key, content, _) in std::mem::take(&mut self.tickets) {
             self.model.abandon(key, content);
         }
@@ -567,6 +431,7 @@ impl Run {
     /// without a word: the opening is refused, or a read says what it can't read, or all is there (the
     /// block was written again with the next group).
     pub fn lie(&mut self, nth: u8, orders: &[Submit]) {
+        self.workers.clear();
         let Some(ledger) = self.ledger.take() else { return };
         self.disk.lose_write(1 + u64::from(nth % 8));
         for submit in orders.iter().take(16) {
@@ -578,9 +443,8 @@ impl Run {
         ledger.close().expect("nothing has failed");
         self.disk.crash(Crash::new(CrashMode::DropAll, 0));
         let opened = self.options.open_simulated(self.disk.as_disk(), self.host.as_host());
-        let read = opened.and_then(|ledger| Told::all(ledger.orders(), |id| ledger.history(id)));
-        match read {
-            Ok(all) => self.model.read_all(&all, false, true),
+        match opened.and_then(|ledger| Shown::by(&ledger)) {
+            Ok(shown) => self.model.read_all(&shown, false, true),
             Err(error) => assert!(
                 matches!(error.kind(), ErrorKind::Corrupt(_) | ErrorKind::LogLostData { .. }),
                 "{error}"
@@ -616,11 +480,10 @@ impl Run {
             let disk = Arc::new(self.watch.clone());
             match self.options.open_simulated(disk, self.host.as_host()) {
                 Ok(ledger) => {
-                    match Told::all(ledger.orders(), |id| ledger.history(id)) {
-                        Ok(all) => {
-                            self.model.read_all(&all, false, true);
-                            let events = all.iter().map(|told| told.history.len() as u64);
-                            self.ends_at_zeros(events.sum());
+                    match Shown::by(&ledger) {
+                        Ok(shown) => {
+                            self.model.read_all(&shown, false, true);
+                            self.ends_at_zeros(shown.records);
                         }
                         Err(_) if self.armed || self.disk.is_off() => {}
                         Err(error) => panic!("reading after opening failed: {error}"),

@@ -292,8 +292,7 @@ impl Committer {
             });
         }
         if let Some(cursor) = &batch.cursor {
-            let draft = self.draft_cursor(cursor);
-            members.push(draft.map_err(|error| linked::member_error(batch.len(), error))?);
+            members.push(self.draft_cursor(cursor, batch.len())?);
         }
         for (distance, member) in (1u16..).zip(&mut members) {
             member.record.put_behind_head(distance);
@@ -336,12 +335,14 @@ impl Committer {
         Ok(Pending::single(key, record, keys, What::Dispatch { back }))
     }
 
-    /// The record of the cursor that moves with a batch.
-    fn draft_cursor(&self, cursor: &CursorMove) -> Result<Pending> {
+    /// The record of the cursor that moves with a batch, behind its last member: the member at `index`. A fence is that
+    /// member's; a cursor that can't be read is nobody's, and tells nothing about what is recorded.
+    fn draft_cursor(&self, cursor: &CursorMove, index: usize) -> Result<Pending> {
         let CursorMove { consumer, epoch, next, .. } = cursor;
         let at = self.lookup.cursor(consumer)?;
         if at.epoch != *epoch {
-            return Err(Error::new(ErrorKind::Fenced { consumer: consumer.clone() }));
+            let fenced = Error::new(ErrorKind::Fenced { consumer: consumer.clone() });
+            return Err(linked::member_error(index, fenced));
         }
         // It never goes back, and is recorded in any case: a batch has one record for each member.
         let next = at.next.max(*next).0;

@@ -473,6 +473,46 @@ fn rule_26_a_cursor_moves_with_the_batch_that_follows_from_the_event() {
 }
 
 /// The feed shows what a batch did, one event for each member, and its own head never.
+/// The story: the place of the consumer could not be read, and the answer was that the member behind the last one
+/// can't be taken, as if another handle had taken over. A consumer that stops when it is fenced would have stopped
+/// for one failing read. Found by the fuzz target `ops_crash`.
+#[test]
+fn rule_26_a_cursor_that_can_not_be_read_is_not_called_a_member_that_can_not_be_taken() {
+    let mut unread = 0;
+    for call in 1.. {
+        let machine = Machine::new(call);
+        let ledger = machine.open();
+        taken(&ledger, 1);
+        let mut desk = ledger.consumer("desk").unwrap();
+        let seq = desk.poll(1, Duration::ZERO).unwrap()[0].seq;
+        // So that where the consumer stands is in another file of the log.
+        for n in 10..14 {
+            let large = Submission::new("web", format!("large-{n}"), vec![7; 40_000]);
+            ledger.submit(&large).unwrap();
+        }
+        let before = machine.disk.io_calls();
+        machine.disk.fail_from(call, Fault::Eio);
+        let batch = LinkedBatch::new("alone").submit(order(2));
+        let answer = desk.commit_with(seq, batch.clone());
+        let calls = machine.disk.io_calls() - before;
+        machine.disk.clear_faults();
+        if let Err(error) = &answer {
+            let is_of_a_member = matches!(error.kind(), ErrorKind::BatchMember { .. });
+            assert!(!is_of_a_member, "at call {call}: {error}");
+            if matches!(error.kind(), ErrorKind::Io { .. }) {
+                assert_eq!(error.certainty(), Certainty::Unknown, "{error}");
+                // Nothing was wrong but the read.
+                assert_eq!(desk.commit_with(seq, batch).unwrap().how, How::Fresh);
+                unread += 1;
+            }
+        }
+        if call > calls {
+            break;
+        }
+    }
+    assert!(unread > 0, "the place of the consumer was never read from the disk");
+}
+
 #[test]
 fn rule_25_consumers_see_the_members_of_a_batch_and_wait_for_wakes() {
     let machine = Machine::new(8);

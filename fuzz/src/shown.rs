@@ -1,0 +1,107 @@
+//! Everything that a ledger shows of its log, to whoever writes it and to readers beside.
+
+use order_ledger::{
+    Batch, ErrorKind, Event, EventIter, Ledger, OrderId, OrderIter, Reader, Result, Seq,
+};
+
+use crate::lives::Told;
+use crate::model::batches::{GROUPS, group_key};
+use crate::model::cursors::{NAMES, name};
+
+/// Who shows a ledger.
+pub trait Source {
+    fn orders(&self) -> OrderIter;
+    fn history(&self, order: OrderId) -> Result<Vec<Event>>;
+    fn events(&self) -> EventIter;
+    fn batch(&self, key: &str) -> Result<Option<Batch>>;
+    fn consumer_next(&self, name: &str) -> Result<Seq>;
+}
+
+impl Source for Ledger {
+    fn orders(&self) -> OrderIter {
+        Ledger::orders(self)
+    }
+
+    fn history(&self, order: OrderId) -> Result<Vec<Event>> {
+        Ledger::history(self, order)
+    }
+
+    fn events(&self) -> EventIter {
+        Ledger::events(self, Seq::FIRST)
+    }
+
+    /// One in doubt is not shown.
+    fn batch(&self, key: &str) -> Result<Option<Batch>> {
+        match Ledger::batch(self, key) {
+            Err(error) if matches!(error.kind(), ErrorKind::InDoubt { .. }) => Ok(None),
+            answer => answer,
+        }
+    }
+
+    fn consumer_next(&self, name: &str) -> Result<Seq> {
+        Ledger::consumer_next(self, name)
+    }
+}
+
+impl Source for Reader {
+    fn orders(&self) -> OrderIter {
+        Reader::orders(self)
+    }
+
+    fn history(&self, order: OrderId) -> Result<Vec<Event>> {
+        Reader::history(self, order)
+    }
+
+    fn events(&self) -> EventIter {
+        Reader::events(self, Seq::FIRST)
+    }
+
+    fn batch(&self, key: &str) -> Result<Option<Batch>> {
+        Reader::batch(self, key)
+    }
+
+    fn consumer_next(&self, name: &str) -> Result<Seq> {
+        Reader::consumer_next(self, name)
+    }
+}
+
+/// What a ledger shows.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shown {
+    pub orders: Vec<Told>,
+    /// By the numbers of their keys.
+    pub batches: Vec<Option<Batch>>,
+    /// Where each consumer goes on.
+    pub cursors: Vec<Seq>,
+    /// What happened to all orders.
+    pub events: Vec<Event>,
+    pub records: u64,
+}
+
+impl Shown {
+    pub fn by(source: &impl Source) -> Result<Shown> {
+        let orders = Told::all(source.orders(), |id| source.history(id))?;
+        let mut all = source.events();
+        let events: Vec<Event> = all.by_ref().collect::<Result<_>>()?;
+        let batches = (0..GROUPS).map(|group| source.batch(&group_key(group)));
+        let cursors = (0..NAMES).map(|number| source.consumer_next(&name(number)));
+        Ok(Shown {
+            orders,
+            batches: batches.collect::<Result<_>>()?,
+            cursors: cursors.collect::<Result<_>>()?,
+            events,
+            records: all.position().0 - 1,
+        })
+    }
+
+    /// Whether the other one says the same, and perhaps more.
+    pub fn goes_on_as(&self, other: &Shown) -> bool {
+        let both = |(one, other): (&Option<Batch>, &Option<Batch>)| one.is_none() || one == other;
+        other.orders.len() >= self.orders.len()
+            && self.orders.iter().zip(&other.orders).all(|(told, other)| told.goes_on_as(other))
+            && self.batches.iter().zip(&other.batches).all(both)
+            && self.cursors.iter().zip(&other.cursors).all(|(next, other)| next <= other)
+            && other.events.starts_with(&self.events)
+            && other.records >= self.records
+    }
+}
