@@ -152,10 +152,12 @@ pub(super) fn no_alert_is_raised_behind_the_step_that_ends_it(seed: u64) -> Figu
     machine.host.advance(2 * HOUR);
 
     let (ledger, commit) = begin(&machine, &options);
-    let watchers = [0, 1].map(|_| beside(&ledger, |ledger| drop(ledger.watch_once())));
+    let watchers = [0, 1].map(|_| beside(&ledger, Ledger::watch_once));
     let stepper =
         beside(&ledger, move |it| it.transition(&Transition::new(id, State::Confirmed)).unwrap());
-    watchers.map(|watcher| watcher.join().unwrap());
+    for watcher in watchers {
+        watcher.join().unwrap();
+    }
     let step = stepper.join().unwrap().seq;
     end(&machine, ledger, commit);
 
