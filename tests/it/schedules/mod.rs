@@ -6,6 +6,7 @@
 //! rotation in a thousand on a real disk, and no schedule at all as long as only locks were steps.
 //!
 //! - [`promises`]: what threads that meet are told
+//! - [`meetings`]: the same of threads that meet at one order: steps, its expiry, notes, alerts, dispatches
 //! - [`storms`]: what is left when the disk fails, the power goes or the process is killed under them
 //!
 //! Only in builds made for it:
@@ -20,6 +21,7 @@
 //! threads at random, a quarter each changes threads at few, unlucky moments (PCT of depth 3 and 5). A
 //! schedule that failed is also printed for `shuttle::replay`.
 
+mod meetings;
 mod promises;
 mod storms;
 
@@ -46,6 +48,10 @@ const SCENARIOS: &[Scenario] = &[
     ("upkeep", promises::upkeep_beside_submitters_loses_no_key),
     ("waiting for room", promises::who_waits_for_room_is_let_in),
     ("validator", promises::a_validator_is_asked_once_for_a_key),
+    ("expiry", meetings::a_step_or_the_expiry_ends_an_order),
+    ("notes", meetings::one_of_two_resolves_a_note_and_one_of_two_has_the_command_key),
+    ("alert", meetings::no_alert_is_raised_behind_the_step_that_ends_it),
+    ("dispatch", meetings::what_two_send_under_one_command_key_is_sent_once),
     ("failing call", storms::a_call_of_the_disk_fails),
     ("power cut", storms::the_power_goes_off_at_a_call_of_the_disk),
     ("kill", storms::the_process_is_killed_at_a_call_of_the_disk),
@@ -77,6 +83,7 @@ fn every_schedule_keeps_the_promises() {
         let all = ["acknowledged", "in_doubt_there", "in_doubt_gone", "power_cuts", "kills"];
         seeds::assert_happened(&counts, &all);
         seeds::assert_happened(&counts, &["faults", "rotations", "torn_or_lost"]);
+        seeds::assert_happened(&counts, &["expired", "ended_in_time", "alerts_raised"]);
     }
 }
 
