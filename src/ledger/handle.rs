@@ -146,18 +146,21 @@ impl Ledger {
     fn submit_and_wait(&self, submission: &Submission) -> Result<Outcome> {
         let committer = &self.inner.committer;
         let called_ns = committer.host.monotonic_ns();
-        let entry = committer.enter(submission, None, Some(called_ns));
-        match &entry {
-            Ok(Entry::Fresh(_)) => committer.lead_if_idle(),
-            // It may have been deferred by somebody who does not wait for it.
-            Ok(Entry::Joined(place) | Entry::Behind(place)) => committer.lead_for(place),
-            // A replay is as quick as a read: another look at the clock would be a good part of it.
-            Ok(Entry::Answered(_)) => {
-                return Ticket::new(committer, entry, submission).into_outcome();
+        let entry = match committer.enter(submission, None, Some(called_ns)) {
+            // A replay is as quick as a read: a ticket, or another look at the clock, would be a good part of it.
+            Ok(Entry::Answered(outcome)) => return Ok(outcome),
+            Ok(entry) => entry,
+            Err(error) => {
+                committer.count_failure(&error);
+                return Err(error);
             }
-            Err(error) => committer.count_failure(error),
+        };
+        match &entry {
+            // It may have been deferred by somebody who does not wait for it.
+            Entry::Joined(place) | Entry::Behind(place) => committer.lead_for(place),
+            Entry::Fresh(_) | Entry::Answered(_) => committer.lead_if_idle(),
         }
-        let outcome = Ticket::new(committer, entry, submission).into_outcome();
+        let outcome = Ticket::new(committer, Ok(entry), submission).into_outcome();
         if outcome.is_ok() {
             committer.note_receipts(called_ns, 1);
         }

@@ -188,20 +188,22 @@ impl Content<'_> {
         if self.own_fingerprint.is_some() && same_own {
             return Vec::new();
         }
-        [
-            (Field::Fingerprint, same_own),
-            (Field::Kind, same(self.kind, other.kind)),
-            (Field::Schema, self.schema == other.schema),
-            (Field::Account, same(self.account, other.account)),
-            (Field::ExternalRef, same(self.external_ref, other.external_ref)),
-            (Field::Expiry, self.expires_in_ns == other.expires_in_ns),
-            (Field::Payload, same(self.payload, other.payload)),
-            (Field::Corrects, self.corrects == other.corrects),
-            (Field::Thresholds, self.thresholds == other.thresholds),
-        ]
-        .into_iter()
-        .filter_map(|(field, same)| (!same).then_some(field))
-        .collect()
+        let mut differs = Vec::new();
+        let mut compare = |field, same: bool| {
+            if !same {
+                differs.push(field);
+            }
+        };
+        compare(Field::Fingerprint, same_own);
+        compare(Field::Kind, same(self.kind, other.kind));
+        compare(Field::Schema, self.schema == other.schema);
+        compare(Field::Account, same(self.account, other.account));
+        compare(Field::ExternalRef, same(self.external_ref, other.external_ref));
+        compare(Field::Expiry, self.expires_in_ns == other.expires_in_ns);
+        compare(Field::Payload, same(self.payload, other.payload));
+        compare(Field::Corrects, self.corrects == other.corrects);
+        compare(Field::Thresholds, self.thresholds == other.thresholds);
+        differs
     }
 }
 

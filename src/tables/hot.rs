@@ -14,6 +14,8 @@ pub(crate) struct Hot {
     /// that collide.
     more: HashMap<KeyHash, Vec<Seq>, BuildHasherDefault<AsIs>>,
     keys: usize,
+    /// The highest seq of all.
+    newest: Option<Seq>,
 }
 
 impl std::fmt::Debug for Hot {
@@ -25,6 +27,7 @@ impl std::fmt::Debug for Hot {
 impl Hot {
     pub(crate) fn insert(&mut self, hash: KeyHash, seq: Seq) {
         self.keys += 1;
+        self.newest = self.newest.max(Some(seq));
         match self.first.entry(hash) {
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(seq);
@@ -43,6 +46,12 @@ impl Hot {
             _ => None,
         };
         first.into_iter().chain(more.into_iter().flatten().copied())
+    }
+
+    /// Whether a record at or above `seen` has this hash.
+    pub(crate) fn has_since(&self, seen: Seq, hash: KeyHash) -> bool {
+        // Mostly nothing came since, and then there is nothing to look up.
+        self.newest >= Some(seen) && self.get(hash).any(|seq| seq >= seen)
     }
 
     /// The newest seq under this hash.
@@ -82,5 +91,17 @@ mod tests {
         assert_eq!(newest, [Some(Seq(5)), Some(Seq(2)), None]);
         let sorted: Vec<_> = hot.sorted().iter().map(|(hash, seq)| (hash.0, seq.0)).collect();
         assert_eq!(sorted, [(5, 2), (7, 4), (9, 1), (9, 3), (9, 5)]);
+    }
+
+    #[test]
+    fn what_came_since_is_seen_from_the_very_record_on() {
+        let mut hot = Hot::default();
+        assert!(!hot.has_since(Seq::FIRST, KeyHash(7)));
+        hot.insert(KeyHash(7), Seq(5));
+        hot.insert(KeyHash(8), Seq(6));
+        let since = |seen| [KeyHash(7), KeyHash(8), KeyHash(9)].map(|it| hot.has_since(seen, it));
+        assert_eq!(since(Seq(5)), [true, true, false]);
+        assert_eq!(since(Seq(6)), [false, true, false]);
+        assert_eq!(since(Seq(7)), [false, false, false]);
     }
 }

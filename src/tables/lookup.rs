@@ -224,7 +224,7 @@ impl Tables {
         for part in parts.iter().rev() {
             match &part.keys {
                 Keys::Hot(hot) => {
-                    if hot.get(hash).any(|seq| seq >= seen) {
+                    if hot.has_since(seen, hash) {
                         return true;
                     }
                 }

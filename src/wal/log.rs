@@ -12,7 +12,8 @@ use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::issuer::Issuer;
 use super::record::{
-    self, Body, KIND_HOLD, has_own_thresholds, is_alarm, is_dispatch, is_remark, is_step,
+    self, Body, KIND_ACCEPTED, KIND_HOLD, KIND_REFUSED, has_own_thresholds, is_alarm, is_dispatch,
+    is_remark, is_step,
 };
 use super::scan::{self, Position};
 use super::section::SectionError;
@@ -183,6 +184,10 @@ impl Log {
 
     /// A record of this kind was written, and may be read soon.
     pub(crate) fn note_kind(&self, kind: u8) {
+        if matches!(kind, KIND_ACCEPTED | KIND_REFUSED) {
+            // Most records: nothing is asked about those.
+            return;
+        }
         if is_step(kind) && !self.has_steps() {
             self.has_steps.store(true, Ordering::Release);
         }

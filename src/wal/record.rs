@@ -221,8 +221,8 @@ pub(crate) fn encode(
     let bytes_about = bytes_about(&submitted) + refusal.map_or(0, |it| it.reason.len());
     let kind = kind | submitted.kind_bits();
     let encoded = match &said {
-        Body::Refused(refused) => encode_sized(Fronted(submitted, refused), bytes_about),
-        _ => encode_sized(Fronted(submitted, submitted), bytes_about),
+        Body::Refused(refused) => encode_sized(Fronted(&submitted, refused), bytes_about),
+        _ => encode_sized(Fronted(&submitted, &submitted), bytes_about),
     };
     let bytes = encoded.map_err(|error| BodyError::Malformed(error.to_string()))?;
     if decode(kind, BODY_VERSION, &bytes)? != said {

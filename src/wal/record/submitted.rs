@@ -122,11 +122,11 @@ pub(crate) struct Refused<'a> {
 }
 
 /// A body that begins an order, with what stands in front of it.
-pub(super) struct Fronted<'a, T>(pub(super) Submitted<'a>, pub(super) T);
+pub(super) struct Fronted<'a, T>(pub(super) &'a Submitted<'a>, pub(super) &'a T);
 
 impl<T: Encode> Encode for Fronted<'_, T> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        let Submitted { corrects, thresholds, .. } = self.0;
+        let Submitted { corrects, thresholds, .. } = *self.0;
         if let Some(old) = corrects {
             old.encode(encoder)?;
         }
@@ -154,16 +154,18 @@ pub(super) fn decode(kind: u8, bytes: &[u8]) -> Result<Body<'_>, BodyError> {
     if has_own_thresholds(kind) && thresholds.is_none() {
         return Err(BodyError::Malformed("no thresholds, of which its kind speaks".into()));
     }
-    let said = match is_accepted(kind) {
-        true => Body::Accepted(Submitted { corrects, thresholds, ..whole(rest)? }),
-        false => {
-            let body: Refused<'_> = whole(rest)?;
-            let submitted = Submitted { corrects, thresholds, ..body.submitted };
-            Body::Refused(Refused { submitted, ..body })
-        }
+    let put_in_front = |submitted: &mut Submitted<'_>| {
+        (submitted.corrects, submitted.thresholds) = (corrects, thresholds);
+        check_limits(submitted)
     };
-    said.submitted().map_or(Ok(()), check_limits)?;
-    Ok(said)
+    if is_accepted(kind) {
+        let mut submitted = whole(rest)?;
+        put_in_front(&mut submitted)?;
+        return Ok(Body::Accepted(submitted));
+    }
+    let mut refused: Refused<'_> = whole(rest)?;
+    put_in_front(&mut refused.submitted)?;
+    Ok(Body::Refused(refused))
 }
 
 /// Takes what stands in front of the rest.
