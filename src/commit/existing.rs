@@ -1,4 +1,5 @@
-//! How everything but a new order comes into the queue: decided by what is committed, recorded once.
+//! How a command about something that exists comes into the queue: decided by what is committed, recorded once.
+//! Linked batches ([`super::linked`]) do the same for many keys at once.
 //!
 //! Always true: a command that is queued was decided by records to which nothing decisive was added since, which is
 //! asked under the lock that every entry must pass to leave the in-flight map; and nothing else with its key is in

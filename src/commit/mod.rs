@@ -3,7 +3,7 @@
 //! - [`queue`]: what waits, and which keys are in flight, under one lock
 //! - [`round`]: the answers of one group, shared by all who wait for it
 //! - [`enter`]: from a submission to a place in the queue (or an answer without one)
-//! - [`existing`]: the same for everything but a new order: decided by what is committed, recorded once
+//! - [`existing`]: the same for a command about something that exists
 //! - [`step`]: what is done with an order that exists
 //! - [`note`]: what is noted about one
 //! - [`dispatch`]: what third parties are to be told, and what becomes of that

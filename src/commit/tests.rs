@@ -512,7 +512,8 @@ fn the_history_of_an_order_begins_with_what_became_of_it() {
     let history = |order| ledger.history(order).unwrap();
     let [event] = &history(receipt.order)[..] else { panic!("one event") };
     assert_eq!((event.at, event.order), (receipt.accepted_at, receipt.order));
-    assert_eq!(event.body, EventBody::Accepted { fingerprint: receipt.fingerprint });
+    let (fingerprint, warn_after, critical_after) = (receipt.fingerprint, None, None);
+    assert_eq!(event.body, EventBody::Accepted { fingerprint, warn_after, critical_after });
     let [event] = &history(refused.receipt.order)[..] else { panic!("one event") };
     assert!(matches!(&event.body, EventBody::Refused { refusal, .. } if refusal.reason == "seven"));
 }

@@ -226,7 +226,8 @@ impl Ledger {
     /// **Cost**: some microseconds: 8 KiB of counters are copied, the lock of the queue is held for five loads,
     /// the file system is asked once for its free bytes. The counts by state come from the views, as they were
     /// fed; the oldest order of each state that has orders and is not terminal, and the one that is in it for
-    /// longest, cost a look into the views and some reads each. A store of the views that hangs is waited for once, for half a second, and then not asked again.
+    /// longest, cost a look or two into the views and some reads each. A store of the views that hangs is waited for
+    /// once, for half a second, and then not asked again.
     /// Open alerts and dead letters are read, up to a thousand of each: some reads of the log for each.
     /// To count costs the submit path less than 2 % ([`guide::metrics`](crate::guide::metrics)).
     ///

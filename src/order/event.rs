@@ -100,6 +100,10 @@ pub enum EventBody {
     Accepted {
         /// What stands for its content.
         fingerprint: Fingerprint,
+        /// After how long in a state it is worth a look, if it says so itself.
+        warn_after: Option<Duration>,
+        /// After how long in a state it needs somebody, if it says so itself.
+        critical_after: Option<Duration>,
     },
     /// The order was refused for good; it will never be anything else.
     Refused {

@@ -20,6 +20,11 @@ impl Thresholds {
         Thresholds { warn_ns: warn.map(ns), critical_ns: critical.map(ns) }
     }
 
+    /// The same as durations: warn, critical.
+    pub(crate) fn durations(self) -> (Option<Duration>, Option<Duration>) {
+        (self.warn_ns.map(Duration::from_nanos), self.critical_ns.map(Duration::from_nanos))
+    }
+
     /// Whether there is neither: of an order, that it is watched by those of its state.
     pub(crate) fn is_none(self) -> bool {
         self.warn_ns.is_none() && self.critical_ns.is_none()

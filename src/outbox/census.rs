@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::breaker::{Breaker, BreakerPolicy};
+use super::sla::Attempts;
 use crate::ledger::OutboxMetrics;
 use crate::metrics::{Buckets, Histogram};
 use crate::order::{Event, EventBody, Sent, Seq, Timestamp, Witness};
@@ -60,10 +61,7 @@ struct Item {
 /// Counts of one provider.
 #[derive(Debug)]
 struct Tally {
-    attempts: u64,
-    done: u64,
-    refused: u64,
-    not_sent: u64,
+    attempts: Attempts,
     latency_ns: Buckets,
     last: Option<(Timestamp, Sent)>,
     breaker: Breaker,
@@ -128,7 +126,7 @@ impl OutboxCensus {
                 item.provider.clone_from(provider);
                 item.begun = Some(event.at);
                 let new = || Tally::new(self.policy);
-                self.providers.entry(provider.clone()).or_insert_with(new).attempts += 1;
+                self.providers.entry(provider.clone()).or_insert_with(new).attempts.made += 1;
             }
             EventBody::Reported { dispatch, provider, report, by, .. } => {
                 let Some(item) = self.items.get_mut(dispatch) else { return };
@@ -217,10 +215,7 @@ impl OutboxCensus {
 impl Tally {
     fn new(policy: BreakerPolicy) -> Tally {
         Tally {
-            attempts: 0,
-            done: 0,
-            refused: 0,
-            not_sent: 0,
+            attempts: Attempts::default(),
             latency_ns: Buckets::default(),
             last: None,
             breaker: Breaker::new(policy),
@@ -229,12 +224,7 @@ impl Tally {
 
     /// An attempt came to something.
     fn end(&mut self, begun: Timestamp, report: &Sent, at: Timestamp) {
-        match report {
-            Sent::Done { .. } => self.done += 1,
-            Sent::Refused { .. } => self.refused += 1,
-            Sent::NotSent { .. } => self.not_sent += 1,
-            Sent::Unknown { .. } => {}
-        }
+        self.attempts.end(report);
         if report.is_answer() {
             self.latency_ns.record(at.as_unix_ns().saturating_sub(begun.as_unix_ns()));
         }
@@ -243,17 +233,17 @@ impl Tally {
     }
 
     fn standing(&self, name: &str, open: (u64, u64), now: Timestamp) -> ProviderStanding {
-        let Tally { attempts, done, refused, not_sent, breaker, .. } = self;
+        let Tally { attempts, breaker, .. } = self;
+        let Attempts { made, done, refused, not_sent } = *attempts;
         ProviderStanding {
             provider: name.to_owned(),
             open: open.0,
             in_doubt: open.1,
-            attempts: *attempts,
-            done: *done,
-            refused: *refused,
-            not_sent: *not_sent,
-            // Whatever has no answer, has none.
-            unknown: attempts.saturating_sub(done + refused + not_sent),
+            attempts: made,
+            done,
+            refused,
+            not_sent,
+            unknown: attempts.unknown(),
             latency_ns: self.latency_ns.snapshot(),
             last: self.last.clone(),
             breaker_open_since: breaker.opened_at(),

@@ -141,13 +141,35 @@ impl Reader {
     }
 }
 
+/// What attempts came to, as the log tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Attempts {
+    pub(super) made: u64,
+    pub(super) done: u64,
+    pub(super) refused: u64,
+    pub(super) not_sent: u64,
+}
+
+impl Attempts {
+    pub(super) fn end(&mut self, sent: &Sent) {
+        match sent {
+            Sent::Done { .. } => self.done += 1,
+            Sent::Refused { .. } => self.refused += 1,
+            Sent::NotSent { .. } => self.not_sent += 1,
+            Sent::Unknown { .. } => {}
+        }
+    }
+
+    /// Whatever has no answer, has none.
+    pub(super) fn unknown(self) -> u64 {
+        self.made.saturating_sub(self.done + self.refused + self.not_sent)
+    }
+}
+
 /// Counts of one provider.
 #[derive(Default)]
 struct Counts {
-    attempts: u64,
-    done: u64,
-    refused: u64,
-    not_sent: u64,
+    attempts: Attempts,
     latencies_ns: Vec<u64>,
     breaker_opened: u64,
     breaker_open_ns: u64,
@@ -200,7 +222,7 @@ fn of_period(
             Progress::Attempt if !is_over => {
                 begun.insert(pursued.dispatch(), Begun { at: record.at, counts: is_in_period });
                 if is_in_period {
-                    providers.entry(provider.to_owned()).or_default().attempts += 1;
+                    providers.entry(provider.to_owned()).or_default().attempts.made += 1;
                 }
                 continue;
             }
@@ -249,12 +271,7 @@ impl Replayed {
 impl Counts {
     /// An attempt came to something.
     fn end(&mut self, sent: &Sent, latency_ns: u64) {
-        match sent {
-            Sent::Done { .. } => self.done += 1,
-            Sent::Refused { .. } => self.refused += 1,
-            Sent::NotSent { .. } => self.not_sent += 1,
-            Sent::Unknown { .. } => {}
-        }
+        self.attempts.end(sent);
         if sent.is_answer() {
             self.latencies_ns.push(latency_ns);
         }
@@ -267,15 +284,14 @@ impl Counts {
             let place = (self.latencies_ns.len() * percent).div_ceil(100).saturating_sub(1);
             self.latencies_ns.get(place.min(last)).map(|ns| Duration::from_nanos(*ns))
         };
-        let Counts { attempts, done, refused, not_sent, .. } = self;
+        let Attempts { made, done, refused, not_sent } = self.attempts;
         ProviderSla {
             provider,
-            attempts,
+            attempts: made,
             done,
             refused,
             not_sent,
-            // Whatever has no answer, has none.
-            unknown: attempts.saturating_sub(done + refused + not_sent),
+            unknown: self.attempts.unknown(),
             latency_p50: of(50),
             latency_p95: of(95),
             latency_p99: of(99),

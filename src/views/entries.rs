@@ -1,7 +1,8 @@
 //! Since when orders are in their states: what a record changes on the lists that sort them by that.
 //!
-//! Always true: while an order is in a state that it does not stay in for ever, it is on the list of that state once;
-//! or, when it has thresholds of its own, on none of those and once on the list of each level that it reaches by them.
+//! Always true: while an order is in a state that it does not stay in for ever, it is on the list of that state once,
+//! of which there are two: of those that have thresholds of their own, and of the others; and it is once on the list of
+//! each level that it reaches by its own.
 //! The keys that a step takes away are the very ones that the entry before it has put there, which is found in the log.
 //! An entry that can't be read leaves its keys behind: hints that come to nothing.
 //!
@@ -36,11 +37,9 @@ struct Entry {
 impl Entry {
     fn keys(self, order: Seq) -> Vec<Vec<u8>> {
         let Entry { state, at, own, .. } = self;
-        if own.is_none() {
-            return View::Entered { state, at }.key(order).into_iter().collect();
-        }
         let due = |level| View::Due { level, at: own.due_at(level, at)? }.key(order);
-        AlertLevel::ALL.into_iter().filter_map(due).collect()
+        let entered = View::Entered { state, own: !own.is_none(), at }.key(order);
+        AlertLevel::ALL.into_iter().filter_map(due).chain(entered).collect()
     }
 }
 

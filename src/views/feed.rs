@@ -118,16 +118,17 @@ impl Handle {
         })
     }
 
-    /// At most `limit` orders that are in a state, by when they entered it and seq, after this one.
+    /// At most `limit` orders that are in a state, of those with thresholds of their own or of the others, by when they
+    /// entered it and seq, after this one.
     pub(super) fn entered(
         &self,
-        state: State,
+        (state, own): (State, bool),
         after: Option<(Timestamp, Seq)>,
         limit: usize,
         deadline: Duration,
     ) -> Result<Vec<(Timestamp, Seq)>, Doubt> {
-        let key = |(at, seq): (Timestamp, Seq)| View::Entered { state, at }.key(seq);
-        self.timed(entered_prefix(state), after.and_then(key), limit, deadline)
+        let key = |(at, seq): (Timestamp, Seq)| View::Entered { state, own, at }.key(seq);
+        self.timed(entered_prefix(state, own), after.and_then(key), limit, deadline)
     }
 
     /// At most `limit` orders that have thresholds of their own, by when they reach this level and seq, after this one.

@@ -13,6 +13,7 @@
 //! | `05`, instant u64 **big-endian**, seq | empty | the order at `seq` expires then: taken away when it comes to an end |
 //! | `06`, state u8, instant u64 **big-endian**, seq | empty | the order at `seq` has been in this state since then: taken away when it leaves it. None for a state that it stays in for ever |
 //! | `09`, level u8, instant u64 **big-endian**, seq | empty | the order at `seq`, which has thresholds of its own, is so bad or worse from then on: taken away when it takes a step. Such an order has no key under `06` |
+//! | `0A`, state u8, instant u64 **big-endian**, seq | empty | as `06`, of the orders that have thresholds of their own |
 //! | `07`, seq | empty | the alert that was raised at `seq` is open: taken away when it is cleared |
 //!
 //! Always true: all keys of one view and value share a prefix that no other value has (the length stands
@@ -49,6 +50,7 @@ const ENTERED: u8 = 6;
 const OPEN_ALERTS: u8 = 7;
 const DISPATCHES: u8 = 8;
 const DUE: u8 = 9;
+const ENTERED_OWN: u8 = 10;
 
 /// What the keys of all orders that expire begin with.
 pub(super) const EXPIRING_PREFIX: &[u8] = &[EXPIRY];
@@ -67,9 +69,10 @@ pub(crate) enum View<'a> {
     /// Of notes instead of orders.
     OpenNotes,
     ExpiresAt(Timestamp),
-    /// Of all that are in a state, those that entered it at this instant.
+    /// Of all that are in a state, and have thresholds of their own or have none, those that entered it at this instant.
     Entered {
         state: State,
+        own: bool,
         at: Timestamp,
     },
     /// Of all that have thresholds of their own, those that reach this level at this instant.
@@ -93,8 +96,8 @@ impl<'a> View<'a> {
             View::State(state) => return Some(vec![STATE, state.number()]),
             View::OpenNotes => return Some(vec![OPEN_NOTES]),
             View::OpenAlerts => return Some(vec![OPEN_ALERTS]),
-            View::Entered { state, at } => {
-                let mut prefix = entered_prefix(*state);
+            View::Entered { state, own, at } => {
+                let mut prefix = entered_prefix(*state, *own);
                 prefix.put(&at.as_unix_ns().to_be_bytes());
                 return Some(prefix);
             }
@@ -133,9 +136,10 @@ impl<'a> View<'a> {
             [STATE, number] => (View::State(State::from_number(*number)?), None),
             [OPEN_NOTES] => (View::OpenNotes, None),
             [OPEN_ALERTS] => (View::OpenAlerts, None),
-            [ENTERED, number, instant @ ..] => {
+            [list @ (ENTERED | ENTERED_OWN), number, instant @ ..] => {
                 let at = Timestamp::from_unix_ns(u64::from_be_bytes(instant.try_into().ok()?));
-                (View::Entered { state: State::from_number(*number)?, at }, None)
+                let (state, own) = (State::from_number(*number)?, *list == ENTERED_OWN);
+                (View::Entered { state, own, at }, None)
             }
             [DUE, number, instant @ ..] => {
                 let at = Timestamp::from_unix_ns(u64::from_be_bytes(instant.try_into().ok()?));
@@ -155,9 +159,10 @@ impl<'a> View<'a> {
     }
 }
 
-/// What the keys of all orders that are in this state begin with; behind it they sort by when they entered it.
-pub(super) fn entered_prefix(state: State) -> Vec<u8> {
-    vec![ENTERED, state.number()]
+/// What the keys of all orders that are in this state begin with, of those that have thresholds of their own or of the
+/// others; behind it they sort by when they entered it.
+pub(super) fn entered_prefix(state: State, own: bool) -> Vec<u8> {
+    vec![if own { ENTERED_OWN } else { ENTERED }, state.number()]
 }
 
 /// What the keys of all orders begin with that reach this level by thresholds of their own; behind it they sort by
@@ -323,7 +328,8 @@ mod tests {
                 View::Dispatches(Lane::Dead),
                 View::OpenAlerts,
                 View::ExpiresAt(Timestamp::from_unix_ns(instant)),
-                View::Entered { state, at: Timestamp::from_unix_ns(instant) },
+                View::Entered { state, own: false, at: Timestamp::from_unix_ns(instant) },
+                View::Entered { state, own: true, at: Timestamp::from_unix_ns(instant) },
                 View::Due { level: AlertLevel::Warn, at: Timestamp::from_unix_ns(instant) },
                 View::Due { level: AlertLevel::Critical, at: Timestamp::from_unix_ns(instant) },
             ] {
@@ -366,12 +372,14 @@ mod tests {
         fn who_stands_longest_comes_first(one: (u64, u64), other: (u64, u64)) {
             let state = State::Confirmed;
             let key = |(instant, seq)| {
-                View::Entered { state, at: Timestamp::from_unix_ns(instant) }.key(Seq(seq)).unwrap()
+                let at = Timestamp::from_unix_ns(instant);
+                View::Entered { state, own: false, at }.key(Seq(seq)).unwrap()
             };
             prop_assert_eq!(one.cmp(&other), key(one).cmp(&key(other)));
-            let prefix = entered_prefix(state);
+            let prefix = entered_prefix(state, false);
             prop_assert!(key(one).starts_with(&prefix) && key(one) > prefix);
-            prop_assert!(!key(one).starts_with(&entered_prefix(State::Accepted)));
+            prop_assert!(!key(one).starts_with(&entered_prefix(State::Accepted, false)));
+            prop_assert!(!key(one).starts_with(&entered_prefix(state, true)));
         }
 
         #[test]

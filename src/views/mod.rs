@@ -277,16 +277,16 @@ impl Views {
         self.ask(|handle| handle.expiring(after, limit, self.deadlines.page))
     }
 
-    /// At most `limit` orders that are in this state and have no thresholds of their own, by when they entered it and
-    /// seq, after this one; `None` when the views can't be asked. Hints: whoever acts on one looks where the order
+    /// At most `limit` orders that are in this state, of those that have thresholds of their own (true) or of the
+    /// others, by when they entered it and seq, after this one; `None` when the views can't be asked. Hints: whoever acts on one looks where the order
     /// stands.
     pub(crate) fn entered(
         &self,
-        state: State,
+        list: (State, bool),
         after: Option<(Timestamp, Seq)>,
         limit: usize,
     ) -> Option<Vec<(Timestamp, Seq)>> {
-        self.ask(|handle| handle.entered(state, after, limit, self.deadlines.page))
+        self.ask(|handle| handle.entered(list, after, limit, self.deadlines.page))
     }
 
     /// The same of orders that have thresholds of their own, by when they reach this level by them.

@@ -3,8 +3,6 @@
 //! Always true: what is made of one record depends on nothing but the record and the ledger's identity, so
 //! that it is the same whenever it is read.
 
-use std::time::Duration;
-
 use super::frame::Frame;
 use super::record::{Alarm, Body, Moved, Proof, Pursued, Remark, distance_of};
 use crate::order::dispatch::Progress;
@@ -37,6 +35,7 @@ impl Issuer {
     /// The order that the record at `frame` began, as it was then.
     pub(crate) fn order(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Order> {
         let submitted = body.submitted()?;
+        let (warn_after, critical_after) = submitted.thresholds.durations();
         Some(Order {
             receipt: self.receipt(frame, body)?,
             now: Present { state: body.first_state(), version: 1 },
@@ -48,8 +47,8 @@ impl Issuer {
             external_ref: submitted.external_ref.to_vec(),
             payload: submitted.payload.to_vec(),
             expires_at: body.expires_at(frame.at),
-            warn_after: submitted.thresholds.warn_ns.map(Duration::from_nanos),
-            critical_after: submitted.thresholds.critical_ns.map(Duration::from_nanos),
+            warn_after,
+            critical_after,
             refusal: body.refusal(),
             corrects: submitted.corrects.map(OrderId::from_u64),
             batch: batch_of(frame),
@@ -67,7 +66,9 @@ impl Issuer {
     pub(crate) fn event(&self, frame: &Frame<'_>, body: &Body<'_>) -> Option<Event> {
         let (order, body) = match body {
             Body::Accepted(submitted) => {
-                (frame.seq, EventBody::Accepted { fingerprint: submitted.fingerprint() })
+                let fingerprint = submitted.fingerprint();
+                let (warn_after, critical_after) = submitted.thresholds.durations();
+                (frame.seq, EventBody::Accepted { fingerprint, warn_after, critical_after })
             }
             Body::Refused(refused) => {
                 let fingerprint = refused.submitted.fingerprint();

@@ -51,14 +51,14 @@ impl List<'_> {
 
     fn hints(self, views: &Views, after: Option<Place>, limit: usize) -> Option<Vec<Place>> {
         match self {
-            List::State(state) => views.entered(state, after, limit),
+            List::State(state) => views.entered((state, false), after, limit),
             List::Own(level, _) => views.due(level, after, limit),
         }
     }
 
     fn view(self, at: Timestamp) -> View<'static> {
         match self {
-            List::State(state) => View::Entered { state, at },
+            List::State(state) => View::Entered { state, own: false, at },
             List::Own(level, _) => View::Due { level, at },
         }
     }
@@ -132,19 +132,23 @@ pub(crate) fn find(lookup: &Lookup, views: Option<&Views>, wanted: Wanted<'_>) -
     Ok(search.found)
 }
 
-/// Hints that are looked at for the one order that is in a state for longest: those before it have gone on since they
+/// Hints of a list that are looked at for the one order that is in a state for longest: those before it have gone on since they
 /// were fed.
 const FIRST_HINTS_MAX: usize = 8;
 
 /// Since when an order is in a state that is in it for longest, as far as the views were fed; `None` when they can't
 /// tell. Reads nothing but the orders that they name.
 pub(crate) fn longest_since(lookup: &Lookup, views: &Views, state: State) -> Option<Timestamp> {
-    let hints = views.entered(state, None, FIRST_HINTS_MAX)?;
     let stands = |(since, order): &Place| {
         let entry = lookup.state_entry(*order).ok().flatten();
         entry == Some(StateEntry { state, since: *since })
     };
-    hints.into_iter().find(stands).map(|(since, _)| since)
+    let mut longest = None;
+    for own in [false, true] {
+        let hints = views.entered((state, own), None, FIRST_HINTS_MAX)?;
+        longest = longest.into_iter().chain(hints.into_iter().find(stands)).min();
+    }
+    longest.map(|(since, _)| since)
 }
 
 /// Whether it is about one order, now and later.

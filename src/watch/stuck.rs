@@ -98,6 +98,24 @@ pub struct StuckOrder {
     pub dwell: Duration,
     /// How bad that is.
     pub level: AlertLevel,
+    /// How long it may be in the state before it is so bad: by the lifecycle, or as it says itself.
+    pub threshold: Duration,
+}
+
+impl StuckOrder {
+    /// How an order stands that is held against these thresholds; `None`: it is not stuck.
+    pub(crate) fn of(
+        order: OrderId,
+        StateEntry { state, since }: StateEntry,
+        thresholds: Thresholds,
+        now: Timestamp,
+    ) -> Option<StuckOrder> {
+        let dwell_ns = now.as_unix_ns().saturating_sub(since.as_unix_ns());
+        let level = thresholds.level(dwell_ns)?;
+        let threshold = Duration::from_nanos(thresholds.first_ns(level)?);
+        let dwell = Duration::from_nanos(dwell_ns);
+        Some(StuckOrder { order, state, since, dwell, level, threshold })
+    }
 }
 
 /// Some orders that stand still, and where to go on.
@@ -206,15 +224,12 @@ pub(crate) fn page(
         let wanted = Wanted { list, after, until, limit, passes_damage: false };
         let found = dwell::find(lookup, views, wanted)?;
         for Listed { place: (_, order), stands } in found.orders {
-            let StateEntry { state, since } = stands.entry;
-            if query.state.is_some_and(|only| only != state) {
+            if query.state.is_some_and(|only| only != stands.entry.state) {
                 continue;
             }
             let thresholds = if stands.own.is_none() { of_state } else { stands.own };
-            let dwell_ns = now.as_unix_ns().saturating_sub(since.as_unix_ns());
-            let Some(level) = thresholds.level(dwell_ns) else { continue };
-            let (order, dwell) = (lookup.order_id(order), Duration::from_nanos(dwell_ns));
-            page.orders.push(StuckOrder { order, state, since, dwell, level });
+            let order = lookup.order_id(order);
+            page.orders.extend(StuckOrder::of(order, stands.entry, thresholds, now));
         }
         if found.more {
             // Full already when this list was begun with: then it ends in the one before, which is that of a state.

@@ -53,7 +53,6 @@ mod notes;
 #[cfg(not(order_ledger_shuttle))]
 mod outbox;
 mod overload;
-mod own_thresholds;
 mod pages;
 mod receipts;
 mod rig;

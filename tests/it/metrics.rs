@@ -170,7 +170,12 @@ fn how_long_an_order_is_in_its_state_is_the_same_from_the_views_and_event_by_eve
         luck ^= luck << 17;
         machine.host.advance(Duration::from_secs(luck % 1_000));
         if ids.is_empty() || luck.is_multiple_of(3) {
-            ids.push(ledger.submit(&order(n)).unwrap().receipt.order);
+            // Some say themselves after how long they are stuck: they stand there as well.
+            let order = match n % 4 {
+                0 => order(n).warn_after(Duration::from_secs(luck % 5_000)),
+                _ => order(n),
+            };
+            ids.push(ledger.submit(&order).unwrap().receipt.order);
         } else {
             let id = ids[usize::try_from(luck / 7).unwrap() % ids.len()];
             let steps = [State::Confirmed, State::InProgress, State::Cancelling, State::Completed];

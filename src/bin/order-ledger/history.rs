@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::args::History;
 use crate::errors::{Exit, Failure};
 use crate::get::{not_found, wanted};
+use crate::json::Seconds;
 use crate::names::name_of;
 use crate::output::{Out, hex, shown, table, time};
 
@@ -55,9 +56,14 @@ pub(crate) fn line(event: &Event, lifecycle: &Lifecycle) -> Map<String, Value> {
         put("batch", batch.0.into());
     }
     match &event.body {
-        EventBody::Accepted { fingerprint } => {
+        EventBody::Accepted { fingerprint, warn_after, critical_after } => {
             put("version", 1.into());
             put("fingerprint", fingerprint.to_string().into());
+            for (name, after) in [("warn_after", warn_after), ("critical_after", critical_after)] {
+                if let Some(after) = after {
+                    put(name, json!(Seconds(*after)));
+                }
+            }
         }
         EventBody::Refused { fingerprint, refusal } => {
             put("version", 1.into());
@@ -180,7 +186,7 @@ fn by(author: &[u8]) -> String {
 /// What an event says beside its states, for people.
 pub(crate) fn what(body: &EventBody) -> String {
     match body {
-        EventBody::Accepted { fingerprint } => format!("fingerprint {fingerprint}"),
+        EventBody::Accepted { fingerprint, .. } => format!("fingerprint {fingerprint}"),
         EventBody::Refused { refusal, .. } => {
             format!("{} (code {})", shown(refusal.reason.as_bytes()), refusal.code)
         }

@@ -13,11 +13,11 @@ use super::support::{
 use crate::order::thresholds::Thresholds;
 use crate::order::{AlertLevel, Lifecycle, Seq, State, StateRule, Submission, Timestamp};
 
-/// All that are in a state, page by page.
-fn all(views: &Views, state: State, limit: usize) -> Vec<(Timestamp, Seq)> {
+/// All that are in a state, of those with thresholds of their own or of the others, page by page.
+fn all(views: &Views, list: (State, bool), limit: usize) -> Vec<(Timestamp, Seq)> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = views.entered(state, after, limit).unwrap();
+        let page = views.entered(list, after, limit).unwrap();
         assert!(page.len() <= limit);
         let Some(last) = page.last() else { return found };
         after = Some(*last);
@@ -55,9 +55,9 @@ fn standing(test: &TestLog) -> BTreeMap<Seq, (State, Timestamp, Thresholds)> {
 }
 
 /// What reading every record finds.
-fn right(test: &TestLog, state: State) -> Vec<(Timestamp, Seq)> {
+fn right(test: &TestLog, (state, own): (State, bool)) -> Vec<(Timestamp, Seq)> {
     let orders = standing(test).into_iter();
-    let on_list = orders.filter(|(_, (stands, _, own))| *stands == state && own.is_none());
+    let on_list = orders.filter(|(_, (stands, _, it))| *stands == state && it.is_none() != own);
     let mut right: Vec<_> = on_list.map(|(seq, (_, at, _))| (at, seq)).collect();
     right.sort_unstable();
     right
@@ -81,7 +81,9 @@ const PASSED: [State; 3] = [State::Accepted, State::Confirmed, State::InProgress
 fn assert_right(views: &Views, test: &TestLog) {
     for state in PASSED {
         for limit in [1, 7, 1_000] {
-            assert_eq!(all(views, state, limit), right(test, state), "{state}");
+            for list in [(state, false), (state, true)] {
+                assert_eq!(all(views, list, limit), right(test, list), "{list:?}");
+            }
         }
     }
     for level in AlertLevel::ALL {
@@ -90,7 +92,9 @@ fn assert_right(views: &Views, test: &TestLog) {
         }
     }
     for end in [State::Completed, State::Cancelled, State::Refused, State::Expired] {
-        assert_eq!(all(views, end, 10), [], "{end} is for ever");
+        for own in [false, true] {
+            assert_eq!(all(views, (end, own), 10), [], "{end} is for ever");
+        }
     }
 }
 
@@ -138,9 +142,14 @@ fn log_of(with: impl Fn(u64, Submission) -> Submission) -> TestLog {
 fn an_order_is_on_the_list_of_its_state_since_it_entered_it() {
     let test = log_of_some();
     let views = in_memory(&test);
-    assert_eq!(views.entered(State::Accepted, None, 9), Some(Vec::new()), "nothing is fed");
+    assert_eq!(
+        views.entered((State::Accepted, false), None, 9),
+        Some(Vec::new()),
+        "nothing is fed"
+    );
     views.catch_up();
-    assert!(right(&test, State::Accepted).len() > 20 && right(&test, State::Confirmed).len() > 5);
+    let right = |state| right(&test, (state, false)).len();
+    assert!(right(State::Accepted) > 20 && right(State::Confirmed) > 5);
     assert_right(&views, &test);
 }
 
@@ -151,7 +160,8 @@ fn an_order_with_thresholds_of_its_own_is_on_the_lists_of_its_levels_by_when_it_
     views.catch_up();
     assert!(right_due(&test, AlertLevel::Warn).len() > 20, "{:?}", standing(&test));
     assert!(right_due(&test, AlertLevel::Critical).len() > 10);
-    assert!(right(&test, State::Confirmed).len() > 2, "others have none");
+    assert!(right(&test, (State::Confirmed, false)).len() > 2, "others have none");
+    assert!(right(&test, (State::Confirmed, true)).len() > 2);
     assert_right(&views, &test);
     assert_eq!(in_memory(&log_of_some()).due(AlertLevel::Warn, None, 9), Some(Vec::new()));
 }
@@ -181,7 +191,7 @@ fn known_again(mut test: TestLog) {
         wait_for(&views, |state| state.behind == 0 && state.covered > next);
         assert_right(&views, &test);
         views.stop();
-        assert_eq!(views.entered(State::Accepted, None, 10), None, "stopped");
+        assert_eq!(views.entered((State::Accepted, false), None, 10), None, "stopped");
     }
 }
 
@@ -206,7 +216,7 @@ fn a_state_of_the_callers_own_is_passed_through_or_is_an_end_as_its_lifecycle_sa
     config.lifecycle = lifecycle;
     let Started { views, .. } = start(config);
     wait_until_fed(&views);
-    assert_eq!(all(&views, PACKED, 10), right(&test, PACKED));
-    assert_eq!(all(&views, GONE, 10), []);
+    assert_eq!(all(&views, (PACKED, false), 10), right(&test, (PACKED, false)));
+    assert_eq!(all(&views, (GONE, false), 10), []);
     views.stop();
 }

@@ -62,6 +62,9 @@ fn what_needs_somebody_is_on_the_first_page_and_gone_when_it_is_over() {
         ledger.submit(&order).unwrap().receipt.order
     };
     let orders: Vec<_> = (0..25).map(submit).collect();
+    // What an order says itself counts for it: this one may wait, and needs nobody.
+    let patient = Submission::new("web", "patient", HOSTILE).warn_after(Duration::from_secs(3600));
+    ledger.submit(&patient).unwrap();
     let alerts = || ledger.alerts(&order_ledger::AlertQuery::open()).unwrap().alerts;
     until("raised", || alerts().len() == 25);
     let known = alerts()[24].clone();
@@ -98,6 +101,17 @@ fn what_needs_somebody_is_on_the_first_page_and_gone_when_it_is_over() {
     for order in &orders[2..24] {
         ledger.transition(&Transition::new(*order, State::Completed)).unwrap();
     }
+    // And this one is stuck in a state that has no thresholds.
+    let urgent = Submission::new("web", "urgent", "tea").critical_after(Duration::ZERO);
+    let urgent = ledger.submit(&urgent).unwrap().receipt.order;
+    ledger.transition(&Transition::new(urgent, State::InProgress)).unwrap();
+    until("raised", || alerts().len() == 4);
+    let page = server.get("/").body;
+    let (_, listed) = page.split_once("stand still for too long: 4").unwrap();
+    let (first, _) = listed.split_once("</tr><tr>").unwrap();
+    let (_, first) = first.split_once("<tbody>").unwrap();
+    assert!(first.contains(&format!("/order/{urgent}")) && first.contains("critical"), "{first}");
+    ledger.transition(&Transition::new(urgent, State::Completed)).unwrap();
     let page = server.get("/").body;
     for part in ["Alerts that are open: 3", "Orders that stand still for too long: 3"] {
         assert!(page.contains(part), "{part} is missing in {page}");

@@ -16,7 +16,8 @@ use super::values::Dir;
 /// a proxy in front, or use an SSH tunnel.
 ///
 /// The log is read once at the start, about a second for a million records; then each request reads what is new. It
-/// takes about 150 bytes of memory for each order that has not come to an end, and for each dispatch that is not done.
+/// takes about 200 bytes of memory for each order that has not come to an end, and 150 for each dispatch that is not
+/// done.
 /// How long an order, a sync, and a wait in the queue take, only the process that writes knows (`Ledger::metrics`).
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\

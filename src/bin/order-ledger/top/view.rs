@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use order_ledger::{Alert, AlertLevel, Health, OrderId, ProviderStanding, Timestamp};
+use order_ledger::{Alert, AlertLevel, Health, OrderId, ProviderStanding, StuckOrder, Timestamp};
 
 use crate::alerts::about;
 use crate::errors::Failure;
 use crate::names::name_of;
 use crate::output::shown;
-use crate::watched::troubles::{Listed, Still, Troubles};
+use crate::watched::troubles::{Listed, Troubles};
 use crate::watched::{Seen, Watched};
 
 /// Looks that the rates are kept of.
@@ -145,11 +145,11 @@ impl Viewer {
             age: age(it.since),
             known_to: it.acknowledged.map(|known| shown(&known.by)).unwrap_or_default(),
         };
-        let stands = |it: Still| StillRow {
+        let stands = |it: StuckOrder| StillRow {
             level: it.level,
             order: it.order,
             state: name_of(census.lifecycle(), it.state).into_owned(),
-            stays: it.stays,
+            stays: it.dwell,
             threshold: it.threshold,
         };
         let party = |it: ProviderStanding| ProviderRow {

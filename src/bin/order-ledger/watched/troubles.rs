@@ -4,11 +4,10 @@
 //! where it stands, as `stuck` has it, and an alert as `alerts --open` has it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use order_ledger::{
-    Alert, AlertChange, AlertLevel, AlertMetrics, AlertQuery, Census, OrderId, OutboxCensus,
-    ProviderStanding, Reader, Seq, State, Timestamp,
+    Alert, AlertChange, AlertLevel, AlertMetrics, AlertQuery, Census, OutboxCensus,
+    ProviderStanding, Reader, Seq, StuckOrder, Timestamp,
 };
 
 use crate::errors::Failure;
@@ -20,7 +19,7 @@ const ALERTS_MAX: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Troubles {
     pub(crate) alerts: Listed<Alert>,
-    pub(crate) still: Listed<Still>,
+    pub(crate) still: Listed<StuckOrder>,
     pub(crate) providers: Listed<ProviderStanding>,
     /// Dispatches that nobody was told about yet.
     pub(crate) waiting: u64,
@@ -67,47 +66,11 @@ impl<T> Listed<T> {
     }
 }
 
-/// An order that stands still.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Still {
-    pub(crate) order: OrderId,
-    pub(crate) state: State,
-    pub(crate) since: Timestamp,
-    pub(crate) stays: Duration,
-    pub(crate) level: AlertLevel,
-    /// What it is over.
-    pub(crate) threshold: Duration,
-}
-
-/// Orders that have been in their state for longer than the lifecycle allows, at most `limit` of them: the worst
-/// first, then those that stand longest.
-pub(crate) fn still(census: &Census, now: Timestamp, limit: usize) -> Listed<Still> {
-    let lifecycle = census.lifecycle();
-    let (mut found, mut total) = (Vec::new(), 0);
-    for state in lifecycle.states().filter(|state| !lifecycle.is_terminal(*state)) {
-        let (warn, critical) = lifecycle.thresholds(state);
-        let Some(first) = warn.into_iter().chain(critical).min() else { continue };
-        let until = u64::try_from(first.as_nanos()).ok();
-        let Some(until_ns) = until.and_then(|ns| now.as_unix_ns().checked_sub(ns)) else {
-            continue;
-        };
-        total += census.in_since(state, Timestamp::from_unix_ns(until_ns));
-        // Of each state those that stand longest: none of the others can be among the first.
-        for (order, since) in census.longest(state, limit) {
-            let stays = Duration::from_nanos(now.as_unix_ns().saturating_sub(since.as_unix_ns()));
-            let is_over = |it: &Duration| *it <= stays;
-            let (level, threshold) = match (critical.filter(is_over), warn.filter(is_over)) {
-                (Some(threshold), _) => (AlertLevel::Critical, threshold),
-                (None, Some(threshold)) => (AlertLevel::Warn, threshold),
-                (None, None) => continue,
-            };
-            found.push(Still { order, state, since, stays, level, threshold });
-        }
-    }
-    found.sort_by_key(|it| (std::cmp::Reverse(it.level), it.since, it.order));
-    found.truncate(limit);
-    let more = total.saturating_sub(found.len() as u64);
-    Listed { first: found, more, and_beyond: false }
+/// Orders that stand still, at most `limit` of them.
+pub(crate) fn still(census: &Census, now: Timestamp, limit: usize) -> Listed<StuckOrder> {
+    let (first, total) = census.stuck(now, limit);
+    let more = total.saturating_sub(first.len() as u64);
+    Listed { first, more, and_beyond: false }
 }
 
 /// The providers: first those that do not answer, then those with most that is open.

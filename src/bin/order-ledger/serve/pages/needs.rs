@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-use order_ledger::{Alert, ProviderStanding};
+use order_ledger::{Alert, ProviderStanding, StuckOrder};
 
 use super::{age, link};
 use crate::alerts::about;
@@ -14,7 +14,7 @@ use crate::history::told;
 use crate::names::name_of;
 use crate::output::{shown, time};
 use crate::serve::site::Look;
-use crate::watched::troubles::{Listed, Still, Troubles};
+use crate::watched::troubles::{Listed, Troubles};
 
 pub(super) fn somebody(look: &Look, troubles: &Troubles) -> Markup {
     let Troubles { alerts, still, .. } = troubles;
@@ -75,13 +75,13 @@ fn alert_row(look: &Look, alert: &Alert) -> Markup {
     }
 }
 
-fn still_row(look: &Look, it: &Still) -> Markup {
+fn still_row(look: &Look, it: &StuckOrder) -> Markup {
     html! {
         tr {
             td { span class=(it.level.name()) { (it.level) } }
             td { (link(it.order)) }
             td { (name_of(&look.lifecycle, it.state)) }
-            td { (spoken(it.stays)) }
+            td { (spoken(it.dwell)) }
             td { (spoken(it.threshold)) }
             td { (time(it.since)) }
         }

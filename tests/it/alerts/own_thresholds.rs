@@ -11,7 +11,8 @@ use order_ledger::{
     Ledger, LinkedBatch, OrderId, Reader, State, StuckQuery, Submission, Views,
 };
 
-use crate::alerts::{
+use super::survival::one_that_rotted_holds_up_no_other;
+use super::{
     HOUR, SECOND, assert_sound, counts, go, lifecycle, open, paged, records, stuck, told, watched,
 };
 use crate::support::{Machine, order};
@@ -342,31 +343,7 @@ fn without_the_views_nobody_pays_for_what_no_order_has() {
     ledger.close().unwrap();
 }
 
-/// Effect to prevent: one byte that rotted, and nobody hears of any order that stands still.
 #[test]
 fn one_that_rotted_does_not_hold_up_others_with_their_own() {
-    for views in [Views::On, Views::Off] {
-        let machine = Machine::new(9);
-        let ledger = machine.open_with(&watched().views(views)).unwrap();
-        for n in 0..800 {
-            taken(&ledger, order(n).warn_after(MINUTE).critical_after(24 * HOUR));
-            ledger.tick();
-        }
-        assert!(ledger.stats().unwrap().segments > 1);
-        ledger.close().unwrap();
-        let (path, words) = ("wal", b"order number 7");
-        let first = machine.disk.as_disk().list(path).unwrap().into_iter().min().unwrap();
-        let first = format!("{path}/{first}");
-        let bytes = machine.disk.read_durable(&first).unwrap();
-        let at = bytes.windows(words.len()).position(|found| found == words).unwrap();
-        machine.disk.flip_bit(&first, at as u64 * 8).unwrap();
-        let ledger = machine.open_with(&watched().views(views)).unwrap();
-        machine.host.advance(2 * HOUR);
-        let pass = ledger.watch_once();
-        assert_eq!((pass.raised, pass.failed), (799, 0), "{views:?} {pass:?}");
-        machine.host.advance(25 * HOUR);
-        let pass = ledger.watch_once();
-        assert_eq!((pass.escalated, pass.failed), (799, 0), "{views:?} {pass:?}");
-        drop(ledger.close());
-    }
+    one_that_rotted_holds_up_no_other(9, |n| order(n).warn_after(MINUTE).critical_after(24 * HOUR));
 }
