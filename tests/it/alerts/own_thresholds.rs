@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use order_ledger::{
-    AlertChange, AlertKind, AlertLevel, AlertQuery, AlertSubject, ErrorKind, Field, Hold, How,
-    Ledger, LinkedBatch, OrderId, Reader, State, StuckQuery, Submission, Views,
+    AlertChange, AlertKind, AlertLevel, AlertQuery, AlertSubject, Census, ErrorKind, Field, Hold,
+    How, Ledger, LinkedBatch, OrderId, Reader, Seq, State, StuckQuery, Submission, Timestamp,
+    Views,
 };
 
 use super::survival::one_that_rotted_holds_up_no_other;
@@ -216,6 +217,16 @@ fn who_is_stuck_by_its_own_is_the_same_with_views_without_and_from_a_reader() {
         let orders = ledger.stuck(&query.limit(1_000)).unwrap().orders;
         orders.into_iter().map(|it| (it.order, it.state, it.level)).collect()
     };
+    // Counted event by event: the same, the worst first and then who stands longest.
+    let mut census = Census::new(ledger.lifecycle().clone());
+    ledger.events(Seq::FIRST).for_each(|event| census.count(&event.unwrap()));
+    let mut worst = ledger.stuck(&StuckQuery::all().limit(1_000)).unwrap().orders;
+    worst.sort_by_key(|it| (std::cmp::Reverse(it.level), it.since, it.order));
+    assert!(worst.iter().all(|it| it.threshold <= it.dwell), "{worst:?}");
+    for limit in [0, 1, 17, 1_000] {
+        let (first, total) = census.stuck(Timestamp::from_unix_ns(now_ns), limit);
+        assert_eq!((&first[..], total), (&worst[..limit.min(worst.len())], worst.len() as u64));
+    }
     for state in [State::Accepted, State::Confirmed, State::InProgress, State::Completed] {
         let of: Vec<_> = expected.iter().copied().filter(|it| it.1 == state).collect();
         assert_eq!(asked(StuckQuery::all().state(state)), of, "{state}");
