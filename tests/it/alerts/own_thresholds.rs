@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use order_ledger::{
     AlertChange, AlertKind, AlertLevel, AlertQuery, AlertSubject, Census, ErrorKind, Field, Hold,
-    How, Ledger, LinkedBatch, OrderId, Reader, Seq, State, StuckQuery, Submission, Timestamp,
-    Views,
+    How, Ledger, LinkedBatch, OrderId, Reader, Seq, State, StuckQuery, Submission, Views,
 };
 
 use super::survival::one_that_rotted_holds_up_no_other;
@@ -224,7 +223,7 @@ fn who_is_stuck_by_its_own_is_the_same_with_views_without_and_from_a_reader() {
     worst.sort_by_key(|it| (std::cmp::Reverse(it.level), it.since, it.order));
     assert!(worst.iter().all(|it| it.threshold <= it.dwell), "{worst:?}");
     for limit in [0, 1, 17, 1_000] {
-        let (first, total) = census.stuck(Timestamp::from_unix_ns(now_ns), limit);
+        let (first, total) = census.stuck(ledger.metrics().at, limit);
         assert_eq!((&first[..], total), (&worst[..limit.min(worst.len())], worst.len() as u64));
     }
     for state in [State::Accepted, State::Confirmed, State::InProgress, State::Completed] {
