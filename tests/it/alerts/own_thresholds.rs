@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use order_ledger::{
     AlertChange, AlertKind, AlertLevel, AlertQuery, AlertSubject, Census, ErrorKind, Field, Hold,
-    How, Ledger, LinkedBatch, OrderId, Reader, Seq, State, StuckQuery, Submission, Views,
+    How, Ledger, LinkedBatch, OrderId, Reader, Seq, State, StuckOrder, StuckQuery, Submission,
+    Views,
 };
 
 use super::survival::one_that_rotted_holds_up_no_other;
@@ -222,9 +223,13 @@ fn who_is_stuck_by_its_own_is_the_same_with_views_without_and_from_a_reader() {
     let mut worst = ledger.stuck(&StuckQuery::all().limit(1_000)).unwrap().orders;
     worst.sort_by_key(|it| (std::cmp::Reverse(it.level), it.since, it.order));
     assert!(worst.iter().all(|it| it.threshold <= it.dwell), "{worst:?}");
+    // But for how long: the clock goes on between two looks.
+    let told = |it: &StuckOrder| (it.order, it.state, it.since, it.level, it.threshold);
     for limit in [0, 1, 17, 1_000] {
         let (first, total) = census.stuck(ledger.metrics().at, limit);
-        assert_eq!((&first[..], total), (&worst[..limit.min(worst.len())], worst.len() as u64));
+        let first: Vec<_> = first.iter().map(told).collect();
+        assert_eq!(first, worst.iter().take(limit).map(told).collect::<Vec<_>>());
+        assert_eq!(total, worst.len() as u64);
     }
     for state in [State::Accepted, State::Confirmed, State::InProgress, State::Completed] {
         let of: Vec<_> = expected.iter().copied().filter(|it| it.1 == state).collect();
