@@ -35,7 +35,9 @@ fn main() {
     threads(&mut criterion, &ledger);
     criterion.final_summary();
     events(&ledger);
-    waits(&ledger);
+    waits(&ledger, "while the views catch up");
+    wait_for_views(&ledger);
+    waits(&ledger, "with views that are fed as it goes");
     beside_a_blocked_consumer(&ledger);
     done(ledger.close());
 }
@@ -158,7 +160,7 @@ fn must_be_behind(consumer: &Consumer) {
 }
 
 /// From the return of the step, which is after its sync, to the return of the one who waited.
-fn waits(ledger: &Ledger) {
+fn waits(ledger: &Ledger, when: &str) {
     let ids = taken(ledger, WAITS);
     let mut late_ns = Vec::with_capacity(WAITS);
     std::thread::scope(|scope| {
@@ -184,7 +186,13 @@ fn waits(ledger: &Ledger) {
     let at =
         |percent: usize| late_ns.get(late_ns.len() * percent / 100).copied().unwrap_or(0) / 1000;
     let (half, most) = (at(50), at(99));
-    support::say(&format!("wait_for: told {half} us after the step returned, p99 {most} us"));
+    support::say(&format!("wait_for {when}: told {half} us after the step returned, p99 {most} us"));
+}
+
+fn wait_for_views(ledger: &Ledger) {
+    while done(ledger.stats()).views.is_none_or(|views| views.behind > 0) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn per_second(count: usize, elapsed: Duration) -> u128 {
