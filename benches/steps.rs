@@ -186,7 +186,9 @@ fn waits(ledger: &Ledger, when: &str) {
     let at =
         |percent: usize| late_ns.get(late_ns.len() * percent / 100).copied().unwrap_or(0) / 1000;
     let (half, most) = (at(50), at(99));
-    support::say(&format!("wait_for {when}: told {half} us after the step returned, p99 {most} us"));
+    support::say(&format!(
+        "wait_for {when}: told {half} us after the step returned, p99 {most} us"
+    ));
 }
 
 fn wait_for_views(ledger: &Ledger) {

@@ -45,7 +45,7 @@
 //! | keys of segments that are not sealed yet | 25 to 45 for each order (a slot of a hash map, which is half full at times, and an offset), of at most four segments |
 //! | filters of everything sealed | 1.25 for each order |
 //! | the newest groups, where they are written past the page cache | 8 MiB for each file that is not sealed |
-//! | blocks of key tables that were asked for | at most [`key_memory_bytes`](crate::Options::key_memory_bytes) |
+//! | blocks of key tables, and of orders and steps in sealed segments, that were asked for | at most [`key_memory_bytes`](crate::Options::key_memory_bytes) |
 //! | views | what sled takes |
 //!
 //! ## CPU
@@ -57,7 +57,7 @@
 //! million orders.
 //!
 //! A replay and a conflict read the record that has the key, and compute its fingerprint for the receipt. One by one
-//! each is a read of the file. [`submit_many`](crate::Ledger::submit_many) reads what lies side by side in the log
+//! each is a read of the file, unless the block it lies in is kept in memory. [`submit_many`](crate::Ledger::submit_many) reads what lies side by side in the log
 //! with one read: a batch is the quickest when it is sent again as it was sent first.
 //!
 //! # How to choose
@@ -71,7 +71,7 @@
 //! - **[`submit_deferred`](crate::Ledger::submit_deferred)** when one thread serves many clients, an async one
 //!   too: keep 64 or more tickets on their way.
 //! - **[`key_memory_bytes`](crate::Options::key_memory_bytes)**: 16 bytes for each order whose key is asked for
-//!   again and again; fresh keys do not need it, they end at the filters.
+//!   again and again, and its record beside it; fresh keys do not need it, they end at the filters.
 //! - **[`log_writes`](crate::Options::log_writes)**: [`Cached`](crate::LogWrites::Cached) when most orders are
 //!   read, or sent again, within seconds.
 //! - **[`segment_bytes`](crate::Options::segment_bytes)**: larger ones are sealed less often and cost more

@@ -211,13 +211,14 @@ impl Options {
         self
     }
 
-    /// Bytes of key tables that stay in memory once they were read. Default 192 MiB, the tables of about
-    /// 12 million keys; 0 to 1 TiB.
+    /// Bytes of sealed segments that stay in memory once they were read: of key tables, and of orders and their steps
+    /// that were asked for one by one. Default 192 MiB, the tables of about 12 million keys; 0 to 1 TiB.
     ///
-    /// Nothing is taken before it is needed. A lookup by key that finds its table here reads and checks no
-    /// block of 4 KiB for it; with 0 it reads two or three. A [`Reader`](crate::Reader) keeps as much as the
-    /// default. Beside it the ledger keeps a filter of 10 bits for each key, and the keys of the segments
-    /// that are not sealed yet, in a hash table.
+    /// Nothing is taken before it is needed, and what is not asked for again goes first. Orders, states, notes and
+    /// whatever else is found by a key are found in the same tables, so this bounds the memory for all of them.
+    /// A lookup by key that finds its blocks here makes no call of the system; with 0 it makes three or four. A
+    /// [`Reader`](crate::Reader) keeps as much as the default. Beside it the ledger keeps a filter of 10 bits for each
+    /// key, and the keys of the segments that are not sealed yet, in a hash table.
     pub fn key_memory_bytes(mut self, bytes: u64) -> Options {
         self.key_memory_bytes = bytes;
         self

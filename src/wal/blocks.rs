@@ -1,12 +1,15 @@
-//! Blocks of the tables behind the groups, in memory once they were read and checked.
+//! Blocks of sealed segments and merged tables, in memory once they were read: of the tables, checked, and of the
+//! groups, as they lie in the file.
 //!
-//! Why: a lookup by key needs one block of keys and one of offsets, and reading and checking them cost it
+//! Why: a lookup by key needs one block of keys, one of offsets and one of records, and reading them cost it
 //! most of its time.
 //!
-//! Always true: a block in here has passed its checksum, and what it was read from never changes: a sealed
+//! Always true: a block of a table has passed its checksum, and a record out of a block of groups passes its own
+//! whenever it is read; what they were read from never changes: a sealed
 //! segment is written no more, and sealed again it has the same tables, which follow from its groups; so does
 //! the merged table of the same segments when it is made again. At
-//! most so many bytes are kept as were allowed; what goes first is what was not asked for again.
+//! most so many bytes are kept as were allowed; what goes first is what was not asked for again. Nobody who
+//! examines a ledger reads through here.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -21,6 +24,9 @@ use crate::mix::{AsIs, mix};
 /// Bytes that are kept when nothing else is asked for. A key has 16 bytes of tables, so these are those of
 /// about 12 million keys.
 pub(crate) const KEY_MEMORY_BYTES_DEFAULT: u64 = 192 * 1024 * 1024;
+
+/// In place of the kind of a section: the groups, from the beginning of the file.
+pub(crate) const GROUPS: u32 = 0;
 
 /// Where a block is: number of the segment, kind of the section, place in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::sync::{AtomicBool, AtomicU64, RwLock};
+use crate::sync::{AtomicBool, AtomicU64};
 
 use super::format::{BLOCK_LEN, FRAME_BYTES, GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
@@ -39,7 +39,8 @@ pub(crate) struct Log {
     pub(crate) issuer: Issuer,
     /// Where the files of full segments are opened.
     pub(crate) files: Arc<Files>,
-    segments: RwLock<Vec<Arc<Segment>>>,
+    /// Grows only, so that who reads neither locks nor counts anything that another reader does as well.
+    segments: boxcar::Vec<Arc<Segment>>,
     readable_next: AtomicU64,
     /// A step of an order was ever written.
     has_steps: AtomicBool,
@@ -140,7 +141,7 @@ impl Log {
         Log {
             issuer,
             files,
-            segments: RwLock::new(segments),
+            segments: segments.into_iter().collect(),
             readable_next: AtomicU64::new(readable_next.0),
             has_steps: AtomicBool::new(has_steps),
             has_notes: AtomicBool::new(has_notes),
@@ -229,21 +230,28 @@ impl Log {
     }
 
     pub(crate) fn push_segment(&self, segment: Arc<Segment>) {
-        self.segments.write().push(segment);
+        self.segments.push(segment);
     }
 
     /// The segments, first to last.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
-        self.segments.read().clone()
+        self.segments.iter().map(|(_, segment)| Arc::clone(segment)).collect()
     }
 
     /// The segment that holds `seq`, and the first seq of the one behind it.
-    pub(super) fn segment_of(&self, seq: Seq) -> Option<(Arc<Segment>, Option<Seq>)> {
-        let segments = self.segments.read();
+    pub(super) fn segment_of(&self, seq: Seq) -> Option<(&Arc<Segment>, Option<Seq>)> {
+        let first_seq = |index: usize| Some(self.segments.get(index)?.header.first_seq);
         // An empty segment has the first seq of the one behind it: take the last that fits.
-        let after = segments.partition_point(|segment| segment.header.first_seq <= seq);
-        let next_first = segments.get(after).map(|segment| segment.header.first_seq);
-        Some((Arc::clone(segments.get(after.checked_sub(1)?)?), next_first))
+        let (mut low, mut high) = (0, self.segments.count());
+        while low < high {
+            let middle = low.midpoint(high);
+            if first_seq(middle).is_some_and(|first| first <= seq) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Some((self.segments.get(low.checked_sub(1)?)?, first_seq(low)))
     }
 
     /// The record at `seq`; `None` when there is none (yet).
@@ -258,13 +266,18 @@ impl Log {
             return Ok(None);
         }
         let Some((segment, _)) = self.segment_of(seq) else { return Ok(None) };
-        let RecordAt { offset, ends_before, groups_end } = self.place_in(&segment, seq)?;
+        let RecordAt { offset, ends_before, groups_end } = self.place_in(segment, seq)?;
         let rest = to_usize(groups_end.saturating_sub(offset));
         // As long as it can be, when the next one is known; a table that lies costs no more memory than a
         // record can have.
         let length = ends_before.map(|end| to_usize(end.saturating_sub(offset)));
         let is_length = |length: &usize| (FRAME_BYTES..=RECORD_READ_MAX).contains(length);
         let length = length.filter(is_length).unwrap_or(FIRST_READ_BYTES);
+        let kept = segment.kept_record(offset, length.min(rest));
+        let kept = kept.and_then(|bytes| Record::from_bytes(bytes, segment.header.nonce, seq));
+        if kept.is_some() {
+            return Ok(kept);
+        }
         let mut bytes = vec![0; length.min(rest)];
         let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);
         let mut read = segment.read_up_to(&mut bytes, offset);
@@ -277,7 +290,7 @@ impl Log {
         if let Some(wanted) = frame::record_bytes(&bytes).filter(|wanted| *wanted > bytes.len()) {
             // A length that rotted must not cost more memory than there are bytes to read (rule 20).
             if offset.saturating_add(wanted as u64) > segment.header.file_bytes {
-                return Err(damaged_record(&segment, seq, offset));
+                return Err(damaged_record(segment, seq, offset));
             }
             let have = bytes.len();
             bytes.resize(wanted, 0);
@@ -287,7 +300,7 @@ impl Log {
         }
         match Record::from_bytes(bytes, segment.header.nonce, seq) {
             Some(record) => Ok(Some(record)),
-            None => Err(damaged_record(&segment, seq, offset)),
+            None => Err(damaged_record(segment, seq, offset)),
         }
     }
 
@@ -389,10 +402,10 @@ impl Cursor {
             return Ok(None);
         }
         let Some((segment, _)) = self.log.segment_of(seq) else { return Ok(None) };
-        let same = self.segment.as_ref().is_some_and(|known| Arc::ptr_eq(known, &segment));
+        let same = self.segment.as_ref().is_some_and(|known| Arc::ptr_eq(known, segment));
         if !same {
             self.buffer.clear();
-            self.segment = Some(Arc::clone(&segment));
+            self.segment = Some(Arc::clone(segment));
         }
         if let Some((record, end)) = self.following(&segment, seq) {
             self.last_end = end;

@@ -1,14 +1,15 @@
 //! One segment of the log, open for reading: its header, its file, and where its records are.
 //!
 //! Always true: the header was checked; the offsets cover exactly the records that were proven when the
-//! segment was opened or appended since; a segment goes from open to sealed once and never back.
+//! segment was opened or appended since; a segment goes from open to sealed once and never back. Who reads a
+//! sealed one takes no lock and counts no reference of it: any number of threads ask it at once.
 
 use std::io;
 use std::sync::Arc;
 
-use crate::sync::RwLock;
+use crate::sync::{OnceLock, RwLock};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, GROUPS, Place};
 use super::format::{
     BLOCK_BYTES, BLOCK_LEN, Footer, SECTION_OFFSETS, SectionAt, SegmentHeader, round_up,
     segment_path,
@@ -21,24 +22,32 @@ use crate::disk::by_path::Files;
 use crate::disk::{self, DiskFile, Open};
 use crate::order::Seq;
 
+/// Longer records are read by themselves: what they cost is copying, and they would push out what is asked for more
+/// often.
+const KEPT_RECORD_BYTES_MAX: usize = 2 * BLOCK_LEN;
+
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) header_crc: u32,
     file: RwLock<Arc<dyn DiskFile>>,
-    /// Where blocks of its sections are kept that were read before.
+    /// Where blocks of it are kept that were read before, once it is sealed.
     blocks: Arc<Blocks>,
-    index: RwLock<Index>,
+    /// Where the records are while the segment is written, and until it is sealed; nothing afterwards.
+    open: RwLock<OpenIndex>,
+    /// Set under the lock of `open`: whoever finds nothing here and then takes that lock has to look again.
+    sealed: OnceLock<Sealed>,
     recent: Recent,
 }
 
-/// Where the records of a segment are.
-#[derive(Clone, Debug)]
-enum Index {
-    /// In memory, while the segment is written and until it is sealed.
-    Open(OpenIndex),
-    /// In the section behind the groups, or in memory when that section can't be read.
-    Sealed { footer: Arc<Footer>, offsets: Offsets },
+/// Where the records of a sealed segment are.
+#[derive(Debug)]
+struct Sealed {
+    footer: Arc<Footer>,
+    /// In the section behind the groups.
+    offsets: Section,
+    /// In memory, once that section could not be read.
+    found_again: OnceLock<Box<[u32]>>,
 }
 
 /// Where a record lies in its segment.
@@ -50,13 +59,6 @@ pub(crate) struct RecordAt {
     pub(crate) ends_before: Option<u64>,
     /// Where the groups end so far, or the file when that is not known: nothing behind it is read for a record.
     pub(crate) groups_end: u64,
-}
-
-/// Where the offsets of a sealed segment's records are.
-#[derive(Clone, Debug)]
-enum Offsets {
-    OnDisk(Section),
-    InMemory(Arc<[u32]>),
 }
 
 /// What is gathered about the records of a segment until it is sealed.
@@ -102,9 +104,9 @@ impl Segment {
         blocks: &Arc<Blocks>,
         index: OpenIndex,
     ) -> Segment {
-        let (file, index) = (RwLock::new(file), RwLock::new(Index::Open(index)));
+        let (file, open) = (RwLock::new(file), RwLock::new(index));
         let (blocks, recent) = (Arc::clone(blocks), Recent::default());
-        Segment { header, header_crc, file, blocks, index, recent }
+        Segment { header, header_crc, file, blocks, open, sealed: OnceLock::new(), recent }
     }
 
     /// A segment whose footer was read and checked.
@@ -126,11 +128,9 @@ impl Segment {
         if offsets.at.content_bytes != records.checked_mul(4)? {
             return None;
         }
-        let offsets = Offsets::OnDisk(offsets);
-        let index = RwLock::new(Index::Sealed { footer: Arc::new(footer), offsets });
-        let blocks = Arc::clone(blocks);
-        let (file, recent) = (RwLock::new(file), Recent::default());
-        Some(Segment { header, header_crc, file, blocks, index, recent })
+        let segment = Segment::open(header, header_crc, file, blocks, OpenIndex::default());
+        segment.set_sealed(footer, offsets);
+        Some(segment)
     }
 
     /// The path of its file, relative to the ledger.
@@ -163,11 +163,48 @@ impl Segment {
         drop(before);
     }
 
-    pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
-        match &*self.index.read() {
-            Index::Sealed { footer, .. } => Some(Arc::clone(footer)),
-            Index::Open(_) => None,
+    /// The bytes of a record of a sealed segment, so many, out of blocks that are kept in memory or are from now
+    /// on. `None`: to be read from the file, because it is not sealed, or a block is not to be had.
+    ///
+    /// Why: a call of the system to read one order costs more than all that is done with it.
+    pub(crate) fn kept_record(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
+        self.sealed.get()?;
+        if length > KEPT_RECORD_BYTES_MAX {
+            return None;
         }
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = offset + bytes.len() as u64;
+            let block = self.group_block(at / BLOCK_BYTES)?;
+            let rest = block.get(to_usize(at % BLOCK_BYTES)..)?;
+            bytes.put(rest.get(..length - bytes.len()).unwrap_or(rest));
+        }
+        Some(bytes)
+    }
+
+    /// A block of the groups as it lies in the file: not checked, as the records in it are when they are decoded.
+    fn group_block(&self, block: u64) -> Option<Arc<[u8]>> {
+        let place = Place { segment: self.header.number, kind: GROUPS, block };
+        let read = self.blocks.get(place, || {
+            let mut bytes = vec![0; BLOCK_LEN];
+            let read = disk::read_up_to(&*self.file(), &mut bytes, block * BLOCK_BYTES);
+            // Whoever reads the record by itself finds out what it is.
+            if matches!(read, Ok(BLOCK_LEN)) { Ok(bytes) } else { Err(()) }
+        });
+        read.ok()
+    }
+
+    pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
+        self.sealed.get().map(|sealed| Arc::clone(&sealed.footer))
+    }
+
+    /// From now on the segment is sealed.
+    fn set_sealed(&self, footer: Footer, offsets: Section) {
+        let mut open = self.open.write();
+        let (footer, found_again) = (Arc::new(footer), OnceLock::new());
+        // Whoever was first sealed it with the same: it follows from the groups.
+        let _first = self.sealed.set(Sealed { footer, offsets, found_again }).is_ok();
+        *open = OpenIndex::default();
     }
 
     /// A section of a sealed segment.
@@ -196,20 +233,22 @@ impl Segment {
             let offset = rest.next()?;
             Some(RecordAt { offset, ends_before: rest.next(), groups_end: end })
         };
-        let (offsets, groups_end) = match &*self.index.read() {
-            Index::Open(open) => {
+        let Some(sealed) = self.sealed.get() else {
+            let open = self.open.read();
+            if self.sealed.get().is_none() {
                 return Ok(in_memory(&open.offsets, open.end.unwrap_or(self.header.file_bytes)));
             }
-            Index::Sealed { footer, .. } if seq >= footer.next_seq => return Ok(None),
-            Index::Sealed { footer, offsets: Offsets::InMemory(offsets) } => {
-                return Ok(in_memory(offsets, footer.groups_end));
-            }
-            // Read the block without holding the lock.
-            Index::Sealed { footer, offsets: Offsets::OnDisk(offsets) } => {
-                (offsets.clone(), footer.groups_end)
-            }
+            drop(open);
+            return self.place_of(seq);
         };
-        let (offset, next) = offsets.u32_and_next_at(index)?;
+        let groups_end = sealed.footer.groups_end;
+        if seq >= sealed.footer.next_seq {
+            return Ok(None);
+        }
+        if let Some(offsets) = sealed.found_again.get() {
+            return Ok(in_memory(offsets, groups_end));
+        }
+        let (offset, next) = sealed.offsets.u32_and_next_at(index)?;
         Ok(Some(RecordAt { offset: offset.into(), ends_before: next.map(u64::from), groups_end }))
     }
 
@@ -221,27 +260,31 @@ impl Segment {
 
     /// Records by kind.
     pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
-        match &*self.index.read() {
-            Index::Open(open) => open.counts.clone(),
-            Index::Sealed { footer, .. } => footer.counts.clone(),
+        let open = self.open.read();
+        match self.sealed.get() {
+            Some(sealed) => sealed.footer.counts.clone(),
+            None => open.counts.clone(),
         }
     }
 
     /// Takes in records that were just made durable, in a group that ends at `end`. No effect on a sealed
     /// segment, which gets none.
     pub(crate) fn add_records(&self, records: impl Iterator<Item = (u64, u8)>, end: u64) {
-        if let Index::Open(open) = &mut *self.index.write() {
-            for (offset, kind) in records {
-                open.add_record(offset, kind);
-            }
-            open.end = Some(end);
+        let mut open = self.open.write();
+        if self.sealed.get().is_some() {
+            return;
         }
+        for (offset, kind) in records {
+            open.add_record(offset, kind);
+        }
+        open.end = Some(end);
     }
 
     /// Replaces offsets that can't be read by what a scan of the groups found. The segment stays sealed.
     pub(crate) fn reindex(&self, found: OpenIndex) {
-        if let Index::Sealed { offsets, .. } = &mut *self.index.write() {
-            *offsets = Offsets::InMemory(found.offsets.into());
+        if let Some(sealed) = self.sealed.get() {
+            // Whoever was first found the same.
+            let _first = sealed.found_again.set(found.offsets.into()).is_ok();
         }
     }
 
@@ -263,10 +306,10 @@ impl Segment {
         end: &Position,
         sections: &[(u32, Vec<u8>)],
     ) -> io::Result<()> {
-        let open = match &*self.index.read() {
-            Index::Open(open) => open.clone(),
-            Index::Sealed { .. } => return Ok(()),
-        };
+        let open = self.open.read().clone();
+        if self.sealed.get().is_some() {
+            return Ok(());
+        }
         let Tail { start, bytes, footer } =
             tail(&self.header, self.header_crc, &open, end, sections);
         let file = files.open(&self.path(), Open::Write)?;
@@ -279,8 +322,7 @@ impl Segment {
         disk::write_all_at(&*file, footer_block, start + sections.len() as u64)?;
         disk::sync(&*file)?;
         let at = footer.section(SECTION_OFFSETS).ok_or(io::ErrorKind::InvalidData)?;
-        let offsets = Offsets::OnDisk(self.section_at(at));
-        *self.index.write() = Index::Sealed { footer: Arc::new(footer), offsets };
+        self.set_sealed(footer, self.section_at(at));
         self.recent.clear();
         Ok(())
     }

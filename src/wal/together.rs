@@ -13,7 +13,7 @@ use super::format::{GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::log::Log;
 use super::segment::{RecordAt, Segment};
-use crate::bytes::to_usize;
+use crate::bytes::{PutFields, to_usize};
 use crate::order::{Seq, Timestamp};
 
 /// Bytes of records that are read for one call.
@@ -70,10 +70,14 @@ impl Together {
             return count;
         }
         let base = self.bytes.len();
-        self.bytes.resize(base + to_usize(end - start), 0);
-        let target = self.bytes.get_mut(base..).unwrap_or_default();
-        let read = segment.read_up_to(target, start).unwrap_or(0);
-        self.bytes.truncate(base + read);
+        if let Some(kept) = segment.kept_record(start, to_usize(end - start)) {
+            self.bytes.put(&kept);
+        } else {
+            self.bytes.resize(base + to_usize(end - start), 0);
+            let target = self.bytes.get_mut(base..).unwrap_or_default();
+            let read = segment.read_up_to(target, start).unwrap_or(0);
+            self.bytes.truncate(base + read);
+        }
         let mut last: Option<(Seq, u64)> = None;
         for seq in seqs.iter().take(count).copied() {
             // Behind the one before it, or at the front of the next group: else its place is asked for.
@@ -116,7 +120,7 @@ impl Log {
         while let Some(first) = rest.first().filter(|seq| seq.0 > 0) {
             let Some((segment, next_first)) = self.segment_of(*first) else { break };
             let within = rest.partition_point(|seq| next_first.is_none_or(|next| *seq < next));
-            let done = together.read(&segment, rest.get(..within).unwrap_or_default());
+            let done = together.read(segment, rest.get(..within).unwrap_or_default());
             rest = rest.get(done..).unwrap_or_default();
         }
         together

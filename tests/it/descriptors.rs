@@ -280,7 +280,9 @@ fn rule_14_descriptors_that_go_while_a_segment_is_begun_poison_nothing() {
 #[test]
 fn a_segment_that_was_removed_is_named_when_it_is_read() {
     let (disk, host) = sim(471);
-    let ledger = crate::rig::open(&disk, &host).unwrap();
+    // Nothing is answered from memory.
+    let options = small().key_memory_bytes(0);
+    let ledger = options.open_simulated(disk.as_disk(), host.as_host()).unwrap();
     let mut orders = Vec::new();
     for number in 0..120 {
         orders.push(ledger.submit(&large(number, 5000)).unwrap().receipt.order);

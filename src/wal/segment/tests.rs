@@ -100,6 +100,36 @@ fn offsets_that_were_found_again_replace_those_on_disk() {
     assert!(segment.footer().is_some(), "it stays sealed");
 }
 
+#[test]
+fn a_record_comes_out_of_the_blocks_that_are_kept_once_its_segment_is_sealed() {
+    let (disk, segment, end) = segment();
+    let bytes: Vec<u8> = (4096..4400u64).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    segment.file().write_at(&bytes, 4096).unwrap();
+    let blocks = Blocks::new(1 << 20);
+    let index = segment.open.read().clone();
+    let segment = Segment::open(header(), 44, segment.file(), &blocks, index);
+    assert_eq!(segment.kept_record(4160, 40), None, "it is still written to");
+    segment.seal(&Files::new(disk.as_disk()), &end, &[]).unwrap();
+    let of_file = |offset: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        let read = disk::read_up_to(&*segment.file(), &mut bytes, offset).unwrap();
+        (read == length).then_some(bytes)
+    };
+    let blocks_max = KEPT_RECORD_BYTES_MAX;
+    for (offset, length) in [(4160, 40), (4096, 4096), (4300, 100), (8190, 5), (5, blocks_max)] {
+        let kept = segment.kept_record(offset, length);
+        assert_eq!(kept, of_file(offset, length), "{length} at {offset}");
+        assert!(kept.is_some());
+    }
+    // More than is kept, and behind the end of the file: whoever reads the file finds out.
+    assert_eq!(segment.kept_record(4096, blocks_max + 1), None);
+    assert_eq!(segment.kept_record(segment.file().bytes().unwrap() - 1, 2), None);
+    // From memory: the file is not asked again.
+    let before = of_file(4160, 40);
+    segment.file().write_at(&[0xff; 40], 4160).unwrap();
+    assert_eq!(segment.kept_record(4160, 40), before);
+}
+
 // Cause: sections and footer were written before one sync. Effect: a power cut kept the footer and took a
 // section; opening believed the footer, made the keys anew at every opening, and `verify` called a sound
 // ledger damaged. Found by the drill (`--kills 0 --power-cuts 1 --seed 3054`). Fix: the footer is written
@@ -117,10 +147,7 @@ fn rule_6_a_footer_is_on_disk_only_with_the_sections_it_stands_for() {
         for subset in 0..1 << 8 {
             disk.restore(&before);
             let file = disk.as_disk().open(PATH, Open::Read).unwrap();
-            let index = match &*fresh.index.read() {
-                Index::Open(open) => open.clone(),
-                Index::Sealed { .. } => unreachable!("nobody seals it"),
-            };
+            let index = fresh.open.read().clone();
             let segment = Segment::open(header(), 44, file, &Blocks::new(0), index);
             disk.power_off_after(call);
             let done = segment.seal(&Files::new(disk.as_disk()), &end, &sections).is_ok();
