@@ -1,15 +1,16 @@
 //! One large ledger: does it stay as quick as it grows, what does it take of memory and disk, and how soon does
 //! it answer after kill -9 and after losing everything that is derived?
 //!
-//! `cargo bench --bench large -- --orders 50000000` (20 GB of disk, some minutes); a million without it. Prints
-//! one table. Orders follow from their number, so that any of them can be sent again.
+//! `cargo bench --bench large -- --orders 50000000` (20 GB of disk, some minutes); a million without it. With `--views`
+//! there are views, with `--steps` each order takes a step as well, outside of what is timed. Prints one table. Orders
+//! follow from their number, so that any of them can be sent again.
 
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use order_ledger::{How, Ledger, Options, Submission, Views};
+use order_ledger::{How, Ledger, Options, Outcome, State, Submission, Transition, Views};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -32,9 +33,10 @@ fn main() {
         arguments.get(index + 1)
     };
     let orders = after("--orders").map_or(STEP, |text| done(text.parse()));
-    let views = arguments.iter().any(|argument| argument == "--views");
+    let is_asked = |name: &str| arguments.iter().any(|argument| argument == name);
+    let (views, steps) = (is_asked("--views"), is_asked("--steps"));
     if let Some(path) = after(FILL) {
-        fill(Path::new(path), orders, views);
+        fill(Path::new(path), orders, views, steps);
     }
     let dir = done(Dir::new("large"));
     let path = dir.join("orders.ledger");
@@ -42,7 +44,8 @@ fn main() {
     table.row("orders", orders.to_string());
     table.row("payload and key of one, bytes", (PAYLOAD_BYTES + KEY_BYTES).to_string());
     table.row("views", if views { "on" } else { "off" }.to_owned());
-    done(filled_and_killed(&path, orders, views, &mut table));
+    table.row("steps of each", if steps { "1" } else { "0" }.to_owned());
+    done(filled_and_killed(&path, orders, views, steps, &mut table));
     sizes(&path, orders, &mut table);
     after_kill(&path, orders, views, &mut table);
     without_derived(&path, orders, views, &mut table);
@@ -64,7 +67,7 @@ fn order(number: u64) -> Submission {
 
 /// The program that fills: says after each step how long its batches took, then what it took in all, and
 /// waits to be killed.
-fn fill(path: &Path, orders: u64, views: bool) -> ! {
+fn fill(path: &Path, orders: u64, views: bool, steps: bool) -> ! {
     let ledger = done(options(views).open(path));
     let mut out = io::stdout().lock();
     let mut number = 0;
@@ -76,12 +79,17 @@ fn fill(path: &Path, orders: u64, views: bool) -> ! {
             let batch: Vec<_> = (number..end.min(number + BATCH)).map(order).collect();
             number += batch.len() as u64;
             let began = Instant::now();
-            for answer in ledger.submit_many(&batch) {
-                done(answer);
-            }
+            let answers: Vec<_> = ledger.submit_many(&batch).into_iter().map(done).collect();
             let took = began.elapsed();
             spent += took;
             longest = longest.max(took);
+            if steps {
+                let step = |it: &Outcome| Transition::new(it.receipt.order, State::Confirmed);
+                let steps: Vec<_> = answers.iter().map(step).collect();
+                for answer in ledger.transition_many(&steps) {
+                    done(answer);
+                }
+            }
         }
         let (spent, longest) = (spent.as_micros(), longest.as_micros());
         done(writeln!(out, "step {} {spent} {longest}", number - from));
@@ -103,11 +111,20 @@ fn status(name: &str) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-fn filled_and_killed(path: &Path, orders: u64, views: bool, table: &mut Table) -> io::Result<()> {
+fn filled_and_killed(
+    path: &Path,
+    orders: u64,
+    views: bool,
+    steps: bool,
+    table: &mut Table,
+) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(FILL).arg(path).args(["--orders", &orders.to_string()]);
     if views {
         command.arg("--views");
+    }
+    if steps {
+        command.arg("--steps");
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;

@@ -407,12 +407,12 @@ impl Cursor {
             self.buffer.clear();
             self.segment = Some(Arc::clone(segment));
         }
-        if let Some((record, end)) = self.following(&segment, seq) {
+        if let Some((record, end)) = self.following(segment, seq) {
             self.last_end = end;
             self.next = seq.next();
             return Ok(Some(record));
         }
-        let RecordAt { offset, groups_end, .. } = self.log.place_in(&segment, seq)?;
+        let RecordAt { offset, groups_end, .. } = self.log.place_in(segment, seq)?;
         let skip = offset.checked_sub(self.buffer_offset).map_or(usize::MAX, to_usize);
         let mut ready = self.buffer.get(skip..).unwrap_or_default();
         let whole = frame::record_bytes(ready).is_some_and(|wanted| wanted <= ready.len());
