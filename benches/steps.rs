@@ -191,6 +191,7 @@ fn waits(ledger: &Ledger, when: &str) {
     ));
 }
 
+#[expect(clippy::disallowed_methods, reason = "the views tell nobody that they have caught up")]
 fn wait_for_views(ledger: &Ledger) {
     while done(ledger.stats()).views.is_none_or(|views| views.behind > 0) {
         std::thread::sleep(Duration::from_millis(20));
