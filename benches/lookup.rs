@@ -10,8 +10,11 @@ use criterion::{Criterion, Throughput};
 use order_ledger::{Ledger, Options, OrderId, Query, Submission, Views};
 
 mod support;
+#[path = "support/views.rs"]
+mod views;
 
 use support::{Dir, done};
+use views::wait_for_views;
 
 const ORDERS: usize = 100_000;
 const BATCH: usize = 1_000;
@@ -111,13 +114,7 @@ fn pages(criterion: &mut Criterion, dir: &Dir) {
             done(result);
         });
     }
-    #[expect(clippy::disallowed_methods, reason = "the views tell nobody that they have caught up")]
-    while done(ledger.stats())
-        .views
-        .is_some_and(|views| views.behind > 0 || views.phase != "feeding")
-    {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for_views(&ledger);
     let queries: Vec<_> =
         (0..ACCOUNTS).map(|number| Query::all().account(format!("account {number}"))).collect();
     let mut group = criterion.benchmark_group("page");

@@ -13,8 +13,11 @@ use order_ledger::{Consumer, Ledger, OrderId, State, Submission, Transition};
 mod support;
 #[path = "support/timing.rs"]
 mod timing;
+#[path = "support/views.rs"]
+mod views;
 
 use support::{Dir, done};
+use views::wait_for_views;
 
 /// Rounds, and batches of 1,000 in each half of one, beside a consumer that is blocked.
 const BLOCKED_ROUNDS: usize = 21;
@@ -189,13 +192,6 @@ fn waits(ledger: &Ledger, when: &str) {
     support::say(&format!(
         "wait_for {when}: told {half} us after the step returned, p99 {most} us"
     ));
-}
-
-#[expect(clippy::disallowed_methods, reason = "the views tell nobody that they have caught up")]
-fn wait_for_views(ledger: &Ledger) {
-    while done(ledger.stats()).views.is_none_or(|views| views.behind > 0) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn per_second(count: usize, elapsed: Duration) -> u128 {

@@ -12,8 +12,11 @@ use order_ledger::{
 };
 
 mod support;
+#[path = "support/views.rs"]
+mod views;
 
 use support::{Dir, done};
+use views::wait_for_views;
 
 const ORDERS: u64 = 20_000;
 const BATCH: u64 = 1_000;
@@ -102,11 +105,4 @@ fn fill(ledger: &Ledger, orders: u64) -> Vec<OrderId> {
         by_state.extend(taken.step_by(2).take(done(usize::try_from(room))));
     }
     by_state
-}
-
-#[expect(clippy::disallowed_methods, reason = "nobody tells when the views have caught up")]
-fn wait_for_views(ledger: &Ledger) {
-    while done(ledger.stats()).views.is_none_or(|views| views.behind > 0) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
