@@ -345,7 +345,8 @@ impl Batches {
         for (id, there) in found {
             for (place, told) in there {
                 let order = (*id, *place);
-                let steps: Vec<&Event> = told.history[1..].iter().collect();
+                let steps = told.history[1..].iter().filter(|event| event.body.state().is_some());
+                let steps: Vec<&Event> = steps.collect();
                 let Some(by) = self.canceller(order) else {
                     assert!(steps.is_empty(), "half of a batch is there: {steps:?}");
                     continue;

@@ -6,13 +6,17 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{SimDisk, SimHost};
-use order_ledger::{Error, HoldEntry, Ledger, Options, Reader, Result, Seq, Submission, Ticket};
+use order_ledger::disk::{Disk, Host};
+use order_ledger::{
+    AlertEvent, Error, HoldEntry, Ledger, Options, Reader, Result, Seq, Submission, Ticket,
+    Timestamp,
+};
 
 use super::batches::CONSUMER;
 use super::plan::Key;
 use super::steps::Told;
+use super::stuck::{self, Stuck};
 use crate::watched::{Watch, watched};
 
 /// What is to be done.
@@ -44,6 +48,10 @@ pub(super) struct Seen {
     pub(super) orders: Vec<Told>,
     /// Those in force.
     pub(super) holds: Vec<HoldEntry>,
+    /// Everything that ever happened to alerts.
+    pub(super) alerts: Vec<AlertEvent>,
+    /// Who is stuck.
+    pub(super) stuck: Option<Stuck>,
     pub(super) records: u64,
     /// Where the consumer stands.
     pub(super) cursor: Seq,
@@ -51,6 +59,7 @@ pub(super) struct Seen {
 
 /// All of a log, by a reader.
 pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<Seen> {
+    let wall = Timestamp::from_unix_ns(host.wall_ns());
     let reader = Reader::open_on(disk.as_disk(), host)?;
     let told = |order: order_ledger::Order| {
         let history = reader.history(order.id())?;
@@ -59,7 +68,9 @@ pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<Seen> {
     let orders: Result<_> = reader.orders().map(|order| order.and_then(told)).collect();
     let (orders, holds) = (orders?, reader.holds()?);
     let (records, cursor) = (reader.stats()?.records, reader.consumer_next(CONSUMER)?);
-    Ok(Seen { orders, holds, records, cursor })
+    let alerts: Result<_> = reader.alert_events(Seq::FIRST).collect();
+    let stuck = Some(stuck::ask(wall, |query| reader.stuck(query))?);
+    Ok(Seen { orders, holds, alerts: alerts?, stuck, records, cursor })
 }
 
 /// Sees every call of the ledger, and does its errands when their time has come.

@@ -101,6 +101,25 @@ figures! {
     cursors_moved,
     cursors_in_doubt_there,
     cursors_in_doubt_gone,
+    /// Orders that were found to be stuck, by the thresholds of their state and by their own.
+    stuck_by_state,
+    stuck_by_own,
+    thresholds_in_conflict,
+    /// Looks at everything that is watched, and what they recorded.
+    looks,
+    looks_failed,
+    alerts_raised,
+    alerts_escalated,
+    alerts_reminded,
+    alerts_cleared,
+    alerts_in_doubt_there,
+    alerts_in_doubt_gone,
+    /// Somebody knew of an alert, and what else came of saying so.
+    alerts_acknowledged,
+    alerts_known_before,
+    alerts_not_open,
+    acknowledged_in_doubt_there,
+    acknowledged_in_doubt_gone,
     read_between,
     second_openers,
     /// Logs that `verify` was asked about: as a crash left them, and at the end.

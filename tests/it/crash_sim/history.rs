@@ -1,30 +1,33 @@
 //! Runs a plan, and holds every answer against what is known.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{future::Future, pin::Pin};
 
-use order_ledger::disk::Disk;
 use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
+use order_ledger::disk::{Disk, Host};
 use order_ledger::{
-    Certainty, Consumer, Durability, Error, ErrorKind, Event, Field, GroupPadding, How, Ledger,
-    NoteQuery, Options, Order, Result, Soundness, Submission, Ticket, Views, verify_on,
+    AlertEvent, Certainty, Consumer, Durability, Error, ErrorKind, Event, GroupPadding, How,
+    Ledger, Options, Result, Seq, Submission, Ticket, Views, WatchOptions,
 };
 
-use super::batches::{Batches, CONSUMER};
+use super::alarms::REMIND_EVERY;
+use super::batches::Batches;
 use super::beside::{self, Beside, Errand, Heard, Seen};
 use super::figures::Figures;
-use super::known::{Book, Fate, Fussy, Trouble, own_table};
+use super::known::{Book, Fate, Fussy, Trouble, lifecycle};
 use super::notes::Words;
 use super::plan::{Aside, Bundle, Key, Plan, Step};
 use super::steps::{Told, Wish};
 use crate::rig::Random;
 
+mod checks;
 mod desk;
 mod held;
 mod jots;
+mod looks;
 mod moves;
 mod rotten;
 
@@ -43,13 +46,15 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
     let disk = SimDisk::new(plan.seed);
     disk.set_past_cache(plan.setup.past_cache);
     let host = SimHost::new(plan.seed ^ 0x5eed);
+    let alerts = Arc::default();
     let mut history = History {
+        options: options(plan, &alerts),
+        alerts,
         beside: Beside::new(&disk, &host),
         disk,
         host,
         mount,
         plan,
-        options: options(plan),
         random: Random::new(plan.seed),
         book: Book::new(plan),
         figures: Figures { seeds: 1, ..Figures::default() },
@@ -66,6 +71,8 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
         again: Vec::new(),
         say_again: Vec::new(),
         link_again: Vec::new(),
+        know_again: Vec::new(),
+        latest_ns: 0,
         worker: None,
         delivered: Vec::new(),
     };
@@ -81,7 +88,7 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
     history.figures
 }
 
-fn options(plan: &Plan) -> Options {
+fn options(plan: &Plan, alerts: &Arc<Mutex<Vec<AlertEvent>>>) -> Options {
     let setup = &plan.setup;
     let options = Options::new()
         .segment_bytes(setup.segment_kib * 1024)
@@ -97,8 +104,17 @@ fn options(plan: &Plan) -> Options {
         .disk_reserve_bytes(0)
         .disk_free_min_bytes(0)
         .views(if setup.views { Views::On } else { Views::Off });
-    let options = match setup.own_table {
-        true => options.lifecycle(own_table()),
+    let options = match setup.own_table || setup.watched {
+        true => options.lifecycle(lifecycle(plan)),
+        false => options,
+    };
+    let options = match setup.watched {
+        true => {
+            let watch = WatchOptions::new().remind_every(REMIND_EVERY).disk_warn_bytes(0);
+            let alerts = Arc::clone(alerts);
+            let told = move |event: &AlertEvent| alerts.lock().unwrap().push(event.clone());
+            options.watch(watch.on_alert(told))
+        }
         false => options,
     };
     match setup.validator {
@@ -140,6 +156,12 @@ struct History<'a> {
     say_again: Vec<(Key, Words)>,
     /// The same for batches.
     link_again: Vec<(u8, Bundle)>,
+    /// The same for acknowledgements.
+    know_again: Vec<Seq>,
+    /// What was told of alerts.
+    alerts: Arc<Mutex<Vec<AlertEvent>>>,
+    /// The latest that the wall clock was set to.
+    latest_ns: u64,
     /// The consumer, when it was opened in this life, and what it was given and is not done with.
     worker: Option<Consumer>,
     delivered: Vec<Event>,
@@ -289,80 +311,7 @@ impl History<'_> {
         self.ask_again(&ledger);
         self.say_again(&ledger);
         self.link_again(&ledger);
-    }
-
-    /// Looks with a reader before anybody repairs anything.
-    fn look_beside(&mut self) {
-        let has_ledger = self.disk.files().iter().any(|(path, _)| path == "LEDGER");
-        if !has_ledger || self.disk.is_off() || self.armed {
-            return;
-        }
-        // After a kill a reader makes the tail durable before it believes it; else no byte changes.
-        let settled = self.disk.pending_units() == 0;
-        let before = self.disk.digest("");
-        match beside::read(&self.disk, &self.host) {
-            Ok(seen) => {
-                if settled {
-                    assert_eq!(before, self.disk.digest(""), "a reader changed a byte");
-                }
-                let may_lose = self.may_lose || self.plan.setup.relaxed;
-                self.book.check(&seen, may_lose, &mut self.figures);
-            }
-            Err(error) => panic!("reading refused after a crash: {error}"),
-        }
-        if !self.tore_oddly {
-            self.verify("as the crash left it");
-        }
-    }
-
-    /// Nothing that a crash may leave behind is damage.
-    fn verify(&mut self, when: &str) {
-        let report = verify_on(self.disk.as_disk(), &self.host, &mut |_, _| {}).unwrap();
-        let soundness = report.soundness();
-        assert_eq!(soundness, Soundness::Sound, "{when}, verify found {:?}", report.findings);
-        self.figures.verified += 1;
-    }
-
-    fn check(&mut self, ledger: &Ledger) {
-        let told = |order: Result<Order>| {
-            let order = order.unwrap();
-            let history = ledger.history(order.id()).unwrap();
-            Told { order, history }
-        };
-        let stats = ledger.stats().unwrap();
-        let seen = Seen {
-            orders: ledger.orders().map(told).collect(),
-            holds: ledger.holds().unwrap(),
-            records: stats.records,
-            cursor: ledger.consumer_next(CONSUMER).unwrap(),
-        };
-        self.book.check(&seen, self.may_lose, &mut self.figures);
-        self.may_lose = false;
-        let all = &seen.orders;
-        assert_eq!(stats.orders, all.len() as u64);
-        let mut states = BTreeMap::new();
-        all.iter().for_each(|told| *states.entry(told.order.now.state).or_default() += 1);
-        assert_eq!(stats.states, states.into_iter().collect::<Vec<_>>());
-        let open = ledger.open_notes(&NoteQuery::open().limit(10_000)).unwrap();
-        let open: Vec<u64> = open.notes.iter().map(|note| note.seq.0).collect();
-        assert_eq!(open, self.book.open_notes(), "the list of open notes");
-        let full = self.random.chance(1, 4);
-        for known in &self.book.known {
-            if !full && !self.random.chance(1, 8) {
-                continue;
-            }
-            let (client, key) = (known.submission.client(), known.submission.key());
-            let by_key = ledger.by_key(client, key).unwrap();
-            let there = match &known.fate {
-                Fate::Acknowledged(receipt) | Fate::Refused(receipt, _) => {
-                    let there = ledger.get(receipt.order).unwrap();
-                    assert!(there.is_some(), "get and orders disagree");
-                    there
-                }
-                _ => None,
-            };
-            assert_eq!(by_key, there, "by_key and orders disagree");
-        }
+        self.know_again(&ledger);
     }
 
     // What is done.
@@ -402,7 +351,17 @@ impl History<'_> {
                 self.listen();
                 self.looked(*key, found);
             }
-            Step::SetClock(ns) => self.host.set_wall_ns(*ns),
+            Step::SetClock(ns) => {
+                self.latest_ns = self.latest_ns.max(*ns);
+                self.host.set_wall_ns(*ns);
+            }
+            Step::JumpAhead(ms) => {
+                let latest_ns = self.latest_ns.max(self.host.wall_ns());
+                self.latest_ns = latest_ns + ms * 1_000_000;
+                self.host.set_wall_ns(self.latest_ns);
+            }
+            Step::Watch => self.look(&ledger),
+            Step::Acknowledge(number) => self.acknowledge(&ledger, *number),
             Step::Tick(ms) => {
                 self.host.advance(Duration::from_millis(*ms));
                 ledger.tick();
@@ -545,8 +504,9 @@ impl History<'_> {
     /// What a reader saw while something was going on.
     fn read(&mut self, read: Result<Seen>) {
         match read {
-            Ok(Seen { orders, .. }) => {
-                self.book.dense(&orders);
+            Ok(seen) => {
+                self.book.dense(&seen);
+                let orders = &seen.orders;
                 let may_lose = self.may_lose || self.plan.setup.relaxed;
                 for told in orders.iter().filter(|told| !Batches::has(told)) {
                     self.book.shown(told, false, may_lose);
@@ -554,7 +514,10 @@ impl History<'_> {
                 if may_lose {
                     return;
                 }
-                self.book.batches.listed(&orders, false);
+                self.book.batches.listed(orders, false);
+                self.book.alarms.listed(&seen.alerts);
+                self.book.alarms.sound(orders, &self.book.lifecycle);
+                self.check_stuck(&seen);
                 let owed = self.book.owed();
                 assert_eq!(owed, orders.len(), "a reader misses what was acknowledged");
             }
@@ -575,31 +538,6 @@ impl History<'_> {
                     && self.book.may_be_in_doubt(key);
                 assert!(self.is_troubled() || in_doubt, "{error}");
             }
-        }
-    }
-
-    /// Other content under a known key.
-    fn conflict(&mut self, ledger: &Ledger, key: Key) {
-        let known = &self.book.known[key];
-        let (Fate::Acknowledged(receipt) | Fate::Refused(receipt, _)) = &known.fate else { return };
-        let (receipt, submission, expires_in) = (*receipt, &known.submission, known.expires_in);
-        let mut payload = submission.payload().to_vec();
-        payload.push(b'!');
-        let other = Submission::new(submission.client(), submission.key(), payload)
-            .account(b"account 9".to_vec());
-        let other = match expires_in {
-            Some(duration) => other.expires_in(duration),
-            None => other,
-        };
-        match ledger.submit(&other).map_err(|error| error.kind().clone()) {
-            Err(ErrorKind::Conflict { receipt: found, differs }) => {
-                assert_eq!(found, receipt);
-                assert_eq!(differs, [Field::Account, Field::Payload]);
-            }
-            Err(ErrorKind::Io { .. }) if self.is_troubled() => {}
-            // Only a reader has seen it; the ledger's own sync has failed.
-            Err(ErrorKind::InDoubt { .. }) if self.book.may_be_in_doubt(key) => {}
-            other => panic!("{other:?}"),
         }
     }
 

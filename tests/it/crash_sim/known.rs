@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use order_ledger::{
-    Certainty, Committed, Error, ErrorKind, HoldEntry, How, Lifecycle, Noted, Order, Outcome,
-    Receipt, Refusal, Seq, State, StateRule, Submission, Timestamp, Transitioned, Validator,
-    Verdict,
+    Certainty, Committed, Error, ErrorKind, How, Lifecycle, Noted, Order, Outcome, Receipt,
+    Refusal, State, StateRule, Submission, Timestamp, Transitioned, Validator, Verdict,
 };
 
+use super::alarms::{Alarms, Asked, with_thresholds};
 use super::batches::Batches;
 use super::beside::Seen;
 use super::figures::Figures;
 use super::holds::Holds;
 use super::notes::{Said, Words};
-use super::plan::{Content, Key, LOADED, PACKED, Plan, Word};
+use super::plan::{Content, Key, LOADED, PACKED, Patience, Plan, Word};
 use super::steps::{About, Came, Taken, Told, Track, Wish, gaps};
+use super::stuck::with_patience;
 use crate::rig::Random;
 
 /// What is known of one key.
@@ -34,12 +35,16 @@ pub(super) struct Known {
     pub(super) submission: Submission,
     pub(super) word: Word,
     pub(super) expires_in: Option<Duration>,
+    pub(super) patience: Patience,
     pub(super) fate: Fate,
     pub(super) track: Track,
 }
 
 impl Known {
-    fn assert_expires(&self, order: &Order) {
+    /// What the order says about times: when it expires, and after how long it is stuck.
+    fn assert_times(&self, order: &Order) {
+        let own = (order.warn_after, order.critical_after);
+        assert_eq!(own, self.patience.durations(), "it has other thresholds");
         let accepted_ns = order.receipt.accepted_at.as_unix_ns();
         let instant_ns = order.expires_at.map(|instant| instant.as_unix_ns() - accepted_ns);
         let expected = self.expires_in.filter(|_| order.refusal.is_none());
@@ -89,12 +94,20 @@ pub(super) struct Book {
     noting: Option<(Key, Words)>,
     pub(super) holds: Holds,
     pub(super) batches: Batches,
+    pub(super) alarms: Alarms,
     pub(super) lifecycle: Lifecycle,
-    own_table: bool,
+    /// The first record is a table of states.
+    has_table: bool,
+}
+
+/// The table that a ledger is opened with.
+pub(super) fn lifecycle(plan: &Plan) -> Lifecycle {
+    let table = if plan.setup.own_table { own_table() } else { Lifecycle::default() };
+    if plan.setup.watched { with_thresholds(table) } else { table }
 }
 
 /// A table in which an order can go round, and needs evidence to be done.
-pub(super) fn own_table() -> Lifecycle {
+fn own_table() -> Lifecycle {
     let table = Lifecycle::builder()
         .state(StateRule::new(PACKED, "packed"))
         .state(StateRule::new(LOADED, "loaded"))
@@ -123,10 +136,11 @@ fn submission(key: Key, content: &Content) -> Submission {
     let client = ["web", "till"][key % 2];
     let order = Submission::new(client, format!("key-{key}"), payload);
     let order = order.account(format!("account {}", key % 5));
-    match expires_in(content) {
+    let order = match expires_in(content) {
         Some(duration) => order.expires_in(duration),
         None => order,
-    }
+    };
+    with_patience(order, content.patience)
 }
 
 fn expires_in(content: &Content) -> Option<Duration> {
@@ -139,6 +153,7 @@ impl Book {
             submission: submission(key, content),
             word: content.word,
             expires_in: expires_in(content),
+            patience: content.patience,
             fate: Fate::Free,
             track: Track::default(),
         });
@@ -152,8 +167,9 @@ impl Book {
             noting: None,
             holds: Holds::default(),
             batches: Batches::default(),
-            lifecycle: if plan.setup.own_table { own_table() } else { Lifecycle::default() },
-            own_table: plan.setup.own_table,
+            alarms: Alarms::default(),
+            lifecycle: lifecycle(plan),
+            has_table: plan.setup.own_table || plan.setup.watched,
         }
     }
 
@@ -172,7 +188,7 @@ impl Book {
         let key = self.key_of(order);
         let moving = self.moving.iter().filter(|(other, _)| *other == key);
         let moving = moving.map(|(_, wish)| wish.clone()).collect();
-        self.known[key].assert_expires(order);
+        self.known[key].assert_times(order);
         self.known[key].track.shown(&told.steps(), own, may_lose, moving);
         let noting = self.noting.as_ref().filter(|(other, _)| *other == key);
         let noting = noting.map(|(_, words)| words);
@@ -225,6 +241,7 @@ impl Book {
         self.nothing_on_the_way();
         self.doubted.clear();
         self.batches.life_has_ended();
+        self.alarms.life_has_ended();
         self.known.iter_mut().for_each(|known| known.track.life_has_ended());
     }
 
@@ -410,8 +427,8 @@ impl Book {
     /// Holds all orders of a ledger that was opened after a crash against what is known, and settles the
     /// doubts.
     pub(super) fn check(&mut self, seen: &Seen, may_lose: bool, figures: &mut Figures) {
-        let Seen { orders: all, holds, records, cursor } = seen;
-        let of_others = self.settle_others(all, holds, *records, *cursor, figures);
+        let all = &seen.orders;
+        let of_others = self.settle_others(seen, figures);
         let mut there: Vec<Option<&Order>> = vec![None; self.known.len()];
         let mut steps = vec![(Vec::new(), Vec::new()); self.known.len()];
         for told in all.iter().filter(|told| !Batches::has(told)) {
@@ -466,7 +483,7 @@ impl Book {
             }
             if let Some(order) = found {
                 figures.expired_shown += u64::from(order.now.state == State::Expired);
-                known.assert_expires(order);
+                known.assert_times(order);
                 assert!(order.payload == known.submission.payload(), "other bytes");
             }
         }
@@ -474,36 +491,56 @@ impl Book {
 
     /// Batches, cursors and holds after opening, and the seqs of all. Answers of each that was in doubt whether it
     /// is there.
-    fn settle_others(
-        &mut self,
-        all: &[Told],
-        holds: &[HoldEntry],
-        records: u64,
-        cursor: Seq,
-        figures: &mut Figures,
-    ) -> Vec<bool> {
-        let (gaps, next) = gaps(all, self.own_table);
+    fn settle_others(&mut self, seen: &Seen, figures: &mut Figures) -> Vec<bool> {
+        let Seen { orders: all, holds, alerts, records, .. } = seen;
+        let of_no_order = Alarms::of_no_order(alerts);
+        let (gaps, next) = gaps(all, &of_no_order, self.has_table);
+        let of_alert = self.settle_alerts(seen, figures);
         if self.holds.have_been() {
             let of_hold = self.holds.settle(holds, &gaps, next);
             figures.holds_in_doubt += u64::from(of_hold.is_some());
-            assert_eq!(records, self.holds.account_for(&gaps, next) - 1, "records");
-            return of_hold.into_iter().collect();
+            assert_eq!(*records, self.holds.account_for(&gaps, next) - 1, "records");
+            return of_hold.into_iter().chain(of_alert).collect();
         }
         let (least, most) = self.batches.account_for(all, &gaps, next);
         // An opening that was cut off may have made a ledger that has no table yet.
-        let is_empty = all.is_empty() && records == 0;
-        let counts = (least..=most).contains(&records) || is_empty;
+        let is_empty = all.is_empty() && *records == 0;
+        let counts = (least..=most).contains(records) || is_empty;
         assert!(counts, "{records} records, not {least} to {most}");
         let of_batch = self.batches.listed(all, true);
         figures.linked_in_doubt_there += u64::from(of_batch == Some(true));
         figures.linked_in_doubt_gone += u64::from(of_batch == Some(false));
         let events: u64 = all.iter().map(|told| told.history.len() as u64).sum();
-        let table = u64::from(self.own_table && !is_empty);
-        let others = events + table + self.batches.heads();
-        let of_cursor = self.batches.settle_cursor(cursor, records, others);
+        let table = u64::from(self.has_table && !is_empty);
+        let others = events + table + self.batches.heads() + of_no_order.len() as u64;
+        let of_cursor = self.batches.settle_cursor(seen.cursor, *records, others);
         figures.cursors_in_doubt_there += u64::from(of_cursor == Some(true));
         figures.cursors_in_doubt_gone += u64::from(of_cursor == Some(false));
-        of_batch.into_iter().chain(of_cursor).collect()
+        of_batch.into_iter().chain(of_cursor).chain(of_alert).collect()
+    }
+
+    /// Alerts after opening. Answers whether what was in doubt is there.
+    fn settle_alerts(&mut self, seen: &Seen, figures: &mut Figures) -> Option<bool> {
+        let doubt = self.alarms.doubt.clone();
+        let (there, more) = self.alarms.settle(&seen.alerts);
+        self.alarms.sound(&seen.orders, &self.lifecycle);
+        match doubt {
+            None => {}
+            Some(Asked::Look) if more > 0 => figures.alerts_in_doubt_there += more,
+            Some(Asked::Look) => figures.alerts_in_doubt_gone += 1,
+            Some(_) if there == Some(true) => figures.acknowledged_in_doubt_there += 1,
+            Some(_) => figures.acknowledged_in_doubt_gone += 1,
+        }
+        there
+    }
+
+    /// When the last record was written that somebody was told of.
+    pub(super) fn latest_at(&self) -> Timestamp {
+        let of_orders = self.known.iter().filter_map(|known| {
+            let Fate::Acknowledged(receipt) = &known.fate else { return None };
+            Some(known.track.latest_at().map_or(receipt.accepted_at, |at| at))
+        });
+        of_orders.fold(self.alarms.latest_at(), Ord::max)
     }
 
     /// The same for steps. Answers of each that was in doubt whether it is there.
@@ -530,8 +567,9 @@ impl Book {
     }
 
     /// Orders, steps, notes, batches, cursors and holds account for every seq.
-    pub(super) fn dense(&self, all: &[Told]) {
-        let (gaps, next) = gaps(all, self.own_table);
+    pub(super) fn dense(&self, seen: &Seen) {
+        let all = &seen.orders;
+        let (gaps, next) = gaps(all, &Alarms::of_no_order(&seen.alerts), self.has_table);
         match self.holds.have_been() {
             true => drop(self.holds.account_for(&gaps, next)),
             false => drop(self.batches.account_for(all, &gaps, next)),

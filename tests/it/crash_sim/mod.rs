@@ -15,6 +15,11 @@
 //!   of two that expect the same version one wins;
 //! - who is held is refused, who is not is taken, and holds are those that were acknowledged;
 //! - so are the notes of an order and what resolves them; what is open is on the list;
+//! - thresholds of an order's own are part of it: a repeat with others conflicts; who is stuck is who is so by a plain
+//!   reading, also from a reader;
+//! - an alert that was told of is there and stays, and so does that somebody knows of it; for one stay of an order in a
+//!   state there is one, raised once, made worse once, over when the order has left; what is in doubt is there or not,
+//!   and decided from then on; a look that nothing disturbs leaves nothing unsaid;
 //! - a linked batch is there as a whole or not at all, for readers beside as well; what a consumer records about an
 //!   event in a batch is recorded once, and with it its cursor, which stands nowhere else;
 //! - `orders`, `get`, `by_key`, `history`, `stats` and a reader beside them say the same; the seqs of orders
@@ -29,6 +34,7 @@
 //! `ORDER_LEDGER_SEEDS=100000` runs more seeds, `ORDER_LEDGER_SEED_FIRST=n` others, `ORDER_LEDGER_SEED=7`
 //! one; with `ORDER_LEDGER_SHRINK=0` the first failure is enough.
 
+mod alarms;
 mod batches;
 mod beside;
 mod figures;
@@ -40,6 +46,7 @@ mod plan;
 mod planted;
 mod shrink;
 mod steps;
+mod stuck;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,11 +1,12 @@
 //! A history as a value: everything that will be done and will go wrong, so that it can be printed, run
 //! again, and made smaller.
 
-use order_ledger::disk::sim::{Crash, CrashMode, Fault};
+use std::time::Duration;
+
+use order_ledger::disk::sim::{Crash, Fault};
 use order_ledger::{NoteKind, State};
 
-use super::holds::SCOPES;
-use crate::rig::Random;
+mod maker;
 
 /// The number of a key; its order is the one of that place in [`Plan::orders`].
 pub(super) type Key = usize;
@@ -36,14 +37,35 @@ pub(super) struct Setup {
     pub(super) past_cache: bool,
     /// There are views, so that what has expired can be found.
     pub(super) views: bool,
+    /// States have thresholds, and somebody watches.
+    pub(super) watched: bool,
 }
 
-/// An order: how its payload begins, how long it goes on, and after how long it expires.
+/// An order: how its payload begins, how long it goes on, after how long it expires, and after how long in a state it
+/// is stuck.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Content {
     pub(super) word: Word,
     pub(super) bytes: usize,
     pub(super) expires_in_us: Option<u64>,
+    pub(super) patience: Patience,
+}
+
+/// Thresholds of an order's own, in nanoseconds: a clock that was set back stands still but for one of them for each
+/// record.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Patience {
+    pub(super) warn_ns: Option<u64>,
+    pub(super) critical_ns: Option<u64>,
+}
+
+impl Patience {
+    pub(super) const NONE: Patience = Patience { warn_ns: None, critical_ns: None };
+
+    /// Warn, critical.
+    pub(super) fn durations(self) -> (Option<Duration>, Option<Duration>) {
+        (self.warn_ns.map(Duration::from_nanos), self.critical_ns.map(Duration::from_nanos))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -125,6 +147,12 @@ pub(super) enum Step {
     /// A reader beside the ledger, or before it is opened.
     Reader,
     SetClock(u64),
+    /// The wall clock is set so many milliseconds ahead of all that it ever said.
+    JumpAhead(u64),
+    /// Everything that is watched is looked at once.
+    Watch,
+    /// Somebody knows of the alert of this number, or asks for one that is none.
+    Acknowledge(usize),
     /// Time passes, then the upkeep runs.
     Tick(u64),
     Close,
@@ -193,401 +221,17 @@ impl Plan {
         self.steps.iter().any(is_damage)
     }
 
-    /// The history of a seed.
-    pub(super) fn of(seed: u64) -> Plan {
-        let mut random = Random::new(seed);
-        let rots = random.chance(1, 10);
-        // With dice of their own: the other histories are those that there were before orders expired.
-        let expires = seed % 3 == 1;
-        let setup = Setup {
-            padded: random.chance(1, 2),
-            relaxed: !rots && random.chance(1, 12),
-            validator: random.chance(1, 4),
-            own_table: random.chance(1, 5),
-            segment_kib: random.pick(&[16, 16, 20, 24, 40, 64]),
-            seal_after_ms: random.pick(&[1, 500, 10_000]),
-            // Without a draw: the histories are those that there were before this was a choice.
-            past_cache: seed.count_ones().is_multiple_of(2),
-            views: expires,
-        };
-        let mut jots = Random::new(!seed);
-        let holds = !rots && !setup.relaxed && jots.chance(1, 4);
-        // Dice of their own, and no holds beside them: of a cursor and of a hold only the count of records is known.
-        let mut links = Random::new(seed.rotate_left(17));
-        let is_linked = !rots && !setup.relaxed && !holds && links.chance(1, 2);
-        let mut maker = Maker {
-            holds,
-            links: is_linked.then_some(links),
-            own_table: setup.own_table,
-            garbage: setup.padded && random.chance(1, 2),
-            stale: random.chance(1, 4),
-            errors: !rots && random.chance(1, 4),
-            fills: !rots && random.chance(1, 10),
-            beside: random.chance(1, 2),
-            expiry: expires.then(|| Random::new(seed.rotate_left(32))),
-            orders: Vec::new(),
-            steps: Vec::new(),
-            random,
-            // Dice of their own: what else happens is what there was before there were notes.
-            jots,
-        };
-        let lives = 2 + maker.random.below(4);
-        for _ in 0..lives {
-            maker.openings();
-            maker.life();
-        }
-        if rots {
-            maker.rot();
-        }
-        let Maker { orders, steps, .. } = maker;
-        Plan { seed, setup, orders, steps }
+    /// Whether orders have thresholds of their own.
+    pub(super) fn has_patience(&self) -> bool {
+        self.orders.iter().any(|content| content.patience != Patience::NONE)
+    }
+
+    /// Whether an order can be stuck.
+    pub(super) fn has_thresholds(&self) -> bool {
+        self.setup.watched || self.has_patience()
     }
 }
 
 /// States of the table that some ledgers are opened with.
 pub(super) const PACKED: State = State::own(100).unwrap();
 pub(super) const LOADED: State = State::own(101).unwrap();
-
-/// Makes the steps of a plan up.
-struct Maker {
-    random: Random,
-    jots: Random,
-    /// Whether anybody is held.
-    holds: bool,
-    own_table: bool,
-    garbage: bool,
-    stale: bool,
-    errors: bool,
-    fills: bool,
-    /// Whether anybody does something in the middle of a call.
-    beside: bool,
-    /// Whether orders expire, and when.
-    expiry: Option<Random>,
-    /// Whether there are linked batches and a consumer.
-    links: Option<Random>,
-    orders: Vec<Content>,
-    steps: Vec<Step>,
-}
-
-impl Maker {
-    /// Openings: up to three that are cut off, perhaps one that fails, and one that is not disturbed.
-    fn openings(&mut self) {
-        let nested = if self.random.chance(1, 2) { self.random.below(4) } else { 0 };
-        for _ in 0..nested {
-            let call = 1 + self.random.below(70);
-            self.steps.push(Step::PowerOff(call));
-            self.aside(70, true);
-            self.steps.push(Step::Open);
-            self.end();
-        }
-        if self.errors && self.random.chance(1, 3) {
-            let call = 1 + self.random.below(60);
-            let fault = self.fault();
-            self.steps.extend([Step::Fail(call, fault), Step::Open, Step::Kill]);
-        }
-        if self.random.chance(1, 2) {
-            self.steps.push(Step::Reader);
-        }
-        self.aside(70, true);
-        self.steps.push(Step::Open);
-    }
-
-    /// Somebody in the middle of what follows.
-    fn aside(&mut self, calls: u64, opening: bool) {
-        if !self.beside || self.random.chance(1, 2) {
-            return;
-        }
-        let call = 1 + self.random.below(calls);
-        let aside = match self.random.below(if opening { 2 } else { 24 }) {
-            0 => Aside::Reader,
-            1 => Aside::Opener,
-            2..=6 => Aside::Look(self.key()),
-            _ => Aside::Defer(self.key()),
-        };
-        self.steps.push(Step::During(call, aside));
-    }
-
-    fn end(&mut self) {
-        let step = match self.random.chance(3, 4) {
-            true => Step::Cut(self.crash()),
-            false => Step::Kill,
-        };
-        self.steps.push(step);
-    }
-
-    fn crash(&mut self) -> Crash {
-        let modes = [
-            CrashMode::DropAll,
-            CrashMode::KeepAll,
-            CrashMode::Prefix,
-            CrashMode::Random,
-            CrashMode::Random,
-            CrashMode::Adversarial,
-            CrashMode::Ext4Like,
-            CrashMode::Subset(self.random.next()),
-        ];
-        let crash = Crash::new(self.random.pick(&modes), self.random.next());
-        let crash = if self.garbage { crash.with_garbage() } else { crash };
-        if self.stale { crash.with_stale_blocks() } else { crash }
-    }
-
-    fn fault(&mut self) -> Fault {
-        self.random.pick(&[
-            Fault::Eio,
-            Fault::Eio,
-            Fault::EioLate,
-            Fault::Enospc,
-            Fault::Edquot,
-            Fault::Erofs,
-            Fault::ShortWrite,
-            Fault::ShortRead,
-            Fault::Interrupted,
-        ])
-    }
-
-    /// A key that was used before, or a new one.
-    fn key(&mut self) -> Key {
-        if !self.orders.is_empty() && self.random.chance(1, 3) {
-            return self.random.index(self.orders.len());
-        }
-        let bytes = match self.random.below(40) {
-            0 => 20_000,
-            1..=3 => 5_000,
-            4..=12 => self.random.index(700),
-            _ => self.random.index(120),
-        };
-        let word = match self.random.below(12) {
-            0 => Word::No,
-            1 => Word::Later,
-            _ => Word::Good,
-        };
-        // A clock that is read moves by a microsecond; a call reads it a few times.
-        let times = [1, 8, 20, 60, 60, 300, 2_000, 100_000, 3_000_000, 60_000_000];
-        let expires = |random: &mut Random| random.chance(2, 3).then(|| random.pick(&times));
-        let expires_in_us = self.expiry.as_mut().and_then(expires);
-        self.orders.push(Content { word, bytes, expires_in_us });
-        self.orders.len() - 1
-    }
-
-    fn life(&mut self) {
-        // Close to what it hits, so that a smaller plan still hits the same.
-        let power_off = if self.random.chance(1, 2) { self.random.below(50) } else { u64::MAX };
-        let fail = if self.errors { self.random.below(50) } else { u64::MAX };
-        if self.fills && self.random.chance(1, 2) {
-            let sectors = self.random.below(80);
-            self.steps.push(Step::Fill(sectors));
-        }
-        for index in 0..self.random.below(40) {
-            if index == power_off {
-                let call = 1 + self.random.below(7);
-                self.steps.push(Step::PowerOff(call));
-            }
-            if index == fail {
-                let call = 1 + self.random.below(7);
-                let fault = self.fault();
-                self.steps.push(Step::Fail(call, fault));
-            }
-            self.operation();
-        }
-        if self.fills {
-            self.steps.push(Step::MakeRoom);
-        }
-        if self.random.chance(1, 3) {
-            self.steps.push(Step::Close);
-            if self.random.chance(1, 2) {
-                self.end();
-            }
-        } else {
-            // What was deferred and never written is not there; nobody was told anything.
-            self.end();
-        }
-    }
-
-    fn operation(&mut self) {
-        self.aside(6, false);
-        if self.random.chance(1, 30) {
-            let call = 1 + self.random.below(6);
-            let ms = self.random.pick(&[1, 20, 600, 12_000]);
-            self.steps.push(Step::Slow(call, ms));
-        }
-        if self.expiry.as_mut().is_some_and(|random| random.chance(1, 8)) {
-            self.steps.push(Step::Sweep);
-        }
-        let step = match self.random.below(30) {
-            20..=24 => {
-                let key = self.key_to_move();
-                Step::Move(key, self.step())
-            }
-            25..=27 => {
-                let count = 1 + self.random.below(9);
-                let each = |_| (self.key_to_move(), self.step());
-                Step::MoveMany((0..count).map(each).collect())
-            }
-            28 => Step::Cancel(self.key_to_move()),
-            0..=5 => Step::Submit(self.key()),
-            6..=8 => {
-                let count = 1 + self.random.below(9);
-                Step::SubmitMany((0..count).map(|_| self.key()).collect())
-            }
-            9..=11 => {
-                for _ in 0..self.random.below(6) {
-                    let key = self.key();
-                    self.steps.push(Step::Defer(key));
-                }
-                Step::Defer(self.key())
-            }
-            12..=13 => Step::Pump,
-            14 => Step::Conflict(self.key()),
-            15 => Step::Look(self.key()),
-            16 => Step::SetClock(self.random.below(2_000_000_000_000_000_000)),
-            _ => Step::Tick(self.random.below(3000)),
-        };
-        self.steps.push(step);
-        if self.jots.chance(1, 6) {
-            self.jot();
-        }
-        if self.holds && self.jots.chance(1, 8) {
-            let reason = self.jots.chance(1, 2).then(|| self.jots.pick(&[1, 2]));
-            let scope = self.jots.index(SCOPES);
-            self.steps.push(Step::Hold(scope, reason));
-        }
-        if let Some(random) = &mut self.links
-            && random.chance(1, 4)
-        {
-            // Often enough in the middle of it: else a batch is hardly ever in doubt.
-            if random.chance(1, 8) {
-                self.steps.push(Step::PowerOff(1 + random.below(5)));
-            }
-            self.steps.push(linked(random));
-        }
-    }
-
-    /// Something is noted, mostly about one of the first orders.
-    fn jot(&mut self) {
-        let orders = match self.orders.len() {
-            0 => return,
-            orders if self.jots.chance(2, 3) => orders.min(3),
-            orders => orders,
-        };
-        let key = self.jots.index(orders);
-        let command = self.jots.chance(1, 2).then(|| self.jots.below(16));
-        let jot = Jot {
-            kind: self.jots.pick(&NoteKind::ALL),
-            open: self.jots.chance(1, 3),
-            command: command.and_then(|command| u8::try_from(command).ok()),
-            bytes: self.jots.pick(&[0, 20, 20, 700, 9_000]),
-            resolves: self.jots.chance(2, 5).then(|| self.jots.index(4)),
-        };
-        self.steps.push(Step::Note(key, jot));
-    }
-
-    /// Most steps are of few orders, so that some have a long life.
-    fn key_to_move(&mut self) -> Key {
-        match self.orders.len() {
-            0 => self.key(),
-            orders if self.random.chance(1, 2) => self.random.index(orders.min(3)),
-            orders => self.random.index(orders),
-        }
-    }
-
-    fn step(&mut self) -> Move {
-        // Some in which an order goes round, and some that no table has.
-        let own = [LOADED, PACKED, LOADED, PACKED, State::Cancelling, State::Completed];
-        let known = [
-            State::InProgress,
-            State::Cancelling,
-            State::InProgress,
-            State::Cancelling,
-            State::Confirmed,
-            State::PartlyDone,
-        ];
-        let common = if self.own_table { own } else { known };
-        let to = match self.random.below(16) {
-            0 => State::Completed,
-            1 => self.random.pick(&State::ALL),
-            2 => PACKED,
-            _ => self.random.pick(&common),
-        };
-        let command = self.random.chance(1, 2).then(|| self.random.below(12));
-        let to = match command {
-            // A command that comes again mostly asks for the same.
-            Some(command) if self.random.chance(7, 8) => {
-                common[usize::try_from(command).unwrap() % common.len()]
-            }
-            _ => to,
-        };
-        let expect = match self.random.below(8) {
-            0..=2 => Expected::Version(0),
-            3 => Expected::Version(self.random.pick(&[-1, 1])),
-            4 => Expected::State(self.random.pick(&common)),
-            _ => Expected::Anything,
-        };
-        let bytes = self.random.pick(&[1, 1, 40, 900, 4000]);
-        Move {
-            to,
-            command: command.and_then(|command| u8::try_from(command).ok()),
-            expect,
-            evidence_bytes: self.random.chance(1, 2).then_some(bytes),
-        }
-    }
-
-    /// A last life that nothing disturbs but one lie of the disk, a clean end, and rot.
-    fn rot(&mut self) {
-        self.end();
-        self.steps.push(Step::Open);
-        let at = self.random.next();
-        let file = self.random.next();
-        let damage = match self.random.below(8) {
-            0 | 1 => vec![Step::Lose(1 + self.random.below(2))],
-            2 => vec![Step::Misdirect(1, file, self.random.next())],
-            3 => vec![Step::Rot(Rot::Zeros(file, at))],
-            4 => vec![Step::Rot(Rot::Garbage(file, at))],
-            5 => vec![Step::Rot(Rot::Unreadable(file, at))],
-            6 => vec![Step::Rot(Rot::Flip(file, at))],
-            _ => vec![
-                Step::Rot(Rot::Flip(file, at)),
-                Step::Rot(Rot::Flip(self.random.next(), self.random.next())),
-            ],
-        };
-        let lies = matches!(damage[0], Step::Lose(_) | Step::Misdirect(..));
-        let lie_at = self.random.below(6);
-        for index in 0..6 {
-            if lies && index == lie_at {
-                self.steps.extend(damage.iter().cloned());
-            }
-            let key = self.key();
-            let step = match self.random.below(5) {
-                0 => Step::Tick(self.random.below(3000)),
-                1..=2 => {
-                    let key = self.key_to_move();
-                    Step::Move(key, self.step())
-                }
-                _ => Step::Submit(key),
-            };
-            self.steps.push(step);
-        }
-        self.steps.push(Step::Close);
-        if !lies {
-            self.steps.extend(damage);
-        }
-    }
-}
-
-/// A batch, or something that the consumer does.
-fn linked(random: &mut Random) -> Step {
-    let bundle = Bundle {
-        orders: 1 + random.index(4),
-        bytes: random.pick(&[0, 40, 300, 5_000]),
-        cancels: random.chance(1, 2).then(|| random.index(100)),
-        other: random.chance(1, 4),
-    };
-    match random.below(5) {
-        0..=2 => Step::Link(random.pick(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]), bundle),
-        _ => {
-            let (most, place) = (1 + random.index(6), random.index(100));
-            // Always the same about an event.
-            let bundle = Bundle { other: false, ..bundle };
-            Step::Work(most, place, random.chance(2, 3).then_some(bundle))
-        }
-    }
-}

@@ -3,7 +3,7 @@
 
 use order_ledger::disk::sim::{Crash, CrashMode};
 
-use super::plan::{Aside, Content, Expected, Jot, Key, Move, Plan, Setup, Step, Word};
+use super::plan::{Aside, Content, Expected, Jot, Key, Move, Patience, Plan, Setup, Step, Word};
 
 /// A smaller plan that `fails` as well.
 pub(super) fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
@@ -65,19 +65,24 @@ fn simplify(plan: &mut Plan, fails: &impl Fn(&Plan) -> bool) {
         seal_after_ms: 500,
         past_cache: false,
         views: false,
+        watched: false,
     };
     attempt(&|plan| plan.setup.validator = plain.validator);
     attempt(&|plan| plan.setup.own_table = plain.own_table);
     attempt(&|plan| plan.setup.relaxed = plain.relaxed);
     attempt(&|plan| plan.setup.padded = plain.padded);
     attempt(&|plan| plan.setup.views = plain.views);
+    attempt(&|plan| plan.setup.watched = plain.watched);
     attempt(&|plan| plan.setup.past_cache = plain.past_cache);
     attempt(&|plan| plan.setup.segment_kib = plain.segment_kib);
     let now = attempt(&|plan| plan.setup.seal_after_ms = plain.seal_after_ms);
     for key in 0..now.orders.len() {
         attempt(&|plan| {
-            plan.orders[key] = Content { word: Word::Good, bytes: 0, expires_in_us: None }
+            let (word, patience) = (Word::Good, Patience::NONE);
+            plan.orders[key] = Content { word, bytes: 0, expires_in_us: None, patience };
         });
+        attempt(&|plan| plan.orders[key].patience = Patience::NONE);
+        attempt(&|plan| plan.orders[key].patience.critical_ns = None);
         attempt(&|plan| plan.orders[key].expires_in_us = None);
         attempt(&|plan| plan.orders[key].bytes /= 2);
     }
@@ -158,6 +163,8 @@ fn simpler(step: &Step) -> Vec<Step> {
         }
         Step::PowerOff(call) => (1..*call).rev().map(Step::PowerOff).collect(),
         Step::Tick(_) => vec![Step::Tick(0)],
+        Step::JumpAhead(_) => vec![Step::JumpAhead(0)],
+        Step::Acknowledge(_) => vec![Step::Acknowledge(0)],
         _ => Vec::new(),
     }
 }

@@ -107,6 +107,10 @@ impl Told {
         let (began, moved) = self.history.split_first().expect("an order without a beginning");
         assert_eq!((began.seq, began.at), (receipt.order.seq(), receipt.accepted_at));
         assert_eq!(began.body.state(), Some(receipt.first_state));
+        if let EventBody::Accepted { warn_after, critical_after, .. } = &began.body {
+            let own = (order.warn_after, order.critical_after);
+            assert_eq!((*warn_after, *critical_after), own, "the order and its history disagree");
+        }
         let (mut state, mut last_at) = (receipt.first_state, began.at);
         let mut steps = Vec::with_capacity(moved.len());
         let mut next = 2;
@@ -114,7 +118,8 @@ impl Told {
             assert_eq!(event.order, receipt.order, "a step of another order");
             assert!(last_at < event.at, "time does not rise");
             last_at = event.at;
-            if Said::of(event).is_some() {
+            // What is told of by others: notes, alerts, and third parties.
+            if event.body.state().is_none() {
                 continue;
             }
             let EventBody::Moved { from, to, version, command_key, evidence, reason } = &event.body
@@ -229,6 +234,11 @@ impl Track {
     pub(super) fn swept(&mut self, poisoned: bool) {
         self.sweep_failed |= poisoned;
         self.early = 0;
+    }
+
+    /// When the last step was taken.
+    pub(super) fn latest_at(&self) -> Option<Timestamp> {
+        self.taken.last().map(|step| step.at)
     }
 
     pub(super) fn steps(&self) -> usize {
@@ -537,19 +547,24 @@ impl Track {
     }
 }
 
-/// Holds the seqs of all records of a log against each other: orders, steps and notes have all of them, but that
-/// of a table of the ledger's own, which is the first, and those that are answered (of holds); and the seq behind
-/// the last one.
-pub(super) fn gaps(told: &[Told], own_table: bool) -> (BTreeSet<u64>, u64) {
-    let mut events: Vec<&Event> = told.iter().flat_map(|told| &told.history).collect();
-    events.sort_by_key(|event| event.seq);
-    let mut next = if own_table { 2 } else { 1 };
+/// Holds the seqs of all records of a log against each other: orders, steps and notes have all of them, with `others`,
+/// which are of no order, but that of a table of the ledger's own, which is the first, and those that are answered (of
+/// holds, batches and cursors); and the seq behind the last one.
+pub(super) fn gaps(
+    told: &[Told],
+    others: &[(Seq, Timestamp)],
+    has_table: bool,
+) -> (BTreeSet<u64>, u64) {
+    let events = told.iter().flat_map(|told| &told.history).map(|event| (event.seq, event.at));
+    let mut events: Vec<(Seq, Timestamp)> = events.chain(others.iter().copied()).collect();
+    events.sort();
+    let mut next = if has_table { 2 } else { 1 };
     let mut gaps = BTreeSet::new();
-    for event in &events {
-        assert!(event.seq.0 >= next, "two events have the seq {}", event.seq);
-        gaps.extend(next..event.seq.0);
-        next = event.seq.0 + 1;
+    for (seq, _) in &events {
+        assert!(seq.0 >= next, "two events have the seq {seq}");
+        gaps.extend(next..seq.0);
+        next = seq.0 + 1;
     }
-    assert!(events.is_sorted_by(|one, next| one.at < next.at), "time does not rise");
+    assert!(events.is_sorted_by(|one, next| one.1 < next.1), "time does not rise");
     (gaps, next)
 }
