@@ -62,6 +62,8 @@ pub(super) struct Alarms {
     known: BTreeMap<Seq, AlertEvent>,
     /// What is going on now.
     asked: Option<Asked>,
+    /// How the alert was of which somebody says now that he knows of it.
+    before: Option<Alert>,
     /// What this life of the ledger ended with.
     pub(super) doubt: Option<Asked>,
 }
@@ -78,6 +80,9 @@ pub(super) enum Sort {
 
 impl Alarms {
     pub(super) fn asks(&mut self, asked: Asked) {
+        if let Asked::Knows(id, _) = &asked {
+            self.before = self.fold().remove(id);
+        }
         self.asked = Some(asked);
     }
 
@@ -157,7 +162,8 @@ impl Alarms {
         trouble: Trouble,
     ) -> Sort {
         let Some(Asked::Knows(id, by)) = self.asked.clone() else { panic!("nobody has asked") };
-        let before = self.fold().remove(&id);
+        // A reader may have seen it before this answer.
+        let before = self.before.take();
         let count = events.len();
         self.told(events);
         self.asked = None;
