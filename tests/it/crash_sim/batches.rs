@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use order_ledger::{
-    Error, ErrorKind, Event, EventBody, How, Linked, LinkedBatch, LinkedResult, OrderId, Receipt,
-    Seq, State, Submission, Transition,
+    Dispatch, Error, ErrorKind, Event, EventBody, How, Linked, LinkedBatch, LinkedResult, OrderId,
+    Receipt, Seq, State, Submission, Transition,
 };
 
 use super::known::Trouble;
 use super::plan::Bundle;
+use super::posts::ROUTE;
 use super::steps::Told;
 
 /// Who hands in the orders of batches: nobody else does.
@@ -35,6 +36,11 @@ impl Id {
             Id::Own(number) => format!("batch-{number}"),
             Id::Of(seq) => format!("event-{seq}"),
         }
+    }
+
+    /// What others are to be told.
+    fn post(self, number: usize) -> Vec<u8> {
+        format!("{} by {}", number, self.key()).into_bytes()
     }
 
     fn order_key(self, place: usize) -> String {
@@ -68,6 +74,8 @@ struct Sent {
     bytes: usize,
     /// Orders of other batches that it cancels.
     cancels: Vec<(Id, usize)>,
+    /// So many things are to be told to others about its orders, in turns, and one about each that it cancels.
+    posts: usize,
     fate: Fate,
     head: Option<Seq>,
     receipts: Vec<Receipt>,
@@ -139,6 +147,7 @@ impl Batches {
                 orders: bundle.orders,
                 bytes: bundle.bytes,
                 cancels: cancels.into_iter().collect(),
+                posts: bundle.posts,
                 fate: Fate::Free,
                 head: None,
                 receipts: Vec::new(),
@@ -158,7 +167,30 @@ impl Batches {
             let order = self.sent[other].receipts[*place].order;
             batch = batch.transition(Transition::new(order, State::Cancelled));
         }
+        for number in 0..sent.posts {
+            let dispatch = Dispatch::of_member(number % sent.orders, ROUTE, id.post(number));
+            batch = batch.dispatch(dispatch);
+        }
+        for (number, (other, place)) in sent.cancels.iter().enumerate().filter(|_| sent.posts > 0) {
+            let order = self.sent[other].receipts[*place].order;
+            batch = batch.dispatch(Dispatch::new(order, ROUTE, id.post(sent.posts + number)));
+        }
         batch
+    }
+
+    /// What others are to be told about an order of a batch: with the batch that takes it, and with one that cancels
+    /// it.
+    fn posts_about(&self, order: (Id, usize)) -> Vec<(Option<Seq>, Vec<u8>)> {
+        let (id, place) = order;
+        let sent = &self.sent[&id];
+        let own = (0..sent.posts).filter(|number| number % sent.orders == place);
+        let mut posts: Vec<_> = own.map(|number| (sent.head, id.post(number))).collect();
+        if let Some(by) = self.canceller(order) {
+            let sent = &self.sent[&by];
+            let number = sent.cancels.iter().position(|other| *other == order).unwrap();
+            posts.extend((sent.posts > 0).then(|| (sent.head, by.post(sent.posts + number))));
+        }
+        posts
     }
 
     /// An order of another batch that is there.
@@ -261,9 +293,23 @@ impl Batches {
                     let by = self.canceller((other, of));
                     assert!(by.is_none_or(|by| by == id), "{by:?} has cancelled it, not {id:?}");
                 }
+                LinkedResult::Dispatched(dispatched) => {
+                    let number = place - sent.orders - sent.cancels.len();
+                    let order = match number.checked_sub(sent.posts) {
+                        None => receipts[number % sent.orders].order,
+                        Some(number) => {
+                            let (other, of) = sent.cancels[number];
+                            self.sent[&other].receipts[of].order
+                        }
+                    };
+                    let seq = Seq(linked.batch.0 + 1 + place as u64);
+                    assert_eq!((dispatched.order, dispatched.dispatch), (order, seq), "{id:?}");
+                }
                 other => panic!("{other:?}"),
             }
         }
+        let posts = sent.posts + if sent.posts > 0 { sent.cancels.len() } else { 0 };
+        assert_eq!(linked.results.len(), sent.orders + sent.cancels.len() + posts);
         assert_eq!(receipts.len(), sent.orders);
         self.done(id, linked.batch, &receipts);
     }
@@ -340,11 +386,17 @@ impl Batches {
         }
     }
 
-    /// The steps of the orders of batches: those of batches that are there, and all of those.
+    /// The steps of the orders of batches, and what others are to be told about them: those of batches that are there,
+    /// and all of those.
     fn check_steps(&self, found: &BTreeMap<Id, BTreeMap<usize, &Told>>) {
         for (id, there) in found {
             for (place, told) in there {
                 let order = (*id, *place);
+                let posts = told.history.iter().filter_map(|event| match &event.body {
+                    EventBody::Dispatched { body, .. } => Some((event.batch, body.clone())),
+                    _ => None,
+                });
+                assert_eq!(posts.collect::<Vec<_>>(), self.posts_about(order), "of {order:?}");
                 let steps = told.history[1..].iter().filter(|event| event.body.state().is_some());
                 let steps: Vec<&Event> = steps.collect();
                 let Some(by) = self.canceller(order) else {

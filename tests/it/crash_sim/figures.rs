@@ -120,6 +120,21 @@ figures! {
     alerts_not_open,
     acknowledged_in_doubt_there,
     acknowledged_in_doubt_gone,
+    /// What others are to be told, recorded alone, and what else came of asking for that.
+    dispatched_alone,
+    dispatches_replayed,
+    dispatches_in_conflict,
+    dispatches_in_doubt_there,
+    dispatches_in_doubt_gone,
+    /// What the outbox did, what third parties were told, and what openings found cut off between the two records.
+    sent,
+    sends_failed,
+    attempts_cut_off,
+    dead_letters,
+    redriven,
+    dispatches_done,
+    provider_calls,
+    provider_repeats,
     read_between,
     second_openers,
     /// Logs that `verify` was asked about: as a crash left them, and at the end.

@@ -10,7 +10,7 @@ use order_ledger::disk::sim::{Crash, CrashMode, SimDisk, SimHost};
 use order_ledger::disk::{Disk, Host};
 use order_ledger::{
     AlertEvent, Certainty, Consumer, Durability, Error, ErrorKind, Event, GroupPadding, How,
-    Ledger, Options, Result, Seq, Submission, Ticket, Views, WatchOptions,
+    Ledger, Options, Outbox, Result, Seq, Submission, Ticket, Views, WatchOptions,
 };
 
 use super::alarms::REMIND_EVERY;
@@ -21,6 +21,7 @@ use super::known::{Book, Fate, Fussy, Trouble, lifecycle};
 use super::notes::Words;
 use super::plan::{Aside, Bundle, Key, Plan, Step};
 use super::steps::{Told, Wish};
+use crate::outbox::world::World;
 use crate::rig::Random;
 
 mod checks;
@@ -29,6 +30,7 @@ mod held;
 mod jots;
 mod looks;
 mod moves;
+mod posts;
 mod rotten;
 
 /// What stands between the ledger and the simulated disk: nothing, or a bug that a test has planted.
@@ -47,6 +49,7 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
     disk.set_past_cache(plan.setup.past_cache);
     let host = SimHost::new(plan.seed ^ 0x5eed);
     let alerts = Arc::default();
+    let world = posts::world(plan, &host);
     let mut history = History {
         options: options(plan, &alerts),
         alerts,
@@ -72,6 +75,9 @@ pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
         say_again: Vec::new(),
         link_again: Vec::new(),
         know_again: Vec::new(),
+        post_again: Vec::new(),
+        world,
+        outbox: None,
         latest_ns: 0,
         worker: None,
         delivered: Vec::new(),
@@ -158,6 +164,11 @@ struct History<'a> {
     link_again: Vec<(u8, Bundle)>,
     /// The same for acknowledgements.
     know_again: Vec<Seq>,
+    /// The same for what others are to be told.
+    post_again: Vec<(Key, u8, bool)>,
+    /// The third parties, and who tells them in this life.
+    world: Option<World>,
+    outbox: Option<Outbox>,
     /// What was told of alerts.
     alerts: Arc<Mutex<Vec<AlertEvent>>>,
     /// The latest that the wall clock was set to.
@@ -192,7 +203,7 @@ impl History<'_> {
                 self.full = true;
             }
             Step::MakeRoom => self.disk.set_capacity(1 << 40),
-            Step::During(call, aside) => self.send(*call, *aside),
+            Step::During(call, aside) => self.send_beside(*call, *aside),
             Step::Lose(nth) => self.disk.lose_write(*nth),
             Step::Misdirect(nth, file, at) => {
                 if let Some((path, bytes)) = self.file(*file) {
@@ -207,7 +218,7 @@ impl History<'_> {
         }
     }
 
-    fn send(&self, call: u64, aside: Aside) {
+    fn send_beside(&self, call: u64, aside: Aside) {
         let order = |key: Key| self.book.known[key].submission.clone();
         let errand = match aside {
             Aside::Defer(key) => Errand::Defer(key, order(key)),
@@ -250,7 +261,7 @@ impl History<'_> {
         self.beside.call_off();
         *self.beside.ledger.lock().unwrap() = None;
         self.tickets.clear();
-        self.worker = None;
+        (self.worker, self.outbox) = (None, None);
         self.delivered.clear();
         self.book.life_has_ended();
         self.ledger = None;
@@ -312,6 +323,7 @@ impl History<'_> {
         self.say_again(&ledger);
         self.link_again(&ledger);
         self.know_again(&ledger);
+        self.post_again(&ledger);
     }
 
     // What is done.
@@ -362,6 +374,9 @@ impl History<'_> {
             }
             Step::Watch => self.look(&ledger),
             Step::Acknowledge(number) => self.acknowledge(&ledger, *number),
+            Step::Post(key, number, other) => self.post(&ledger, *key, *number, *other),
+            Step::Send(most, waits) => self.send(&ledger, *most, *waits),
+            Step::Redrive => self.redrive(&ledger),
             Step::Tick(ms) => {
                 self.host.advance(Duration::from_millis(*ms));
                 ledger.tick();
@@ -383,7 +398,7 @@ impl History<'_> {
     }
 
     fn close(&mut self, ledger: Ledger) {
-        self.worker = None;
+        (self.worker, self.outbox) = (None, None);
         self.delivered.clear();
         let poisoned = ledger.poisoned().is_some();
         let hits = self.hits_before;
@@ -516,6 +531,7 @@ impl History<'_> {
                 }
                 self.book.batches.listed(orders, false);
                 self.book.alarms.listed(&seen.alerts);
+                self.book.posts.listed(orders);
                 self.book.alarms.sound(orders, &self.book.lifecycle);
                 self.check_stuck(&seen);
                 let owed = self.book.owed();
@@ -557,6 +573,7 @@ impl History<'_> {
             let absent = format!("absent-{}", self.random.next() ^ number);
             assert_eq!(ledger.by_key("web", absent).unwrap(), None);
         }
+        self.finish_posts(&ledger);
         ledger.close().unwrap();
         self.end_life();
         assert_eq!(self.disk.open_handles(), 0, "handles are left");

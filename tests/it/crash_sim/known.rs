@@ -15,6 +15,7 @@ use super::figures::Figures;
 use super::holds::Holds;
 use super::notes::{Said, Words};
 use super::plan::{Content, Key, LOADED, PACKED, Patience, Plan, Word};
+use super::posts::Posts;
 use super::steps::{About, Came, Taken, Told, Track, Wish, gaps};
 use super::stuck::with_patience;
 use crate::rig::Random;
@@ -95,6 +96,7 @@ pub(super) struct Book {
     pub(super) holds: Holds,
     pub(super) batches: Batches,
     pub(super) alarms: Alarms,
+    pub(super) posts: Posts,
     pub(super) lifecycle: Lifecycle,
     /// The first record is a table of states.
     has_table: bool,
@@ -168,6 +170,7 @@ impl Book {
             holds: Holds::default(),
             batches: Batches::default(),
             alarms: Alarms::default(),
+            posts: Posts::default(),
             lifecycle: lifecycle(plan),
             has_table: plan.setup.own_table || plan.setup.watched,
         }
@@ -242,6 +245,7 @@ impl Book {
         self.doubted.clear();
         self.batches.life_has_ended();
         self.alarms.life_has_ended();
+        self.posts.life_has_ended();
         self.known.iter_mut().for_each(|known| known.track.life_has_ended());
     }
 
@@ -338,6 +342,11 @@ impl Book {
         for known in self.known.iter_mut().filter(|known| known.expires_in.is_some()) {
             known.track.swept(poisoned);
         }
+    }
+
+    /// What was to be recorded about orders that nobody knows by name is in doubt.
+    pub(super) fn others_failed(&mut self) {
+        self.known.iter_mut().for_each(|known| known.track.others_failed = true);
     }
 
     /// Orders are asked to take these steps.
@@ -496,11 +505,16 @@ impl Book {
         let of_no_order = Alarms::of_no_order(alerts);
         let (gaps, next) = gaps(all, &of_no_order, self.has_table);
         let of_alert = self.settle_alerts(seen, figures);
+        self.posts.listed(all);
+        let of_post = self.posts.settle();
+        figures.dispatches_in_doubt_there += u64::from(of_post == Some(true));
+        figures.dispatches_in_doubt_gone += u64::from(of_post == Some(false));
+        let of_these = of_alert.into_iter().chain(of_post);
         if self.holds.have_been() {
             let of_hold = self.holds.settle(holds, &gaps, next);
             figures.holds_in_doubt += u64::from(of_hold.is_some());
             assert_eq!(*records, self.holds.account_for(&gaps, next) - 1, "records");
-            return of_hold.into_iter().chain(of_alert).collect();
+            return of_hold.into_iter().chain(of_these).collect();
         }
         let (least, most) = self.batches.account_for(all, &gaps, next);
         // An opening that was cut off may have made a ledger that has no table yet.
@@ -516,7 +530,7 @@ impl Book {
         let of_cursor = self.batches.settle_cursor(seen.cursor, *records, others);
         figures.cursors_in_doubt_there += u64::from(of_cursor == Some(true));
         figures.cursors_in_doubt_gone += u64::from(of_cursor == Some(false));
-        of_batch.into_iter().chain(of_cursor).chain(of_alert).collect()
+        of_batch.into_iter().chain(of_cursor).chain(of_these).collect()
     }
 
     /// Alerts after opening. Answers whether what was in doubt is there.

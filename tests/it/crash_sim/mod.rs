@@ -20,6 +20,9 @@
 //! - an alert that was told of is there and stays, and so does that somebody knows of it; for one stay of an order in a
 //!   state there is one, raised once, made worse once, over when the order has left; what is in doubt is there or not,
 //!   and decided from then on; a look that nothing disturbs leaves nothing unsaid;
+//! - what third parties are to be told is there once, with the order or step that it came with, in order; no token is
+//!   charged twice and no second provider while it is not known whether the first one has done it; nobody was told
+//!   without an attempt on disk, and an attempt that was cut off is unknown;
 //! - a linked batch is there as a whole or not at all, for readers beside as well; what a consumer records about an
 //!   event in a batch is recorded once, and with it its cursor, which stands nowhere else;
 //! - `orders`, `get`, `by_key`, `history`, `stats` and a reader beside them say the same; the seqs of orders
@@ -44,6 +47,7 @@ mod known;
 mod notes;
 mod plan;
 mod planted;
+mod posts;
 mod shrink;
 mod steps;
 mod stuck;

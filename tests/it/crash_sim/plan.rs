@@ -39,6 +39,17 @@ pub(super) struct Setup {
     pub(super) views: bool,
     /// States have thresholds, and somebody watches.
     pub(super) watched: bool,
+    /// There are third parties.
+    pub(super) parties: Option<Parties>,
+}
+
+/// How third parties are.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Parties {
+    /// So many calls out of four meet a mood.
+    pub(super) badness: u64,
+    /// Of each, whether it knows repeats, and whether it can be asked.
+    pub(super) able: [(bool, bool); 2],
 }
 
 /// An order: how its payload begins, how long it goes on, after how long it expires, and after how long in a state it
@@ -105,6 +116,8 @@ pub(super) struct Bundle {
     pub(super) bytes: usize,
     /// It cancels the order of this number of another batch, if there is one.
     pub(super) cancels: Option<usize>,
+    /// So many things are to be told to others about its orders; if any, one about the order that it cancels as well.
+    pub(super) posts: usize,
     /// Sent before, it is now another one.
     pub(super) other: bool,
 }
@@ -153,6 +166,13 @@ pub(super) enum Step {
     Watch,
     /// Somebody knows of the alert of this number, or asks for one that is none.
     Acknowledge(usize),
+    /// Others are to be told something about the order of the key, under the command key of this number; or something
+    /// else.
+    Post(Key, u8, bool),
+    /// The outbox does so much at most; or waits as well.
+    Send(usize, bool),
+    /// What was given up is sent on its way again.
+    Redrive,
     /// Time passes, then the upkeep runs.
     Tick(u64),
     Close,

@@ -3,7 +3,9 @@
 
 use order_ledger::disk::sim::{Crash, CrashMode};
 
-use super::plan::{Aside, Content, Expected, Jot, Key, Move, Patience, Plan, Setup, Step, Word};
+use super::plan::{
+    Aside, Bundle, Content, Expected, Jot, Key, Move, Patience, Plan, Setup, Step, Word,
+};
 
 /// A smaller plan that `fails` as well.
 pub(super) fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
@@ -66,6 +68,7 @@ fn simplify(plan: &mut Plan, fails: &impl Fn(&Plan) -> bool) {
         past_cache: false,
         views: false,
         watched: false,
+        parties: None,
     };
     attempt(&|plan| plan.setup.validator = plain.validator);
     attempt(&|plan| plan.setup.own_table = plain.own_table);
@@ -73,6 +76,12 @@ fn simplify(plan: &mut Plan, fails: &impl Fn(&Plan) -> bool) {
     attempt(&|plan| plan.setup.padded = plain.padded);
     attempt(&|plan| plan.setup.views = plain.views);
     attempt(&|plan| plan.setup.watched = plain.watched);
+    attempt(&|plan| plan.setup.parties = plain.parties);
+    attempt(&|plan| {
+        if let Some(parties) = &mut plan.setup.parties {
+            parties.badness = 0;
+        }
+    });
     attempt(&|plan| plan.setup.past_cache = plain.past_cache);
     attempt(&|plan| plan.setup.segment_kib = plain.segment_kib);
     let now = attempt(&|plan| plan.setup.seal_after_ms = plain.seal_after_ms);
@@ -111,6 +120,7 @@ fn keys(step: &mut Step) -> Vec<&mut Key> {
         Step::During(_, Aside::Defer(key) | Aside::Look(key)) => vec![key],
         Step::SubmitMany(keys) => keys.iter_mut().collect(),
         Step::Move(key, _) | Step::Cancel(key) | Step::Note(key, _) => vec![key],
+        Step::Post(key, ..) => vec![key],
         Step::MoveMany(moves) => moves.iter_mut().map(|(key, _)| key).collect(),
         _ => Vec::new(),
     }
@@ -163,6 +173,11 @@ fn simpler(step: &Step) -> Vec<Step> {
         }
         Step::PowerOff(call) => (1..*call).rev().map(Step::PowerOff).collect(),
         Step::Tick(_) => vec![Step::Tick(0)],
+        Step::Send(most, _) => vec![Step::Send(*most, false), Step::Send(1, false)],
+        Step::Link(number, bundle) => {
+            let silent = Bundle { posts: 0, ..*bundle };
+            [silent, Bundle { cancels: None, ..silent }].map(|it| Step::Link(*number, it)).into()
+        }
         Step::JumpAhead(_) => vec![Step::JumpAhead(0)],
         Step::Acknowledge(_) => vec![Step::Acknowledge(0)],
         _ => Vec::new(),

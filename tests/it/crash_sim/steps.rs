@@ -208,6 +208,9 @@ pub(super) struct Track {
     /// This life of the ledger has failed while it recorded what has expired: perhaps this order, and then it
     /// need not show what others have seen of that.
     sweep_failed: bool,
+    /// This life has failed while something else was recorded, perhaps about this order: an alert, or what is to be
+    /// told to others. Then that is what is in doubt, and not what is asked for since.
+    pub(super) others_failed: bool,
 }
 
 impl Track {
@@ -253,6 +256,7 @@ impl Track {
 
     pub(super) fn life_has_ended(&mut self) {
         (self.early, self.doubted, self.sweep_failed) = (0, false, false);
+        self.others_failed = false;
         self.notes.life_has_ended();
     }
 
@@ -345,8 +349,8 @@ impl Track {
         let step = step.map(|step| step.seq);
         let in_doubt =
             |error: &Error| matches!(error.kind(), ErrorKind::InDoubt { .. }) && about.0.poisoned;
-        if self.sweep_failed && answer.as_ref().is_err_and(in_doubt) {
-            // What is in doubt is whether it has expired.
+        if (self.sweep_failed || self.others_failed) && answer.as_ref().is_err_and(in_doubt) {
+            // What is in doubt is whether it has expired, or something else about it.
             return Came::Failed;
         }
         self.notes.answered(order, words, step, answer, &mut self.doubted, about)
@@ -409,7 +413,7 @@ impl Track {
         if let ErrorKind::InDoubt { .. } = error.kind() {
             assert_eq!(certainty, Certainty::Unknown);
             assert!(trouble.poisoned, "{error}");
-            if self.doubted || self.sweep_failed && expires {
+            if self.doubted || self.others_failed || self.sweep_failed && expires {
                 return Came::Failed;
             }
             assert!(takes || may_expire, "in doubt about what is {due:?}");

@@ -10,7 +10,7 @@ mod cuts;
 mod histories;
 mod reconcile;
 mod rules;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 

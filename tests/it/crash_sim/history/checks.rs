@@ -65,6 +65,7 @@ impl History<'_> {
         let open = ledger.open_notes(&NoteQuery::open().limit(10_000)).unwrap();
         let open: Vec<u64> = open.notes.iter().map(|note| note.seq.0).collect();
         assert_eq!(open, self.book.open_notes(), "the list of open notes");
+        self.check_posts(ledger, &seen);
         if self.plan.setup.watched {
             self.check_alerts(ledger, &seen);
         }

@@ -29,7 +29,11 @@ impl History<'_> {
         let trouble = self.trouble(ledger);
         let events = self.take_alerts();
         self.count_alerts(&events);
-        self.book.alarms.looked(pass, events, trouble.poisoned && !lost, trouble);
+        let in_doubt = trouble.poisoned && !lost;
+        self.book.alarms.looked(pass, events, in_doubt, trouble);
+        if in_doubt {
+            self.book.others_failed();
+        }
         self.figures.looks += 1;
         self.figures.looks_failed += u64::from(pass.failed > 0);
         self.settle(ledger, Vec::new());
@@ -83,7 +87,10 @@ impl History<'_> {
             Sort::Fresh => self.figures.alerts_acknowledged += 1,
             Sort::Again => self.figures.alerts_known_before += 1,
             Sort::Refused => self.figures.alerts_not_open += 1,
-            Sort::InDoubt => self.know_again.push(id),
+            Sort::InDoubt => {
+                self.know_again.push(id);
+                self.book.others_failed();
+            }
             Sort::Failed => {}
         }
         self.settle(ledger, Vec::new());

@@ -8,8 +8,8 @@ use order_ledger::{NoteKind, State};
 
 use super::super::holds::SCOPES;
 use super::{
-    Aside, Bundle, Content, Expected, Jot, Key, LOADED, Move, PACKED, Patience, Plan, Rot, Setup,
-    Step, Word,
+    Aside, Bundle, Content, Expected, Jot, Key, LOADED, Move, PACKED, Parties, Patience, Plan, Rot,
+    Setup, Step, Word,
 };
 use crate::rig::Random;
 
@@ -34,9 +34,16 @@ impl Plan {
             past_cache: seed.count_ones().is_multiple_of(2),
             views: expires,
             watched: false,
+            parties: None,
         };
         let watched = !rots && !setup.relaxed && looks.chance(1, 3);
-        let setup = Setup { watched, ..setup };
+        let mut posts = Random::new(seed.rotate_left(50));
+        let is_told = !rots && !setup.relaxed && posts.chance(1, 3);
+        let parties = is_told.then(|| Parties {
+            badness: posts.below(4),
+            able: [(); 2].map(|()| (posts.chance(1, 2), posts.chance(1, 2))),
+        });
+        let setup = Setup { watched, parties, ..setup };
         let mut jots = Random::new(!seed);
         let holds = !rots && !setup.relaxed && jots.chance(1, 4);
         // Dice of their own, and no holds beside them: of a cursor and of a hold only the count of records is known.
@@ -54,6 +61,7 @@ impl Plan {
             expiry: expires.then(|| Random::new(seed.rotate_left(32))),
             patience: is_patient.then_some(patience),
             looks: watched.then_some(looks),
+            posts: is_told.then_some(posts),
             orders: Vec::new(),
             steps: Vec::new(),
             random,
@@ -92,6 +100,8 @@ struct Maker {
     patience: Option<Random>,
     /// Whether anybody watches.
     looks: Option<Random>,
+    /// Whether others are told.
+    posts: Option<Random>,
     /// Whether there are linked batches and a consumer.
     links: Option<Random>,
     orders: Vec<Content>,
@@ -288,7 +298,13 @@ impl Maker {
             if random.chance(1, 8) {
                 self.steps.push(Step::PowerOff(1 + random.below(5)));
             }
-            self.steps.push(linked(random));
+            let mut step = linked(random);
+            if let (Some(posts), Step::Link(_, bundle) | Step::Work(_, _, Some(bundle))) =
+                (&mut self.posts, &mut step)
+            {
+                bundle.posts = posts.index(5);
+            }
+            self.steps.push(step);
         }
         if let Some(random) = &mut self.looks
             && random.chance(1, 4)
@@ -298,6 +314,29 @@ impl Maker {
             }
             look(random, &mut self.steps);
         }
+        self.post();
+    }
+
+    /// Others are to be told something, mostly about one of the first orders, or are told.
+    fn post(&mut self) {
+        let orders = self.orders.len();
+        let Some(random) = self.posts.as_mut().filter(|_| orders > 0) else { return };
+        if !random.chance(1, 4) {
+            return;
+        }
+        if random.chance(1, 6) {
+            self.steps.push(Step::PowerOff(1 + random.below(7)));
+        }
+        let step = match random.below(8) {
+            0..=2 => {
+                let few = if random.chance(2, 3) { orders.min(3) } else { orders };
+                let number = random.pick(&[1, 2, 3, 4, 5, 6]);
+                Step::Post(random.index(few), number, random.chance(1, 6))
+            }
+            3 if random.chance(1, 2) => Step::Redrive,
+            _ => Step::Send(1 + random.index(8), random.chance(1, 2)),
+        };
+        self.steps.push(step);
     }
 
     /// Something is noted, mostly about one of the first orders.
@@ -437,6 +476,7 @@ fn linked(random: &mut Random) -> Step {
         orders: 1 + random.index(4),
         bytes: random.pick(&[0, 40, 300, 5_000]),
         cancels: random.chance(1, 2).then(|| random.index(100)),
+        posts: 0,
         other: random.chance(1, 4),
     };
     match random.below(5) {
