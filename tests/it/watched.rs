@@ -16,6 +16,11 @@ pub(crate) trait Watch: Send + Sync + Debug {
 
     /// A call was made.
     fn after(&self, _may_have_changed: bool) {}
+
+    /// Whether the process is dead: then no call is made any more.
+    fn is_dead(&self) -> bool {
+        false
+    }
 }
 
 /// The disk.
@@ -30,7 +35,14 @@ pub(crate) fn watched(disk: Arc<dyn Disk>, watch: Arc<dyn Watch>) -> Arc<dyn Dis
     Arc::new(Watched { disk, watch })
 }
 
-fn tell<T>(watch: &dyn Watch, may_change: bool, call: impl FnOnce() -> T) -> T {
+fn tell<T>(
+    watch: &dyn Watch,
+    may_change: bool,
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    if watch.is_dead() {
+        return Err(io::Error::other("the process is dead"));
+    }
     watch.before();
     let answer = call();
     watch.after(may_change);

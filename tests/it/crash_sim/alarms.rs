@@ -202,7 +202,9 @@ impl Alarms {
                 let is_it = match (&before, stays) {
                     (None, _) => cleared_at.is_none(),
                     // Where its order stands was not looked at.
-                    (Some(before), None) => before.subject.order().is_some(),
+                    (Some(before), None) => {
+                        before.subject.order().is_some() || *cleared_at == before.cleared_at
+                    }
                     (Some(before), Some(_)) => {
                         cleared_at.is_some() && *cleared_at == is_over_since(before)
                     }

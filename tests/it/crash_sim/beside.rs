@@ -5,12 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use order_ledger::disk::sim::{SimDisk, SimHost};
 use order_ledger::disk::{Disk, Host};
 use order_ledger::{
-    AlertEvent, Error, HoldEntry, Ledger, Options, Reader, Result, Seq, Submission, Ticket,
-    Timestamp,
+    AlertEvent, Error, Event, Follower, HoldEntry, Ledger, Options, Reader, Result, Seq, Submission,
+    Ticket, Timestamp,
 };
 
 use super::batches::CONSUMER;
@@ -25,6 +26,8 @@ pub(super) enum Errand {
     Look(Key, Submission),
     Reader,
     Opener(Options),
+    /// So many events at most.
+    Follow(usize),
 }
 
 /// What came of it.
@@ -34,6 +37,8 @@ pub(super) enum Heard {
     Read(Result<Seen>),
     /// The second opener; it held the ledger for a moment, or was refused.
     Opened(Option<Error>),
+    /// The follower has read on, and up to where.
+    Followed(Result<(Vec<Event>, Seq)>),
 }
 
 /// An order and its history, by its key.
@@ -82,11 +87,36 @@ pub(super) struct Beside {
     errands: Mutex<Vec<(u64, Errand)>>,
     heard: Mutex<Vec<Heard>>,
     pub(super) ledger: Mutex<Option<Ledger>>,
+    following: Mutex<Following>,
+    /// What the ledger of this life has for a disk.
+    writer: Mutex<Option<Arc<Mortal>>>,
 }
 
-impl std::fmt::Debug for Beside {
+/// A follower in another process, which goes on when the writer is killed, and where it is.
+struct Following {
+    follower: Option<Follower>,
+    next: Seq,
+}
+
+/// The calls of one life of the writer: when that is killed, no call is made any more.
+struct Mortal {
+    beside: Arc<Beside>,
+    is_dead: AtomicBool,
+}
+
+impl std::fmt::Debug for Mortal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Beside")
+        f.write_str("Mortal")
+    }
+}
+
+impl Watch for Mortal {
+    fn before(&self) {
+        self.beside.before();
+    }
+
+    fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Relaxed)
     }
 }
 
@@ -100,11 +130,47 @@ impl Beside {
             errands: Mutex::default(),
             heard: Mutex::default(),
             ledger: Mutex::default(),
+            following: Mutex::new(Following { follower: None, next: Seq::FIRST }),
+            writer: Mutex::default(),
         })
     }
 
     pub(super) fn mount(self: &Arc<Beside>, disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
-        watched(disk, Arc::clone(self) as Arc<dyn Watch>)
+        let writer = Arc::new(Mortal { beside: Arc::clone(self), is_dead: AtomicBool::new(false) });
+        *self.writer.lock().unwrap() = Some(Arc::clone(&writer));
+        watched(disk, writer)
+    }
+
+    /// Kills the writer, and nobody else.
+    pub(super) fn kill_writer(&self) {
+        if let Some(writer) = self.writer.lock().unwrap().take() {
+            writer.is_dead.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is a follower, which has files open.
+    pub(super) fn has_follower(&self) -> bool {
+        self.following.lock().unwrap().follower.is_some()
+    }
+
+    /// The follower's process ends; where it was is kept.
+    pub(super) fn end_follower(&self) {
+        self.following.lock().unwrap().follower = None;
+    }
+
+    /// The follower reads on, and says up to where; without one, it is opened where the last one was.
+    pub(super) fn follow(&self, max: usize) -> Result<(Vec<Event>, Seq)> {
+        let Following { follower, next } = &mut *self.following.lock().unwrap();
+        let follower = match follower {
+            Some(follower) => follower,
+            None => {
+                let (disk, host) = (self.disk.as_disk(), self.host.as_host());
+                follower.insert(Follower::open_on(disk, host, *next)?)
+            }
+        };
+        let events = follower.poll(max, Duration::ZERO)?;
+        *next = follower.next();
+        Ok((events, *next))
     }
 
     /// Before the `n`-th call from now.
@@ -130,6 +196,7 @@ impl Beside {
                 Heard::Looked(key, look(&ledger?, &order).map(|told| told.map(Box::new)))
             }
             Errand::Reader => Heard::Read(read(&self.disk, &self.host)),
+            Errand::Follow(max) => Heard::Followed(self.follow(max)),
             Errand::Opener(options) => {
                 let opened = options.open_simulated(self.disk.as_disk(), self.host.as_host());
                 Heard::Opened(opened.err())
@@ -138,7 +205,8 @@ impl Beside {
     }
 }
 
-impl Watch for Beside {
+impl Beside {
+    /// A call of the ledger is about to be made.
     fn before(&self) {
         // What is done beside makes calls as well, and nobody does anything between those.
         if self.busy.swap(true, Ordering::Relaxed) {

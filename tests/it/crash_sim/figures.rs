@@ -135,6 +135,10 @@ figures! {
     dispatches_done,
     provider_calls,
     provider_repeats,
+    /// Events that a follower has shown, how often it read on in the middle of a call, and kills of the writer beside it.
+    followed,
+    followed_between,
+    kills_beside_follower,
     read_between,
     second_openers,
     /// Logs that `verify` was asked about: as a crash left them, and at the end.

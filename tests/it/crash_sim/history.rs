@@ -26,6 +26,8 @@ use crate::rig::Random;
 
 mod checks;
 mod desk;
+mod ends;
+mod follows;
 mod held;
 mod jots;
 mod looks;
@@ -39,9 +41,6 @@ pub(super) type Mount = fn(Arc<dyn Disk>) -> Arc<dyn Disk>;
 pub(super) fn honest(disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
     disk
 }
-
-/// How many keys that nobody used are looked for at the end.
-const ABSENT_KEYS: u64 = 20;
 
 /// Runs a plan; panics where a promise is broken.
 pub(super) fn run(plan: &Plan, mount: Mount) -> Figures {
@@ -213,6 +212,7 @@ impl History<'_> {
             }
             Step::Rot(rot) if self.ledger.is_none() => self.rot(*rot),
             Step::Reader if self.ledger.is_none() => self.look_beside(),
+            Step::Follow(max) => self.follow(*max),
             Step::Fill(_) | Step::Rot(_) => {}
             _ => self.operation(step),
         }
@@ -224,50 +224,13 @@ impl History<'_> {
             Aside::Defer(key) => Errand::Defer(key, order(key)),
             Aside::Look(key) => Errand::Look(key, order(key)),
             Aside::Reader => Errand::Reader,
+            Aside::Follow(max) => Errand::Follow(max),
             Aside::Opener => Errand::Opener(self.options.clone()),
         };
         self.beside.send(call, errand);
     }
 
-    // Ends of a life, and openings.
-
-    fn cut_power(&mut self, crash: Crash) {
-        self.take_what_was_answered();
-        self.disk.clear_faults();
-        let report = self.disk.crash(crash);
-        self.figures.power_cuts += 1;
-        self.figures.sectors_dropped += report.sectors_dropped;
-        self.figures.sectors_torn += report.sectors_torn;
-        self.figures.sectors_garbage += report.sectors_garbage;
-        self.figures.sectors_stale += report.sectors_stale;
-        self.figures.extents_dropped += report.extents_dropped;
-        self.figures.names_dropped += report.names_dropped;
-        self.may_lose |= self.plan.setup.relaxed;
-        self.tore_oddly |= report.sectors_garbage + report.sectors_stale > 0;
-        self.end_life();
-    }
-
-    fn kill(&mut self) {
-        self.take_what_was_answered();
-        self.disk.clear_faults();
-        self.disk.kill();
-        self.figures.kills += 1;
-        self.end_life();
-    }
-
-    fn end_life(&mut self) {
-        // A failed sync loses what a power cut loses.
-        self.may_lose |= self.plan.setup.relaxed && self.armed;
-        self.beside.call_off();
-        *self.beside.ledger.lock().unwrap() = None;
-        self.tickets.clear();
-        (self.worker, self.outbox) = (None, None);
-        self.delivered.clear();
-        self.book.life_has_ended();
-        self.ledger = None;
-        self.armed = false;
-        self.hits_before = self.disk.faults_hit();
-    }
+    // Openings.
 
     fn mount(&self) -> Arc<dyn Disk> {
         self.beside.mount((self.mount)(self.disk.as_disk()))
@@ -397,29 +360,6 @@ impl History<'_> {
         }
     }
 
-    fn close(&mut self, ledger: Ledger) {
-        (self.worker, self.outbox) = (None, None);
-        self.delivered.clear();
-        let poisoned = ledger.poisoned().is_some();
-        let hits = self.hits_before;
-        let closed = ledger.clone().close();
-        // Deferred orders were written by closing.
-        self.settle(&ledger, Vec::new());
-        drop(ledger);
-        if let Err(error) = closed {
-            let faulted = self.disk.is_off() || self.disk.faults_hit() > hits;
-            assert!(poisoned || faulted, "{error}");
-        }
-        self.beside.call_off();
-        *self.beside.ledger.lock().unwrap() = None;
-        self.ledger = None;
-        if !self.disk.is_off() {
-            self.disk.clear_faults();
-            assert_eq!(self.disk.open_handles(), 0, "handles are left");
-            self.end_life();
-        }
-    }
-
     /// Takes in the answers of a call, and those of everybody who waits.
     fn settle(&mut self, ledger: &Ledger, answers: Vec<(Key, Result<order_ledger::Outcome>)>) {
         self.listen();
@@ -492,6 +432,10 @@ impl History<'_> {
                     self.figures.read_between += 1;
                     self.read(read);
                 }
+                Heard::Followed(read) => {
+                    self.figures.followed_between += u64::from(read.is_ok());
+                    self.followed(read);
+                }
                 Heard::Opened(error) => {
                     self.figures.second_openers += 1;
                     self.opened_beside(error);
@@ -532,6 +476,7 @@ impl History<'_> {
                 self.book.batches.listed(orders, false);
                 self.book.alarms.listed(&seen.alerts);
                 self.book.posts.listed(orders);
+                self.book.followed.check(orders);
                 self.book.alarms.sound(orders, &self.book.lifecycle);
                 self.check_stuck(&seen);
                 let owed = self.book.owed();
@@ -555,35 +500,5 @@ impl History<'_> {
                 assert!(self.is_troubled() || in_doubt, "{error}");
             }
         }
-    }
-
-    // The end.
-
-    /// Once more, and once again: the log and the identity have the same bytes.
-    fn finish(&mut self) {
-        self.kill();
-        self.disk.set_capacity(1 << 40);
-        self.open();
-        let ledger = self.ledger.take().expect("nothing is in the way");
-        let acknowledged = |fate: &Fate| matches!(fate, Fate::Acknowledged(_));
-        self.figures.acknowledged +=
-            self.book.known.iter().filter(|known| acknowledged(&known.fate)).count() as u64;
-        self.figures.segments += ledger.stats().unwrap().segments;
-        for number in 0..ABSENT_KEYS {
-            let absent = format!("absent-{}", self.random.next() ^ number);
-            assert_eq!(ledger.by_key("web", absent).unwrap(), None);
-        }
-        self.finish_posts(&ledger);
-        ledger.close().unwrap();
-        self.end_life();
-        assert_eq!(self.disk.open_handles(), 0, "handles are left");
-        let log = |disk: &SimDisk| (disk.digest("wal/0"), disk.digest("LEDGER"));
-        let before = log(&self.disk);
-        let ledger = self.options.open_simulated(self.disk.as_disk(), self.host.as_host()).unwrap();
-        assert_eq!(ledger.recovery_report().torn_bytes, 0);
-        self.disk.kill();
-        self.verify("at the end");
-        drop(ledger);
-        assert!(before == log(&self.disk), "opening again changed the log");
     }
 }

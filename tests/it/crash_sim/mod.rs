@@ -23,6 +23,8 @@
 //! - what third parties are to be told is there once, with the order or step that it came with, in order; no token is
 //!   charged twice and no second provider while it is not known whether the first one has done it; nobody was told
 //!   without an attempt on disk, and an attempt that was cut off is unknown;
+//! - a follower in another process shows every event once and in order, also over kills of the writer and in the middle
+//!   of its calls, and what it has shown is there after every crash;
 //! - a linked batch is there as a whole or not at all, for readers beside as well; what a consumer records about an
 //!   event in a batch is recorded once, and with it its cursor, which stands nowhere else;
 //! - `orders`, `get`, `by_key`, `history`, `stats` and a reader beside them say the same; the seqs of orders
@@ -41,6 +43,7 @@ mod alarms;
 mod batches;
 mod beside;
 mod figures;
+mod followed;
 mod history;
 mod holds;
 mod known;

@@ -130,6 +130,9 @@ pub(super) enum Expected {
     State(State),
 }
 
+/// So many events that a follower reads to the end.
+pub(super) const ALL: usize = 1_000;
+
 /// One step.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Step {
@@ -159,6 +162,8 @@ pub(super) enum Step {
     Work(usize, usize, Option<Bundle>),
     /// A reader beside the ledger, or before it is opened.
     Reader,
+    /// The follower reads on by so many events at most, beside the ledger, or while it is not open.
+    Follow(usize),
     SetClock(u64),
     /// The wall clock is set so many milliseconds ahead of all that it ever said.
     JumpAhead(u64),
@@ -203,6 +208,7 @@ pub(super) enum Aside {
     Look(Key),
     Reader,
     Opener,
+    Follow(usize),
 }
 
 /// Damage to a file, by its number among those that count, at a place modulo its size.

@@ -4,6 +4,7 @@
 use order_ledger::disk::sim::{Crash, CrashMode};
 
 use super::plan::{
+    ALL,
     Aside, Bundle, Content, Expected, Jot, Key, Move, Patience, Plan, Setup, Step, Word,
 };
 
@@ -178,6 +179,12 @@ fn simpler(step: &Step) -> Vec<Step> {
             let silent = Bundle { posts: 0, ..*bundle };
             [silent, Bundle { cancels: None, ..silent }].map(|it| Step::Link(*number, it)).into()
         }
+        Step::Follow(_) => vec![Step::Follow(ALL)],
+        Step::During(call, Aside::Follow(max)) => vec![
+            Step::Follow(ALL),
+            Step::During(*call, Aside::Follow(ALL)),
+            Step::During(1, Aside::Follow(*max)),
+        ],
         Step::JumpAhead(_) => vec![Step::JumpAhead(0)],
         Step::Acknowledge(_) => vec![Step::Acknowledge(0)],
         _ => Vec::new(),

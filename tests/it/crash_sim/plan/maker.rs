@@ -8,7 +8,7 @@ use order_ledger::{NoteKind, State};
 
 use super::super::holds::SCOPES;
 use super::{
-    Aside, Bundle, Content, Expected, Jot, Key, LOADED, Move, PACKED, Parties, Patience, Plan, Rot,
+    ALL, Aside, Bundle, Content, Expected, Jot, Key, LOADED, Move, PACKED, Parties, Patience, Plan, Rot,
     Setup, Step, Word,
 };
 use crate::rig::Random;
@@ -44,6 +44,8 @@ impl Plan {
             able: [(); 2].map(|()| (posts.chance(1, 2), posts.chance(1, 2))),
         });
         let setup = Setup { watched, parties, ..setup };
+        let mut follows = Random::new(seed.rotate_left(57));
+        let is_followed = !rots && !setup.relaxed && follows.chance(1, 4);
         let mut jots = Random::new(!seed);
         let holds = !rots && !setup.relaxed && jots.chance(1, 4);
         // Dice of their own, and no holds beside them: of a cursor and of a hold only the count of records is known.
@@ -62,6 +64,7 @@ impl Plan {
             patience: is_patient.then_some(patience),
             looks: watched.then_some(looks),
             posts: is_told.then_some(posts),
+            follows: is_followed.then_some(follows),
             orders: Vec::new(),
             steps: Vec::new(),
             random,
@@ -102,6 +105,8 @@ struct Maker {
     looks: Option<Random>,
     /// Whether others are told.
     posts: Option<Random>,
+    /// Whether somebody follows in another process.
+    follows: Option<Random>,
     /// Whether there are linked batches and a consumer.
     links: Option<Random>,
     orders: Vec<Content>,
@@ -128,6 +133,7 @@ impl Maker {
             self.steps.push(Step::Reader);
         }
         self.aside(70, true);
+        self.follow(70);
         self.steps.push(Step::Open);
     }
 
@@ -144,6 +150,20 @@ impl Maker {
             _ => Aside::Defer(self.key()),
         };
         self.steps.push(Step::During(call, aside));
+    }
+
+    /// The follower reads on: now, or in the middle of what follows.
+    fn follow(&mut self, calls: u64) {
+        let Some(random) = self.follows.as_mut() else { return };
+        if !random.chance(1, 8) {
+            return;
+        }
+        let max = random.pick(&[1, 4, ALL, ALL]);
+        let call = 1 + random.below(calls);
+        self.steps.push(match random.chance(1, 2) {
+            true => Step::Follow(max),
+            false => Step::During(call, Aside::Follow(max)),
+        });
     }
 
     fn end(&mut self) {
@@ -245,6 +265,7 @@ impl Maker {
 
     fn operation(&mut self) {
         self.aside(6, false);
+        self.follow(6);
         if self.random.chance(1, 30) {
             let call = 1 + self.random.below(6);
             let ms = self.random.pick(&[1, 20, 600, 12_000]);
