@@ -10,8 +10,8 @@ use std::time::Duration;
 use order_ledger::disk::sim::{SimDisk, SimHost};
 use order_ledger::disk::{Disk, Host};
 use order_ledger::{
-    AlertEvent, Error, Event, Follower, HoldEntry, Ledger, Options, Reader, Result, Seq, Submission,
-    Ticket, Timestamp,
+    AlertEvent, Error, Event, Follower, HoldEntry, Ledger, Options, Reader, Result, Seq, Stats,
+    Submission, Ticket, Timestamp,
 };
 
 use super::batches::CONSUMER;
@@ -57,7 +57,7 @@ pub(super) struct Seen {
     pub(super) alerts: Vec<AlertEvent>,
     /// Who is stuck.
     pub(super) stuck: Option<Stuck>,
-    pub(super) records: u64,
+    pub(super) stats: Stats,
     /// Where the consumer stands.
     pub(super) cursor: Seq,
 }
@@ -72,10 +72,10 @@ pub(super) fn read(disk: &SimDisk, host: &SimHost) -> Result<Seen> {
     };
     let orders: Result<_> = reader.orders().map(|order| order.and_then(told)).collect();
     let (orders, holds) = (orders?, reader.holds()?);
-    let (records, cursor) = (reader.stats()?.records, reader.consumer_next(CONSUMER)?);
+    let (stats, cursor) = (reader.stats()?, reader.consumer_next(CONSUMER)?);
     let alerts: Result<_> = reader.alert_events(Seq::FIRST).collect();
     let stuck = Some(stuck::ask(wall, |query| reader.stuck(query))?);
-    Ok(Seen { orders, holds, alerts: alerts?, stuck, records, cursor })
+    Ok(Seen { orders, holds, alerts: alerts?, stuck, stats, cursor })
 }
 
 /// Sees every call of the ledger, and does its errands when their time has come.

@@ -4,8 +4,7 @@
 use order_ledger::disk::sim::{Crash, CrashMode};
 
 use super::plan::{
-    ALL,
-    Aside, Bundle, Content, Expected, Jot, Key, Move, Patience, Plan, Setup, Step, Word,
+    ALL, Aside, Bundle, Content, Expected, Jot, Key, Move, Patience, Plan, Setup, Step, Word,
 };
 
 /// A smaller plan that `fails` as well.

@@ -53,11 +53,10 @@ impl History<'_> {
 
     pub(super) fn check(&mut self, ledger: &Ledger) {
         let seen = self.seen(ledger);
-        let stats = ledger.stats().unwrap();
         self.book.check(&seen, self.may_lose, &mut self.figures);
         self.may_lose = false;
         self.check_stuck(&seen);
-        let all = &seen.orders;
+        let (all, stats) = (&seen.orders, &seen.stats);
         assert_eq!(stats.orders, all.len() as u64);
         let mut states = BTreeMap::new();
         all.iter().for_each(|told| *states.entry(told.order.now.state).or_default() += 1);
@@ -95,8 +94,11 @@ impl History<'_> {
             let history = ledger.history(order.id()).unwrap();
             Told { order, history }
         };
-        let alerts = ledger.alert_events(Seq::FIRST).filter(|_| self.plan.setup.watched);
-        let alerts = alerts.map(Result::unwrap).collect();
+        // Each reads all of the log.
+        let alerts = match self.plan.setup.watched {
+            true => ledger.alert_events(Seq::FIRST).map(Result::unwrap).collect(),
+            false => Vec::new(),
+        };
         let stuck = self.plan.has_thresholds().then(|| {
             let wall = Timestamp::from_unix_ns(self.host.wall_ns());
             stuck::ask(wall, |query| ledger.stuck(query)).unwrap()
@@ -106,7 +108,7 @@ impl History<'_> {
             holds: ledger.holds().unwrap(),
             alerts,
             stuck,
-            records: ledger.stats().unwrap().records,
+            stats: ledger.stats().unwrap(),
             cursor: ledger.consumer_next(CONSUMER).unwrap(),
         }
     }

@@ -27,7 +27,11 @@ impl History<'_> {
         // Looking costs calls of the disk, of which one may be to fail.
         if all && !self.armed && ledger.poisoned().is_none() {
             let records = ledger.stats().unwrap().records;
-            assert_eq!(self.book.followed.next(), Seq(records + 1), "what is acknowledged is shown");
+            assert_eq!(
+                self.book.followed.next(),
+                Seq(records + 1),
+                "what is acknowledged is shown"
+            );
         }
     }
 

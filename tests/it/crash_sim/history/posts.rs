@@ -118,7 +118,7 @@ impl History<'_> {
         }
         self.listen();
         self.settle(ledger, Vec::new());
-        if whole && !self.armed && self.random.chance(1, 4) {
+        if whole && !self.armed && self.random.chance(1, 6) {
             let seen = self.seen(ledger);
             let courses = self.book.posts.listed(&seen.orders);
             self.book.posts.holds(&courses, &world.calls());

@@ -13,7 +13,12 @@ use super::{Book, Fate, Known};
 impl Book {
     /// Holds all orders of a ledger that was opened after a crash against what is known, and settles the
     /// doubts.
-    pub(in crate::crash_sim) fn check(&mut self, seen: &Seen, may_lose: bool, figures: &mut Figures) {
+    pub(in crate::crash_sim) fn check(
+        &mut self,
+        seen: &Seen,
+        may_lose: bool,
+        figures: &mut Figures,
+    ) {
         let all = &seen.orders;
         let of_others = self.settle_others(seen, figures);
         let mut there: Vec<Option<&Order>> = vec![None; self.known.len()];
@@ -79,7 +84,8 @@ impl Book {
     /// Batches, cursors and holds after opening, and the seqs of all. Answers of each that was in doubt whether it
     /// is there.
     fn settle_others(&mut self, seen: &Seen, figures: &mut Figures) -> Vec<bool> {
-        let Seen { orders: all, holds, alerts, records, .. } = seen;
+        let Seen { orders: all, holds, alerts, stats, .. } = seen;
+        let records = &stats.records;
         let of_no_order = Alarms::of_no_order(alerts);
         let (gaps, next) = gaps(all, &of_no_order, self.has_table);
         let of_alert = self.settle_alerts(seen, figures);

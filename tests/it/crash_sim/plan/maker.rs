@@ -8,8 +8,8 @@ use order_ledger::{NoteKind, State};
 
 use super::super::holds::SCOPES;
 use super::{
-    ALL, Aside, Bundle, Content, Expected, Jot, Key, LOADED, Move, PACKED, Parties, Patience, Plan, Rot,
-    Setup, Step, Word,
+    ALL, Aside, Bundle, Content, Expected, Jot, Key, LOADED, Move, PACKED, Parties, Patience, Plan,
+    Rot, Setup, Step, Word,
 };
 use crate::rig::Random;
 
@@ -45,7 +45,7 @@ impl Plan {
         });
         let setup = Setup { watched, parties, ..setup };
         let mut follows = Random::new(seed.rotate_left(57));
-        let is_followed = !rots && !setup.relaxed && follows.chance(1, 4);
+        let is_followed = !rots && !setup.relaxed && follows.chance(1, 5);
         let mut jots = Random::new(!seed);
         let holds = !rots && !setup.relaxed && jots.chance(1, 4);
         // Dice of their own, and no holds beside them: of a cursor and of a hold only the count of records is known.
@@ -155,7 +155,7 @@ impl Maker {
     /// The follower reads on: now, or in the middle of what follows.
     fn follow(&mut self, calls: u64) {
         let Some(random) = self.follows.as_mut() else { return };
-        if !random.chance(1, 8) {
+        if !random.chance(1, 12) {
             return;
         }
         let max = random.pick(&[1, 4, ALL, ALL]);
@@ -328,7 +328,7 @@ impl Maker {
             self.steps.push(step);
         }
         if let Some(random) = &mut self.looks
-            && random.chance(1, 4)
+            && random.chance(1, 6)
         {
             if random.chance(1, 8) {
                 self.steps.push(Step::PowerOff(1 + random.below(5)));
@@ -342,7 +342,7 @@ impl Maker {
     fn post(&mut self) {
         let orders = self.orders.len();
         let Some(random) = self.posts.as_mut().filter(|_| orders > 0) else { return };
-        if !random.chance(1, 4) {
+        if !random.chance(1, 6) {
             return;
         }
         if random.chance(1, 6) {
