@@ -36,9 +36,9 @@ impl Plan {
             watched: false,
             parties: None,
         };
-        let watched = !rots && !setup.relaxed && looks.chance(1, 3);
+        let watched = !rots && !setup.relaxed && looks.chance(1, 4);
         let mut posts = Random::new(seed.rotate_left(50));
-        let is_told = !rots && !setup.relaxed && posts.chance(1, 3);
+        let is_told = !rots && !setup.relaxed && posts.chance(1, 4);
         let parties = is_told.then(|| Parties {
             badness: posts.below(4),
             able: [(); 2].map(|()| (posts.chance(1, 2), posts.chance(1, 2))),
@@ -323,7 +323,7 @@ impl Maker {
             if let (Some(posts), Step::Link(_, bundle) | Step::Work(_, _, Some(bundle))) =
                 (&mut self.posts, &mut step)
             {
-                bundle.posts = posts.index(5);
+                bundle.posts = posts.index(3);
             }
             self.steps.push(step);
         }
