@@ -354,7 +354,7 @@ impl Maker {
                 let number = random.pick(&[1, 2, 3, 4, 5, 6]);
                 Step::Post(random.index(few), number, random.chance(1, 6))
             }
-            3 if random.chance(1, 2) => Step::Redrive,
+            3 => Step::Redrive,
             _ => Step::Send(1 + random.index(8), random.chance(1, 2)),
         };
         self.steps.push(step);
@@ -486,7 +486,12 @@ fn look(random: &mut Random, steps: &mut Vec<Step>) {
     match random.below(8) {
         0..=2 => steps.push(Step::Watch),
         3 => steps.push(Step::JumpAhead(ms)),
-        4..=5 => steps.push(Step::Acknowledge(random.index(40))),
+        4..=5 => {
+            if random.chance(1, 4) {
+                steps.push(Step::PowerOff(1 + random.below(4)));
+            }
+            steps.push(Step::Acknowledge(random.index(40)));
+        }
         _ => steps.extend([Step::JumpAhead(ms), Step::Watch]),
     }
 }
