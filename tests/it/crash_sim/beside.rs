@@ -34,7 +34,7 @@ pub(super) enum Errand {
 pub(super) enum Heard {
     Ticket(Key, Ticket),
     Looked(Key, Result<Option<Box<Told>>>),
-    Read(Result<Seen>),
+    Read(Result<Box<Seen>>),
     /// The second opener; it held the ledger for a moment, or was refused.
     Opened(Option<Error>),
     /// The follower has read on, and up to where.
@@ -195,7 +195,7 @@ impl Beside {
             Errand::Look(key, order) => {
                 Heard::Looked(key, look(&ledger?, &order).map(|told| told.map(Box::new)))
             }
-            Errand::Reader => Heard::Read(read(&self.disk, &self.host)),
+            Errand::Reader => Heard::Read(read(&self.disk, &self.host).map(Box::new)),
             Errand::Follow(max) => Heard::Followed(self.follow(max)),
             Errand::Opener(options) => {
                 let opened = options.open_simulated(self.disk.as_disk(), self.host.as_host());

@@ -17,7 +17,7 @@ use super::alarms::REMIND_EVERY;
 use super::batches::Batches;
 use super::beside::{self, Beside, Errand, Heard, Seen};
 use super::figures::Figures;
-use super::known::{Book, Fate, Fussy, Trouble, lifecycle};
+use super::known::{Book, Fussy, Trouble, lifecycle};
 use super::notes::Words;
 use super::plan::{Aside, Bundle, Key, Plan, Step};
 use super::steps::{Told, Wish};
@@ -430,7 +430,7 @@ impl History<'_> {
                 }
                 Heard::Read(read) => {
                     self.figures.read_between += 1;
-                    self.read(read);
+                    self.read(read.map(|seen| *seen));
                 }
                 Heard::Followed(read) => {
                     self.figures.followed_between += u64::from(read.is_ok());

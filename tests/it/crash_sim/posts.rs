@@ -130,6 +130,9 @@ struct Alone {
     seq: Option<Seq>,
 }
 
+/// Its name and what is to be told, and what was known of it before.
+type Asked = ((Key, u8), Vec<u8>, Option<Alone>);
+
 /// What came of recording one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Sort {
@@ -146,7 +149,7 @@ pub(super) struct Posts {
     known: BTreeMap<Seq, Event>,
     alone: BTreeMap<(Key, u8), Alone>,
     /// The one that is being recorded alone, and what was known of it before.
-    asked: Option<((Key, u8), Vec<u8>, Option<Alone>)>,
+    asked: Option<Asked>,
     /// The one that this life of the ledger ended with.
     doubt: Option<((Key, u8), Vec<u8>)>,
     /// The outbox may have recorded something since somebody has seen everything.

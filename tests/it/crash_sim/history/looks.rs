@@ -37,7 +37,7 @@ impl History<'_> {
         self.figures.looks += 1;
         self.figures.looks_failed += u64::from(pass.failed > 0);
         self.settle(ledger, Vec::new());
-        if pass.failed == 0 && !self.armed && !trouble.poisoned && self.random.chance(1, 6) {
+        if pass.failed == 0 && !self.armed && !trouble.poisoned && self.random.chance(1, 2) {
             let seen = self.seen(ledger);
             self.book.alarms.listed(&seen.alerts);
             self.book.alarms.complete(&seen.orders, &self.book.lifecycle, begun);
