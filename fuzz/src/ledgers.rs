@@ -79,7 +79,7 @@ impl Built {
             .map(|key| {
                 // Every class of size but the ones that need a segment of their own, bar one of them.
                 let payload = if key == 3 { 15 } else { u16::from(key % 14) };
-                Small { account: key % 3, payload, lives_us: 0 }.submission(Key::from(key))
+                Small { account: key % 3, payload, lives_us: 0, own: 0 }.submission(Key::from(key))
             })
             .collect();
         let mut steps = Vec::new();

@@ -6,22 +6,24 @@
 //!
 //! It is shared by all targets; they differ in what an order is made of ([`Content`]). What is done together with
 //! other things is judged twice: each part here as if it came alone, and the whole in [`batches`]; how far those are
-//! who follow along, in [`cursors`].
+//! who follow along, in [`cursors`]; who stands still for too long, in [`stuck`].
 
 pub mod batches;
 pub mod cursors;
+pub mod stuck;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
 use order_ledger::{
-    Certainty, Error, ErrorKind, Field, How, Lifecycle, Order, OrderId, Outcome, Receipt, Result,
-    State, Submission, Timestamp, Transitioned,
+    Certainty, Error, ErrorKind, Event, EventBody, Field, How, Lifecycle, Order, OrderId, Outcome,
+    Receipt, Result, State, Submission, Timestamp, Transitioned,
 };
 
 use self::batches::Batches;
 use self::cursors::Cursors;
+use self::stuck::Thresholds;
 use crate::lives::{Began, Life, Move, Told, Wish};
 use crate::shown::Shown;
 
@@ -68,6 +70,8 @@ pub struct Small {
     pub payload: u16,
     /// After how many microseconds it expires; never when it is 0.
     pub lives_us: u16,
+    /// The number of the thresholds that it has of its own; 0: none.
+    pub own: u8,
 }
 
 impl Small {
@@ -99,10 +103,13 @@ impl Content for Small {
         let order = Submission::new(client, key, self.bytes())
             .account([self.account])
             .external_ref(self.external_ref());
-        match self.expires_in() {
+        let order = match self.expires_in() {
             Some(duration) => order.expires_in(duration),
             None => order,
-        }
+        };
+        let [warn, critical] = Thresholds::own(self.own).durations();
+        let order = warn.into_iter().fold(order, Submission::warn_after);
+        critical.into_iter().fold(order, Submission::critical_after)
     }
 
     fn expires_in(self) -> Option<Duration> {
@@ -119,6 +126,7 @@ impl Content for Small {
             && order.account == [self.account]
             && order.external_ref == self.external_ref()
             && order.expires_at == expires_at(&order.receipt, self)
+            && [order.warn_after, order.critical_after] == Thresholds::own(self.own).durations()
             && order.payload == self.bytes()
     }
 
@@ -135,6 +143,9 @@ impl Content for Small {
         }
         if self.payload != other.payload {
             differs.push(Field::Payload);
+        }
+        if Thresholds::own(self.own) != Thresholds::own(other.own) {
+            differs.push(Field::Thresholds);
         }
         differs
     }
@@ -381,6 +392,14 @@ impl<C: Content> Model<C> {
         let scope = C::scope(key);
         assert_eq!((&order.client, &order.key), (&scope.client, &scope.key));
         assert_eq!(order.refusal, None);
+        let own = (order.warn_after, order.critical_after);
+        let is_told = |event: &Event| match event.body {
+            EventBody::Accepted { warn_after, critical_after, .. } => {
+                (warn_after, critical_after) == own
+            }
+            _ => false,
+        };
+        assert!(told.history.first().is_some_and(is_told), "it began otherwise: {told:?}");
         let recorded = known.recorded.map(|(content, _)| content);
         let content = recorded
             .into_iter()

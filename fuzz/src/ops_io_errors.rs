@@ -9,10 +9,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 
 use crate::program::Run;
-use crate::program::desk::{Desk, is_at_desk};
-use crate::program::ops::{
-    Basic, Cut, Error, OPS_MAX, Op, Setting, Stepping, Submit, is_about_steps,
-};
+use crate::program::ops::{Basic, Cut, Error, OPS_MAX, Op, Setting, Submit};
 
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {
@@ -34,18 +31,15 @@ pub struct Life {
 #[derive(Clone, Debug)]
 pub enum Call {
     Simple(Simple),
-    Step(Stepping),
-    Desk(Desk),
+    /// Of those that begin with a byte of their own.
+    Special(Op),
 }
 
 impl<'a> Arbitrary<'a> for Call {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Call> {
-        if is_about_steps(u) {
-            return Ok(Call::Step(Stepping::arbitrary(u)?));
-        }
-        Ok(match is_at_desk(u) {
-            true => Call::Desk(Desk::arbitrary(u)?),
-            false => Call::Simple(Simple::arbitrary(u)?),
+        Ok(match Op::special(u)? {
+            Some(op) => Call::Special(op),
+            None => Call::Simple(Simple::arbitrary(u)?),
         })
     }
 }
@@ -68,8 +62,7 @@ impl Call {
     fn ops(&self) -> Vec<Op> {
         let simple = match self {
             Call::Simple(simple) => simple,
-            Call::Step(step) => return vec![Op::Step(step.clone())],
-            Call::Desk(desk) => return vec![Op::Desk(desk.clone())],
+            Call::Special(op) => return vec![op.clone()],
         };
         let basics = match simple {
             Simple::Submit(submit) => vec![Basic::Submit(*submit)],

@@ -9,6 +9,7 @@
 
 pub mod desk;
 pub mod ops;
+pub mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use self::ops::{Basic, Cut, Error, Mode, Op, Setting, Stepping, Submit, key};
 use crate::format;
 use crate::ledgers::segments;
 use crate::lives::{Move, Told, Wish};
-use crate::model::{Content, Key, Model, Scope, Small};
+use crate::model::{Content, Key, Model, Scope, Small, stuck};
 use crate::shown::Shown;
 use crate::watch::Watch;
 use crate::{SEGMENT_BYTES, small};
@@ -49,6 +50,8 @@ pub struct Run {
     /// Errors are scheduled: calls may fail for them.
     armed: bool,
     full: bool,
+    /// The latest that it ever was, by the wall.
+    latest_ns: u64,
     /// What becomes of the disk when the power goes off under a call.
     next_cut: Cut,
 }
@@ -62,7 +65,10 @@ impl Run {
         let segment_bytes = SEGMENT_BYTES + u64::from(setting.segment % 8) * 4096;
         let disk = SimDisk::new(u64::from(setting.seed));
         let mut run = Run {
-            options: small().segment_bytes(segment_bytes).group_padding(padding),
+            options: small()
+                .segment_bytes(segment_bytes)
+                .group_padding(padding)
+                .lifecycle(stuck::lifecycle()),
             watch: Watch::new(disk.as_disk()),
             disk,
             host: SimHost::new(u64::from(setting.seed)),
@@ -73,8 +79,11 @@ impl Run {
             workers: Vec::new(),
             armed: false,
             full: false,
+            latest_ns: 0,
             next_cut: Cut { mode: Mode::Random, seed: 1, again: [0; 3] },
         };
+        // The lifecycle is not the default one, and so it is a record.
+        run.model.cursors.wrote();
         run.open();
         run
     }
@@ -149,6 +158,7 @@ impl Run {
             Op::Basic(basic) => self.basic(ledger, basic),
             Op::Step(step) => self.take_steps(&ledger, step),
             Op::Desk(desk) => self.at_desk(&ledger, desk),
+            Op::Watch(watching) => self.at_watch(&ledger, watching),
         }
     }
 
@@ -228,6 +238,7 @@ impl Run {
             Basic::SetClock(hours) => {
                 let start: i128 = 1_767_225_600_000_000_000;
                 let wall = start + i128::from(*hours) * 3_600_000_000_000;
+                self.now_ns();
                 self.host.set_wall_ns(wall as u64);
             }
             Basic::CloseAndOpen => {
@@ -319,9 +330,13 @@ impl Run {
             return;
         }
         let before = self.disk.files();
+        let from_ns = self.now_ns();
         match Reader::open_on(self.disk.as_disk(), &self.host) {
             Ok(reader) => match Shown::by(&reader) {
-                Ok(shown) => self.model.read_all(&shown, false, false),
+                Ok(shown) => {
+                    self.model.read_all(&shown, false, false);
+                    self.stuck_by_reader(&reader, &shown, from_ns);
+                }
                 Err(_) if self.disk.is_off() => {}
                 Err(error) => panic!("a reader can't read what it found: {error}"),
             },

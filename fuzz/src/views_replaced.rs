@@ -153,7 +153,12 @@ const ACCOUNTS: u8 = 40;
 /// Another ledger has other orders under its keys.
 fn order(key: u16, foreign: bool) -> Small {
     let number = key + 3 * u16::from(foreign);
-    Small { account: (number % u16::from(ACCOUNTS)) as u8, payload: number % 13, lives_us: 0 }
+    Small {
+        account: (number % u16::from(ACCOUNTS)) as u8,
+        payload: number % 13,
+        lives_us: 0,
+        own: 0,
+    }
 }
 
 fn submit(ledger: &Ledger, keys: std::ops::Range<Key>, foreign: bool) {

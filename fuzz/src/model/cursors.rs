@@ -27,7 +27,7 @@ struct Cursor {
 #[derive(Clone, Default, Debug)]
 pub struct Cursors {
     of: [Cursor; NAMES as usize],
-    /// How many records say how far somebody is, at least and at most.
+    /// How many records say how far somebody is, or something else that is about no order, at least and at most.
     records_min: u64,
     records_max: u64,
 }
@@ -61,7 +61,8 @@ impl Cursors {
         &mut self.of[usize::from(name)]
     }
 
-    fn wrote(&mut self) {
+    /// A record that is about no order is there.
+    pub fn wrote(&mut self) {
         self.records_min += 1;
         self.records_max += 1;
     }
@@ -184,7 +185,7 @@ impl Cursors {
         let (min, max) = (self.records_min, self.records_max);
         assert!(
             (min..=max).contains(&records),
-            "{records} cursors were recorded, not {min} to {max}"
+            "{records} records are about no order, not {min} to {max}"
         );
         for (number, (cursor, next)) in self.of.iter_mut().zip(nexts).enumerate() {
             if let Some(doubt) = cursor.doubt.filter(|doubt| stands(*doubt, *next, events)) {

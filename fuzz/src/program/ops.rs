@@ -4,6 +4,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::sim::Fault;
 
 use super::desk::{Desk, is_at_desk};
+use super::watching::{Watching, is_about_watch};
 use crate::lives::Move;
 use crate::model::{Key, Small};
 
@@ -37,7 +38,9 @@ impl Submit {
             7 => 2_000,
             _ => 0,
         };
-        Small { account: self.account % 2, payload: self.payload % 64, lives_us }
+        // Every second one says itself when it is stuck.
+        let own = if self.payload / 1024 % 2 == 1 { (self.payload / 2048 % 8) as u8 } else { 0 };
+        Small { account: self.account % 2, payload: self.payload % 64, lives_us, own }
     }
 }
 
@@ -51,6 +54,7 @@ pub enum Op {
     Basic(Basic),
     Step(Stepping),
     Desk(Desk),
+    Watch(Watching),
 }
 
 /// Orders are to take steps.
@@ -63,7 +67,7 @@ pub enum Stepping {
 
 /// Whether what comes next is about steps: in the bytes of older inputs it hardly ever is, so that those go on
 /// meaning what they meant.
-pub fn is_about_steps(u: &mut Unstructured<'_>) -> bool {
+pub(super) fn is_about_steps(u: &mut Unstructured<'_>) -> bool {
     begins_with(u, STEPS)
 }
 
@@ -74,14 +78,23 @@ pub(super) fn begins_with(u: &mut Unstructured<'_>, bytes: std::ops::Range<u8>) 
 
 const STEPS: std::ops::Range<u8> = 0xa0..0xc0;
 
+impl Op {
+    /// What comes next, if it begins with a byte of its own.
+    pub fn special(u: &mut Unstructured<'_>) -> arbitrary::Result<Option<Op>> {
+        Ok(Some(match () {
+            () if is_about_steps(u) => Op::Step(Stepping::arbitrary(u)?),
+            () if is_at_desk(u) => Op::Desk(Desk::arbitrary(u)?),
+            () if is_about_watch(u) => Op::Watch(Watching::arbitrary(u)?),
+            () => return Ok(None),
+        }))
+    }
+}
+
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Op> {
-        if is_about_steps(u) {
-            return Ok(Op::Step(Stepping::arbitrary(u)?));
-        }
-        Ok(match is_at_desk(u) {
-            true => Op::Desk(Desk::arbitrary(u)?),
-            false => Op::Basic(Basic::arbitrary(u)?),
+        Ok(match Op::special(u)? {
+            Some(op) => op,
+            None => Op::Basic(Basic::arbitrary(u)?),
         })
     }
 }
