@@ -6,8 +6,9 @@
 //!
 //! It is shared by all targets; they differ in what an order is made of ([`Content`]). What is done together with
 //! other things is judged twice: each part here as if it came alone, and the whole in [`batches`]; how far those are
-//! who follow along, in [`cursors`]; who stands still for too long, in [`stuck`].
+//! who follow along, in [`cursors`]; what is told of it when something is wrong, in [`alerts`]; who stands still for too long, in [`stuck`].
 
+pub mod alerts;
 pub mod batches;
 pub mod cursors;
 pub mod stuck;
@@ -17,10 +18,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use order_ledger::{
-    Certainty, Error, ErrorKind, Event, EventBody, Field, How, Lifecycle, Order, OrderId, Outcome,
-    Receipt, Result, State, Submission, Timestamp, Transitioned,
+    AlertEvent, Certainty, Error, ErrorKind, Event, EventBody, Field, How, Lifecycle, Order,
+    OrderId, Outcome, Receipt, Result, State, Submission, Timestamp, Transitioned,
 };
 
+use self::alerts::Alerts;
 use self::batches::Batches;
 use self::cursors::Cursors;
 use self::stuck::Thresholds;
@@ -200,6 +202,7 @@ pub struct Model<C = Small> {
     lifecycle: Lifecycle,
     batches: Batches<C>,
     pub cursors: Cursors,
+    pub alerts: Alerts,
 }
 
 impl<C> Default for Model<C> {
@@ -208,9 +211,10 @@ impl<C> Default for Model<C> {
             keys: BTreeMap::new(),
             numbers: BTreeMap::new(),
             fresh: BTreeSet::new(),
-            lifecycle: Lifecycle::default(),
+            lifecycle: stuck::lifecycle(),
             batches: Batches::default(),
             cursors: Cursors::default(),
+            alerts: Alerts::default(),
         }
     }
 }
@@ -453,9 +457,12 @@ impl<C: Content> Model<C> {
         events.sort_by_key(|event| event.seq);
         assert!(events.iter().copied().eq(&shown.events), "the feed is not what the orders tell");
         assert!(events.is_sorted_by(|one, next| one.at < next.at), "time moves forward");
-        // A record is that of an event, or the head of a batch, or says how far a consumer is.
+        // A record is that of an event, or the head of a batch, or of an alert about no order, or says how far a
+        // consumer is.
         let heads = shown.batches.iter().flatten().count();
-        let others = shown.records.checked_sub((events.len() + heads) as u64);
+        let is_of_none = |it: &&AlertEvent| it.alert.subject.order().is_none();
+        let alerts = shown.alert_events.iter().filter(is_of_none).count();
+        let others = shown.records.checked_sub((events.len() + heads + alerts) as u64);
         let others = others.expect("what is shown is recorded");
         for told in all {
             let order = &told.order;
@@ -475,6 +482,7 @@ impl<C: Content> Model<C> {
             );
         }
         self.batches_shown(&shown.batches, all, lags, ended);
+        self.alerts.shown(shown, &self.lifecycle, lags, ended);
         if !lags {
             self.cursors.shown(&shown.cursors, &shown.events, others, ended);
         }

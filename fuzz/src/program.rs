@@ -11,12 +11,13 @@ pub mod desk;
 pub mod ops;
 pub mod watching;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use order_ledger::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
 use order_ledger::{
-    ErrorKind, GroupPadding, Ledger, Options, OrderId, Reader, Ticket, Transitioned,
+    AlertEvent, ErrorKind, GroupPadding, Ledger, Options, OrderId, Reader, Ticket, Transitioned,
+    WatchOptions,
 };
 
 use self::desk::Worker;
@@ -24,6 +25,7 @@ use self::ops::{Basic, Cut, Error, Mode, Op, Setting, Stepping, Submit, key};
 use crate::format;
 use crate::ledgers::segments;
 use crate::lives::{Move, Told, Wish};
+use crate::model::alerts::REMIND_NS;
 use crate::model::{Content, Key, Model, Scope, Small, stuck};
 use crate::shown::Shown;
 use crate::watch::Watch;
@@ -47,6 +49,8 @@ pub struct Run {
     watch: Watch,
     tickets: Vec<(Key, Small, Ticket)>,
     workers: Vec<Worker>,
+    /// What the ledger told of alerts, since somebody looked.
+    told: Arc<Mutex<Vec<AlertEvent>>>,
     /// Errors are scheduled: calls may fail for them.
     armed: bool,
     full: bool,
@@ -64,11 +68,19 @@ impl Run {
         };
         let segment_bytes = SEGMENT_BYTES + u64::from(setting.segment % 8) * 4096;
         let disk = SimDisk::new(u64::from(setting.seed));
+        let told: Arc<Mutex<Vec<AlertEvent>>> = Arc::default();
+        let hears = Arc::clone(&told);
+        let watch = WatchOptions::new()
+            .disk_warn_bytes(0)
+            .remind_every(Duration::from_nanos(REMIND_NS))
+            .on_alert(move |event| hears.lock().expect("nobody panics").push(event.clone()));
         let mut run = Run {
             options: small()
                 .segment_bytes(segment_bytes)
                 .group_padding(padding)
-                .lifecycle(stuck::lifecycle()),
+                .lifecycle(stuck::lifecycle())
+                .watch(watch),
+            told,
             watch: Watch::new(disk.as_disk()),
             disk,
             host: SimHost::new(u64::from(setting.seed)),

@@ -1,7 +1,8 @@
 //! Everything that a ledger shows of its log, to whoever writes it and to readers beside.
 
 use order_ledger::{
-    Batch, ErrorKind, Event, EventIter, Ledger, OrderId, OrderIter, Reader, Result, Seq,
+    Alert, AlertEvent, AlertIter, AlertPage, AlertQuery, Batch, ErrorKind, Event, EventIter,
+    Ledger, OrderId, OrderIter, Reader, Result, Seq,
 };
 
 use crate::lives::Told;
@@ -15,6 +16,8 @@ pub trait Source {
     fn events(&self) -> EventIter;
     fn batch(&self, key: &str) -> Result<Option<Batch>>;
     fn consumer_next(&self, name: &str) -> Result<Seq>;
+    fn alert_events(&self) -> AlertIter;
+    fn alerts(&self, query: &AlertQuery) -> Result<AlertPage>;
 }
 
 impl Source for Ledger {
@@ -41,6 +44,14 @@ impl Source for Ledger {
     fn consumer_next(&self, name: &str) -> Result<Seq> {
         Ledger::consumer_next(self, name)
     }
+
+    fn alert_events(&self) -> AlertIter {
+        Ledger::alert_events(self, Seq::FIRST)
+    }
+
+    fn alerts(&self, query: &AlertQuery) -> Result<AlertPage> {
+        Ledger::alerts(self, query)
+    }
 }
 
 impl Source for Reader {
@@ -63,6 +74,14 @@ impl Source for Reader {
     fn consumer_next(&self, name: &str) -> Result<Seq> {
         Reader::consumer_next(self, name)
     }
+
+    fn alert_events(&self) -> AlertIter {
+        Reader::alert_events(self, Seq::FIRST)
+    }
+
+    fn alerts(&self, query: &AlertQuery) -> Result<AlertPage> {
+        Reader::alerts(self, query)
+    }
 }
 
 /// What a ledger shows.
@@ -75,6 +94,11 @@ pub struct Shown {
     pub cursors: Vec<Seq>,
     /// What happened to all orders.
     pub events: Vec<Event>,
+    /// What happened to all alerts.
+    pub alert_events: Vec<AlertEvent>,
+    /// How they are now.
+    pub alerts: Vec<Alert>,
+    pub open_alerts: Vec<Alert>,
     pub records: u64,
 }
 
@@ -90,6 +114,9 @@ impl Shown {
             batches: batches.collect::<Result<_>>()?,
             cursors: cursors.collect::<Result<_>>()?,
             events,
+            alert_events: source.alert_events().collect::<Result<_>>()?,
+            alerts: all_alerts(source, AlertQuery::all())?,
+            open_alerts: all_alerts(source, AlertQuery::open())?,
             records: all.position().0 - 1,
         })
     }
@@ -102,6 +129,20 @@ impl Shown {
             && self.batches.iter().zip(&other.batches).all(both)
             && self.cursors.iter().zip(&other.cursors).all(|(next, other)| next <= other)
             && other.events.starts_with(&self.events)
+            && other.alert_events.starts_with(&self.alert_events)
             && other.records >= self.records
+    }
+}
+
+/// So many alerts there are on a page.
+const PAGE: usize = 3;
+
+fn all_alerts(source: &impl Source, query: AlertQuery) -> Result<Vec<Alert>> {
+    let (mut alerts, mut query) = (Vec::new(), query.limit(PAGE));
+    loop {
+        let page = source.alerts(&query)?;
+        alerts.extend(page.alerts);
+        let Some(next) = page.next else { return Ok(alerts) };
+        query = query.after(next);
     }
 }

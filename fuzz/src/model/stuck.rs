@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use order_ledger::{AlertLevel, Lifecycle, OrderId, State, StuckOrder};
+use order_ledger::{AlertLevel, Lifecycle, Order, OrderId, State, StuckOrder};
 
 use crate::lives::Told;
 
@@ -39,6 +39,13 @@ impl Thresholds {
 
     pub fn own(number: u8) -> Thresholds {
         Thresholds::OWN[usize::from(number) % Thresholds::OWN.len()]
+    }
+
+    /// Those that count for an order in this state.
+    pub fn that_count(order: &Order, state: State, lifecycle: &Lifecycle) -> Thresholds {
+        let own = Thresholds::of((order.warn_after, order.critical_after));
+        let has_none = own == Thresholds::own(0);
+        if has_none { Thresholds::of(lifecycle.thresholds(state)) } else { own }
     }
 
     fn of((warn, critical): (Option<Duration>, Option<Duration>)) -> Thresholds {
@@ -93,15 +100,15 @@ impl Stands {
         let entered = told.history.iter().rev().find(|event| event.body.state().is_some());
         let since_ns = entered.expect("it began").at.as_unix_ns();
         let state = order.now.state;
-        let own = Thresholds::of((order.warn_after, order.critical_after));
-        let has_own = own != Thresholds::own(0);
-        let thresholds = if has_own { own } else { Thresholds::of(lifecycle.thresholds(state)) };
+        let thresholds = Thresholds::that_count(order, state, lifecycle);
+        let has_own = order.warn_after.is_some() || order.critical_after.is_some();
         let stands = Stands { order: order.id(), state, since_ns, thresholds, has_own };
         (!lifecycle.is_terminal(state)).then_some(stands)
     }
 
+    /// How bad that is at an instant; `None` also before it stands so.
     pub fn level(&self, now_ns: u64) -> Option<AlertLevel> {
-        self.thresholds.level(now_ns.saturating_sub(self.since_ns))
+        self.thresholds.level(now_ns.checked_sub(self.since_ns)?)
     }
 
     /// Where it comes in a list of what is so bad, or worse: by state and by when it entered it; behind all of those,

@@ -1,11 +1,16 @@
-//! Who stands still for too long, as a program asks for it.
+//! Who stands still for too long, and what is told of it, as a program asks for it.
+
+use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::Host;
-use order_ledger::{AlertLevel, Ledger, Reader, Result, State, StuckPage, StuckQuery};
+use order_ledger::{
+    AlertEvent, AlertLevel, Ledger, Reader, Result, Seq, State, StuckPage, StuckQuery,
+};
 
 use super::Run;
 use super::ops::begins_with;
+use crate::model::alerts::{Alerts, Known, Trouble};
 use crate::model::stuck::{Asked, lifecycle};
 use crate::shown::Shown;
 
@@ -13,6 +18,15 @@ use crate::shown::Shown;
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Watching {
     Stuck(Stuck),
+    /// The watch looks once.
+    Look,
+    /// Time passes, and the watch looks.
+    LookLater(u8),
+    /// Somebody says that he knows of an alert, or of what is none.
+    Acknowledge {
+        place: u8,
+        who: u8,
+    },
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -62,7 +76,56 @@ impl Run {
                 let from_ns = self.now_ns();
                 self.stuck(*stuck, &shown, from_ns, |query| ledger.stuck(query));
             }
+            Watching::Look => self.watch_looks(ledger),
+            Watching::LookLater(ms) => {
+                self.host.advance(Duration::from_millis(u64::from(*ms)));
+                self.watch_looks(ledger);
+            }
+            Watching::Acknowledge { place, who } => self.acknowledge(ledger, *place, *who),
         }
+    }
+
+    /// What the ledger told of since this was asked for last.
+    fn take_told(&self) -> Vec<AlertEvent> {
+        std::mem::take(&mut self.told.lock().expect("nobody panics"))
+    }
+
+    fn trouble(&self, ledger: &Ledger, poisoned: bool) -> Trouble {
+        let off = self.disk.is_off();
+        let poisoned_now = ledger.poisoned().is_some() || off;
+        let excused = self.armed || self.full || poisoned || poisoned_now;
+        Trouble { poisoned, poisoned_now, excused }
+    }
+
+    fn watch_looks(&mut self, ledger: &Ledger) {
+        let poisoned = ledger.poisoned().is_some();
+        let before = Shown::by(ledger);
+        let from_ns = self.now_ns();
+        let pass = ledger.watch_once();
+        let trouble = self.trouble(ledger, poisoned);
+        self.model.alerts.looked(self.take_told(), &pass, trouble);
+        if let (0, Ok(before), Ok(after)) = (pass.failed, before, Shown::by(ledger))
+            && !trouble.poisoned_now
+        {
+            Alerts::is_complete(from_ns, &before, &after, &lifecycle());
+        }
+    }
+
+    fn acknowledge(&mut self, ledger: &Ledger, place: u8, who: u8) {
+        let names = self.model.alerts.names();
+        let alert = match names.get(usize::from(place) % (names.len() + 1)) {
+            Some(name) => *name,
+            None => Seq(u64::from(place) + 1),
+        };
+        let by = format!("person {}", who % 2).into_bytes();
+        let note = b"I know ".repeat(usize::from(who / 2 % 3));
+        let known = Known { alert, by, note };
+        let poisoned = ledger.poisoned().is_some();
+        let Ok(shown) = Shown::by(ledger) else { return };
+        let answer = ledger.acknowledge_alert(alert, &known.by, &known.note);
+        let trouble = self.trouble(ledger, poisoned);
+        let told = self.take_told();
+        self.model.alerts.acknowledged(&known, &answer, &shown, told, trouble);
     }
 
     /// What time it is, by the wall; records may be of a later one, but of none behind the latest that it ever was.
