@@ -5,6 +5,8 @@
 //! the one that says so: nobody asks for that, and it is there when anybody is told. Whoever asked and got no answer
 //! about the order (its log could not be read any more; another member of his batch decided) may have come too late.
 
+use std::collections::BTreeMap;
+
 use arbitrary::Arbitrary;
 use order_ledger::{
     Certainty, ErrorKind, Event, EventBody, Field, How, Lifecycle, Order, OrderId, Present,
@@ -48,6 +50,14 @@ pub struct Wish {
     evidence: Vec<u8>,
 }
 
+/// Every third one is none.
+pub fn command(number: u8) -> Vec<u8> {
+    match number % 12 {
+        number @ 0..8 => format!("command {number}").into_bytes(),
+        _ => Vec::new(),
+    }
+}
+
 const EVIDENCE: &str = "note";
 
 impl Wish {
@@ -63,6 +73,10 @@ impl Wish {
             Some(version) => step.expect_version(version),
             None => step,
         }
+    }
+
+    pub fn command_key(&self) -> &[u8] {
+        &self.command
     }
 
     /// Whether an event is this step.
@@ -184,6 +198,8 @@ pub struct Life {
     expired: bool,
     /// Somebody asked, and was told nothing about the order: he may have come too late.
     asked: bool,
+    /// The command keys of what else was said about the order: they share the scope of those of its steps.
+    others: BTreeMap<Vec<u8>, Seq>,
 }
 
 /// What is to come of a step, by where the order stands; unless its time is over.
@@ -213,10 +229,7 @@ impl Life {
 
     pub fn wish(&self, first: State, asked: Move) -> Wish {
         let (_, version) = self.now(first);
-        let command = match asked.command % 12 {
-            number @ 0..8 => format!("command {number}").into_bytes(),
-            _ => Vec::new(),
-        };
+        let command = command(asked.command);
         let content = asked.content % 4;
         Wish {
             to: STATES[usize::from(asked.to) % STATES.len()],
@@ -274,7 +287,26 @@ impl Life {
     pub fn may_expire(&self, order: &Began, wish: &Wish, lifecycle: &Lifecycle) -> bool {
         let (state, _) = self.now(order.receipt.first_state);
         let is_end = lifecycle.is_terminal(state);
-        order.expires_at.is_some() && self.command(wish).is_none() && !is_end
+        let is_new = self.command(wish).is_none() && self.other(wish).is_none();
+        order.expires_at.is_some() && is_new && !is_end
+    }
+
+    /// Something else about the order was recorded under this command key.
+    pub fn has_command(&mut self, command: &[u8], seq: Seq) {
+        if !command.is_empty() {
+            self.others.insert(command.to_vec(), seq);
+        }
+    }
+
+    /// The record of a step, or of something else about the order, that has this command key.
+    pub fn of_command(&self, command: &[u8]) -> Option<Seq> {
+        let step = self.taken.iter().find(|it| !command.is_empty() && it.command == command);
+        step.map(|it| it.seq).or_else(|| self.others.get(command).copied())
+    }
+
+    /// What else has the command key of this step.
+    fn other(&self, wish: &Wish) -> Option<Seq> {
+        self.others.get(&wish.command).copied()
     }
 
     /// The step that was taken with the command key of this one.
@@ -289,6 +321,9 @@ impl Life {
         if let Some(known) = self.command(wish) {
             let same = wish.differs(known).is_empty();
             return if same { Foreseen::Known(known.seq) } else { Foreseen::Refuse };
+        }
+        if self.other(wish).is_some() {
+            return Foreseen::Refuse;
         }
         if wish.command.is_empty() && wish.version.is_none() && state == wish.to {
             let last = self.taken.last().map_or(receipt.order.seq(), |last| last.seq);
@@ -306,6 +341,11 @@ impl Life {
     pub fn doubted(&mut self, wish: &Wish, all: bool) {
         self.doubt.get_or_insert_with(|| wish.clone());
         self.blocked |= all;
+    }
+
+    /// Something else about the order is in doubt, for everybody.
+    pub fn block(&mut self) {
+        self.blocked = true;
     }
 
     pub fn is_blocked(&self) -> bool {
@@ -412,11 +452,12 @@ impl Life {
     ) {
         let first = order.receipt.first_state;
         let (state, version) = self.now(first);
-        let known = self.command(wish);
+        let (known, other) = (self.command(wish), self.other(wish));
+        let is_new = known.is_none() && other.is_none();
         let stands = |now: &Present| (now.state, now.version) == (state, version);
         let is_end = lifecycle.is_terminal(state);
         let expected = wish.version.is_none_or(|wanted| wanted == version);
-        let may_be_taken = known.is_none() && !is_end && expected;
+        let may_be_taken = is_new && !is_end && expected;
         let may_expire = self.may_expire(order, wish, lifecycle);
         let right = match kind {
             ErrorKind::AlreadyTerminal { now } if may_expire => {
@@ -425,10 +466,12 @@ impl Life {
             }
             ErrorKind::NoSuchOrder { .. } => poisoned,
             ErrorKind::CommandConflict { seq, differs } => {
-                known.is_some_and(|it| it.seq == *seq && wish.differs(it) == *differs)
+                let of_step = |it: &Taken| it.seq == *seq && wish.differs(it) == *differs;
+                let of_other = other == Some(*seq) && *differs == [Field::Command];
+                known.map_or(of_other, of_step)
             }
-            ErrorKind::AlreadyTerminal { now } => known.is_none() && is_end && stands(now),
-            ErrorKind::VersionMismatch { now } => known.is_none() && !expected && stands(now),
+            ErrorKind::AlreadyTerminal { now } => is_new && is_end && stands(now),
+            ErrorKind::VersionMismatch { now } => is_new && !expected && stands(now),
             ErrorKind::NoSuchStep { now, to } => {
                 may_be_taken && stands(now) && *to == wish.to && !lifecycle.allows(state, *to)
             }

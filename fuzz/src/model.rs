@@ -6,11 +6,14 @@
 //!
 //! It is shared by all targets; they differ in what an order is made of ([`Content`]). What is done together with
 //! other things is judged twice: each part here as if it came alone, and the whole in [`batches`]; how far those are
-//! who follow along, in [`cursors`]; what is told of it when something is wrong, in [`alerts`]; who stands still for too long, in [`stuck`].
+//! who follow along, in [`cursors`]; what is told of it when something is wrong, in [`alerts`];
+//! what third parties are to be told, in [`dispatches`] and [`outbox`]; who stands still for too long, in [`stuck`].
 
 pub mod alerts;
 pub mod batches;
 pub mod cursors;
+pub mod dispatches;
+pub mod outbox;
 pub mod stuck;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +28,7 @@ use order_ledger::{
 use self::alerts::Alerts;
 use self::batches::Batches;
 use self::cursors::Cursors;
+use self::dispatches::Dispatches;
 use self::stuck::Thresholds;
 use crate::lives::{Began, Life, Move, Told, Wish};
 use crate::shown::Shown;
@@ -176,11 +180,18 @@ struct Known<C> {
     /// This ledger was told to be in doubt about it, and says nothing else before it is opened again.
     blocked: bool,
     life: Life,
+    dispatches: Dispatches,
 }
 
 impl<C> Default for Known<C> {
     fn default() -> Known<C> {
-        Known { recorded: None, maybe: BTreeMap::new(), blocked: false, life: Life::default() }
+        Known {
+            recorded: None,
+            maybe: BTreeMap::new(),
+            blocked: false,
+            life: Life::default(),
+            dispatches: Dispatches::default(),
+        }
     }
 }
 
@@ -188,6 +199,12 @@ impl<C: Content> Known<C> {
     fn began(&self) -> Option<Began> {
         let (content, receipt) = self.recorded?;
         Some(Began { receipt, expires_at: expires_at(&receipt, content) })
+    }
+
+    /// Somebody was shown the order.
+    fn told(&mut self, told: &Told, pursues: bool, [lags, ended]: [bool; 2]) {
+        self.life.shown(told, lags, ended);
+        self.dispatches.shown(told, &mut self.life, pursues, [lags, ended]);
     }
 }
 
@@ -203,6 +220,8 @@ pub struct Model<C = Small> {
     batches: Batches<C>,
     pub cursors: Cursors,
     pub alerts: Alerts,
+    /// An outbox may have recorded what nobody was told of.
+    pursues: bool,
 }
 
 impl<C> Default for Model<C> {
@@ -215,6 +234,7 @@ impl<C> Default for Model<C> {
             batches: Batches::default(),
             cursors: Cursors::default(),
             alerts: Alerts::default(),
+            pursues: false,
         }
     }
 }
@@ -392,7 +412,7 @@ impl<C: Content> Model<C> {
             return;
         };
         let order = &told.order;
-        known.life.shown(told, lags, false);
+        known.told(told, self.pursues, [lags, false]);
         let scope = C::scope(key);
         assert_eq!((&order.client, &order.key), (&scope.client, &scope.key));
         assert_eq!(order.refusal, None);
@@ -471,7 +491,7 @@ impl<C: Content> Model<C> {
             assert!(seen.insert(key), "key {key} has two orders");
             self.read(key, Some(told), lags);
             if ended {
-                self.keys.entry(key).or_default().life.shown(told, lags, true);
+                self.keys.entry(key).or_default().told(told, self.pursues, [lags, true]);
             }
         }
         for (key, known) in &self.keys {
@@ -483,10 +503,12 @@ impl<C: Content> Model<C> {
         }
         self.batches_shown(&shown.batches, all, lags, ended);
         self.alerts.shown(shown, &self.lifecycle, lags, ended);
+        outbox::agree(shown);
         if !lags {
             self.cursors.shown(&shown.cursors, &shown.events, others, ended);
         }
         if ended {
+            self.pursues = false;
             for known in self.keys.values_mut() {
                 known.maybe.clear();
                 known.blocked = false;

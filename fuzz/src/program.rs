@@ -9,6 +9,7 @@
 
 pub mod desk;
 pub mod ops;
+pub mod telling;
 pub mod watching;
 
 use std::sync::{Arc, Mutex};
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 use order_ledger::disk::sim::{Crash, CrashMode, Fault, SimDisk, SimHost};
 use order_ledger::{
-    AlertEvent, ErrorKind, GroupPadding, Ledger, Options, OrderId, Reader, Ticket, Transitioned,
-    WatchOptions,
+    AlertEvent, ErrorKind, GroupPadding, Ledger, Options, OrderId, Outbox, Reader, Ticket,
+    Transitioned, WatchOptions,
 };
 
 use self::desk::Worker;
@@ -26,6 +27,7 @@ use crate::format;
 use crate::ledgers::segments;
 use crate::lives::{Move, Told, Wish};
 use crate::model::alerts::REMIND_NS;
+use crate::model::outbox::World;
 use crate::model::{Content, Key, Model, Scope, Small, stuck};
 use crate::shown::Shown;
 use crate::watch::Watch;
@@ -49,6 +51,9 @@ pub struct Run {
     watch: Watch,
     tickets: Vec<(Key, Small, Ticket)>,
     workers: Vec<Worker>,
+    /// Keeps the ledger open, and goes before it.
+    outbox: Option<Outbox>,
+    world: World,
     /// What the ledger told of alerts, since somebody looked.
     told: Arc<Mutex<Vec<AlertEvent>>>,
     /// Errors are scheduled: calls may fail for them.
@@ -74,6 +79,8 @@ impl Run {
             .disk_warn_bytes(0)
             .remind_every(Duration::from_nanos(REMIND_NS))
             .on_alert(move |event| hears.lock().expect("nobody panics").push(event.clone()));
+        let host = SimHost::new(u64::from(setting.seed));
+        let world = World::new(&disk, &host);
         let mut run = Run {
             options: small()
                 .segment_bytes(segment_bytes)
@@ -83,12 +90,14 @@ impl Run {
             told,
             watch: Watch::new(disk.as_disk()),
             disk,
-            host: SimHost::new(u64::from(setting.seed)),
+            host,
             padded: setting.padded,
             model: Model::default(),
             ledger: None,
             tickets: Vec::new(),
             workers: Vec::new(),
+            outbox: None,
+            world,
             armed: false,
             full: false,
             latest_ns: 0,
@@ -171,6 +180,7 @@ impl Run {
             Op::Step(step) => self.take_steps(&ledger, step),
             Op::Desk(desk) => self.at_desk(&ledger, desk),
             Op::Watch(watching) => self.at_watch(&ledger, watching),
+            Op::Tell(telling) => self.at_outbox(&ledger, telling),
         }
     }
 
@@ -390,6 +400,7 @@ impl Run {
     pub fn reopen(&mut self) {
         let tickets = std::mem::take(&mut self.tickets);
         self.workers.clear();
+        self.outbox = None;
         if let Some(ledger) = self.ledger.take() {
             let healthy = !self.armed && !self.full && !self.disk.is_off();
             let poisoned = ledger.poisoned().is_some();
@@ -407,8 +418,9 @@ impl Run {
 
     /// The process is gone, and with it every answer that was still to come.
     fn died(&mut self) {
-        self.ledger = None;
         self.workers.clear();
+        self.outbox = None;
+        self.ledger = None;
         for (key, content, _) in std::mem::take(&mut self.tickets) {
             self.model.abandon(key, content);
         }
@@ -459,6 +471,7 @@ impl Run {
     /// block was written again with the next group).
     pub fn lie(&mut self, nth: u8, orders: &[Submit]) {
         self.workers.clear();
+        self.outbox = None;
         let Some(ledger) = self.ledger.take() else { return };
         self.disk.lose_write(1 + u64::from(nth % 8));
         for submit in orders.iter().take(16) {
@@ -510,6 +523,7 @@ impl Run {
                     match Shown::by(&ledger) {
                         Ok(shown) => {
                             self.model.read_all(&shown, false, true);
+                            self.world.check(&shown);
                             self.ends_at_zeros(shown.records);
                         }
                         Err(_) if self.armed || self.disk.is_off() => {}

@@ -1,8 +1,9 @@
 //! Everything that a ledger shows of its log, to whoever writes it and to readers beside.
 
 use order_ledger::{
-    Alert, AlertEvent, AlertIter, AlertPage, AlertQuery, Batch, ErrorKind, Event, EventIter,
-    Ledger, OrderId, OrderIter, Reader, Result, Seq,
+    Alert, AlertEvent, AlertIter, AlertPage, AlertQuery, Batch, DispatchEntry, DispatchPage,
+    DispatchQuery, DispatchState, ErrorKind, Event, EventIter, Ledger, OrderId, OrderIter, Reader,
+    Result, Seq,
 };
 
 use crate::lives::Told;
@@ -18,6 +19,9 @@ pub trait Source {
     fn consumer_next(&self, name: &str) -> Result<Seq>;
     fn alert_events(&self) -> AlertIter;
     fn alerts(&self, query: &AlertQuery) -> Result<AlertPage>;
+    fn dispatches(&self, order: OrderId) -> Result<Vec<DispatchEntry>>;
+    fn open_dispatches(&self, query: &DispatchQuery) -> Result<DispatchPage>;
+    fn dead_letters(&self, query: &DispatchQuery) -> Result<DispatchPage>;
 }
 
 impl Source for Ledger {
@@ -52,6 +56,18 @@ impl Source for Ledger {
     fn alerts(&self, query: &AlertQuery) -> Result<AlertPage> {
         Ledger::alerts(self, query)
     }
+
+    fn dispatches(&self, order: OrderId) -> Result<Vec<DispatchEntry>> {
+        Ledger::dispatches(self, order)
+    }
+
+    fn open_dispatches(&self, query: &DispatchQuery) -> Result<DispatchPage> {
+        Ledger::open_dispatches(self, query)
+    }
+
+    fn dead_letters(&self, query: &DispatchQuery) -> Result<DispatchPage> {
+        Ledger::dead_letters(self, query)
+    }
 }
 
 impl Source for Reader {
@@ -82,6 +98,18 @@ impl Source for Reader {
     fn alerts(&self, query: &AlertQuery) -> Result<AlertPage> {
         Reader::alerts(self, query)
     }
+
+    fn dispatches(&self, order: OrderId) -> Result<Vec<DispatchEntry>> {
+        Reader::dispatches(self, order)
+    }
+
+    fn open_dispatches(&self, query: &DispatchQuery) -> Result<DispatchPage> {
+        Reader::open_dispatches(self, query)
+    }
+
+    fn dead_letters(&self, query: &DispatchQuery) -> Result<DispatchPage> {
+        Reader::dead_letters(self, query)
+    }
 }
 
 /// What a ledger shows.
@@ -99,6 +127,11 @@ pub struct Shown {
     /// How they are now.
     pub alerts: Vec<Alert>,
     pub open_alerts: Vec<Alert>,
+    /// What third parties are to be told, order by order. An attempt that is made now counts as cut off: nobody but
+    /// who makes it can tell.
+    pub dispatches: Vec<DispatchEntry>,
+    pub open_dispatches: Vec<DispatchEntry>,
+    pub dead_letters: Vec<DispatchEntry>,
     pub records: u64,
 }
 
@@ -109,8 +142,15 @@ impl Shown {
         let events: Vec<Event> = all.by_ref().collect::<Result<_>>()?;
         let batches = (0..GROUPS).map(|group| source.batch(&group_key(group)));
         let cursors = (0..NAMES).map(|number| source.consumer_next(&name(number)));
+        let mut dispatches = Vec::new();
+        for told in &orders {
+            dispatches.extend(source.dispatches(told.order.id())?.into_iter().map(cut_off));
+        }
         Ok(Shown {
             orders,
+            dispatches,
+            open_dispatches: all_dispatches(|query| source.open_dispatches(query))?,
+            dead_letters: all_dispatches(|query| source.dead_letters(query))?,
             batches: batches.collect::<Result<_>>()?,
             cursors: cursors.collect::<Result<_>>()?,
             events,
@@ -134,7 +174,7 @@ impl Shown {
     }
 }
 
-/// So many alerts there are on a page.
+/// So many there are on a page.
 const PAGE: usize = 3;
 
 fn all_alerts(source: &impl Source, query: AlertQuery) -> Result<Vec<Alert>> {
@@ -145,4 +185,25 @@ fn all_alerts(source: &impl Source, query: AlertQuery) -> Result<Vec<Alert>> {
         let Some(next) = page.next else { return Ok(alerts) };
         query = query.after(next);
     }
+}
+
+fn all_dispatches(
+    ask: impl Fn(&DispatchQuery) -> Result<DispatchPage>,
+) -> Result<Vec<DispatchEntry>> {
+    let (mut found, mut query) = (Vec::new(), DispatchQuery::all().limit(PAGE));
+    loop {
+        let page = ask(&query)?;
+        found.extend(page.dispatches.into_iter().map(cut_off));
+        let Some(next) = page.next else { return Ok(found) };
+        query = query.after(next);
+    }
+}
+
+fn cut_off(mut entry: DispatchEntry) -> DispatchEntry {
+    if let DispatchState::Attempting { provider } = entry.state {
+        let why = "the attempt was cut off before its outcome was recorded".to_owned();
+        entry.in_doubt = Some(provider.clone());
+        entry.state = DispatchState::Unknown { provider, why };
+    }
+    entry
 }

@@ -13,6 +13,7 @@ use order_ledger::{
     ErrorKind, Event, EventBody, Lifecycle, OrderId, Result, Seq, Timestamp, WatchPass,
 };
 
+use super::outbox::{PARTIES, pursues};
 use super::stuck::{Stands, Thresholds};
 use crate::lives::Told;
 use crate::shown::Shown;
@@ -91,6 +92,13 @@ impl Alerts {
             let Some(level) = stands.level(from_ns) else { continue };
             let is_it = |alert: &&&Alert| is_about(alert, &stands) && alert.level >= level;
             assert!(open.iter().any(|alert| is_it(&alert)), "nothing was raised: {stands:?}");
+        }
+        for dead in &after.dead_letters {
+            let is_it = |alert: &&Alert| alert.subject == AlertSubject::Dispatch(dead.dispatch);
+            assert!(
+                open.iter().copied().any(|alert| is_it(&alert)),
+                "nothing was raised: {dead:?}"
+            );
         }
         for alert in &open {
             let is_due = alert.acknowledged.is_none() && told_at(alert) + REMIND_NS <= from_ns;
@@ -334,6 +342,18 @@ impl<'a> Replay<'a> {
             (AlertKind::DiskLow, None) => {
                 assert_eq!(alert.subject, AlertSubject::Ledger);
                 assert_eq!(alert.level, AlertLevel::Critical, "only what is refused is worth it");
+            }
+            (AlertKind::DeadLetter, None) => {
+                let AlertSubject::Dispatch(dispatch) = alert.subject else { panic!("{alert:?}") };
+                let all = self.orders.values().flat_map(|told| &told.history);
+                let about = |event: &&Event| event.seq < *seq && pursues(event) == Some(dispatch);
+                let last = all.filter(about).last().map(|event| &event.body);
+                assert!(matches!(last, Some(EventBody::GivenUp { .. })), "not dead: {alert:?}");
+                assert_eq!(alert.level, AlertLevel::Critical);
+            }
+            (AlertKind::BreakerOpen, None) => {
+                let AlertSubject::Provider(name) = &alert.subject else { panic!("{alert:?}") };
+                assert!(PARTIES.contains(&&name[..]) && alert.level == AlertLevel::Warn);
             }
             _ => panic!("nobody looks for that: {alert:?}"),
         }

@@ -11,6 +11,7 @@ use order_ledger::{
     OrderId, Result, Seq,
 };
 
+use super::dispatches::{Said, Words};
 use super::{Content, Key, Model};
 use crate::lives::{Foreseen, Told, Wish};
 
@@ -33,6 +34,15 @@ pub struct Ask<C> {
 pub enum Member<C> {
     Order(Key, C),
     Step(Key, OrderId, Wish),
+    Dispatch(About, Words),
+}
+
+/// The order that a dispatch of a batch is about.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum About {
+    /// The one that this member takes.
+    Member(usize),
+    Order(Key, OrderId),
 }
 
 impl<C: Content> Ask<C> {
@@ -41,17 +51,46 @@ impl<C: Content> Ask<C> {
         self.members.iter().fold(empty, |batch, member| match member {
             Member::Order(key, content) => batch.submit(content.submission(*key)),
             Member::Step(_, order, wish) => batch.transition(wish.transition(*order)),
+            Member::Dispatch(About::Order(_, order), words) => batch.dispatch(words.about(*order)),
+            Member::Dispatch(About::Member(index), words) => {
+                batch.dispatch(words.about_member(*index))
+            }
         })
     }
 
-    /// Whether it has members, and each key and each order once.
+    /// The key of the order that a dispatch of it is about.
+    fn key_of(&self, about: &About) -> Option<Key> {
+        match about {
+            About::Order(key, _) => Some(*key),
+            About::Member(of) => match self.members.get(*of) {
+                Some(Member::Order(key, _)) => Some(*key),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether it has members, and each key, each order and each command once; what is about a member is about an
+    /// order in front of it, and has no command.
     fn is_valid(&self) -> bool {
-        let name = |member: &Member<C>| match member {
-            Member::Order(key, _) => (*key, false),
-            Member::Step(key, ..) => (*key, true),
-        };
-        let names: BTreeSet<_> = self.members.iter().map(name).collect();
-        names.len() == self.members.len() && (!names.is_empty() || self.cursor.is_some())
+        let (mut names, mut commands) = (BTreeSet::new(), BTreeSet::new());
+        for (index, member) in self.members.iter().enumerate() {
+            let (is_new, command) = match member {
+                Member::Order(key, _) => (names.insert((*key, false)), (*key, &[][..])),
+                Member::Step(key, _, wish) => {
+                    (names.insert((*key, true)), (*key, wish.command_key()))
+                }
+                Member::Dispatch(About::Order(key, _), words) => (true, (*key, &words.command[..])),
+                Member::Dispatch(about, words) => {
+                    let in_front = matches!(about, About::Member(of) if *of < index);
+                    let right = in_front && words.command.is_empty();
+                    (right && self.key_of(about).is_some(), (0, &[][..]))
+                }
+            };
+            if !is_new || !command.1.is_empty() && !commands.insert(command) {
+                return false;
+            }
+        }
+        !self.members.is_empty() || self.cursor.is_some()
     }
 
     /// Whether this is what a batch that is there has done.
@@ -64,6 +103,13 @@ impl<C: Content> Ask<C> {
             }
             (Member::Step(_, order, wish), EventBody::Moved { .. }) => {
                 event.order == *order && wish.is(event)
+            }
+            (Member::Dispatch(about, words), EventBody::Dispatched { .. }) => {
+                let order = match about {
+                    About::Order(_, order) => *order,
+                    About::Member(of) => batch.events[*of].order,
+                };
+                event.order == order && Said::of(event).is_some_and(|said| said.words == *words)
             }
             _ => false,
         };
@@ -173,6 +219,20 @@ impl<C: Content> Model<C> {
                         known.life.repeated(&began.receipt, done.seq, done);
                     }
                 }
+                (Member::Dispatch(about, words), LinkedResult::Dispatched(done)) => {
+                    assert_eq!((done.how, done.dispatch.0), (linked.how, seq));
+                    let key = ask.key_of(about).expect("it is about an order");
+                    let known = self.keys.get_mut(&key).expect("it is recorded");
+                    let order = known.recorded.map(|(_, receipt)| receipt.order);
+                    assert_eq!(order, Some(done.order), "about another order");
+                    match fresh {
+                        true => {
+                            let batch = Some(linked.batch);
+                            known.dispatches.taken(words, done, batch, &mut known.life);
+                        }
+                        false => known.dispatches.repeated(done),
+                    }
+                }
                 (member, result) => panic!("{member:?} became {result:?}"),
             }
         }
@@ -237,7 +297,10 @@ impl<C: Content> Model<C> {
                 assert!(!wrong || late, "a member can't be taken: {error}: {ask:?}");
                 let in_doubt = ask.members.iter().any(|member| match member {
                     Member::Order(key, _) => self.keys[key].blocked,
-                    Member::Step(key, ..) => self.keys[key].life.is_blocked(),
+                    Member::Step(key, ..) | Member::Dispatch(About::Order(key, _), _) => {
+                        self.keys[key].life.is_blocked()
+                    }
+                    Member::Dispatch(About::Member(_), _) => false,
                 });
                 assert!(!in_doubt, "a member is in doubt, and the batch is not: {error}: {ask:?}");
                 self.asked(ask);
@@ -263,6 +326,10 @@ impl<C: Content> Model<C> {
                 let began = known.began().expect("only what is recorded is asked");
                 known.life.refused(&began, wish, why, lifecycle, poisoned);
             }
+            Some(Member::Dispatch(About::Order(key, _), words)) => {
+                let known = &self.keys[key];
+                known.dispatches.refused(words, &known.life, why, poisoned);
+            }
             Some(member) => panic!("{member:?}: {why:?}"),
             None => {
                 let fenced = matches!(why, ErrorKind::Fenced { .. }) && ask.cursor.is_some();
@@ -287,7 +354,7 @@ impl<C: Content> Model<C> {
                         None => {}
                     }
                 }
-                Member::Step(..) => {
+                Member::Step(..) | Member::Dispatch(..) => {
                     if let Foreseen::Known(seq) = self.foresee(member) {
                         match self.may_expire(member) {
                             true => drop(perhaps.insert(index)),
@@ -301,10 +368,18 @@ impl<C: Content> Model<C> {
     }
 
     fn foresee(&self, member: &Member<C>) -> Foreseen {
-        let Member::Step(key, _, wish) = member else { return Foreseen::Take };
-        let known = &self.keys[key];
-        let began = known.began().expect("only what is recorded is asked");
-        known.life.foresee(&began.receipt, wish, &self.lifecycle)
+        match member {
+            Member::Step(key, _, wish) => {
+                let known = &self.keys[key];
+                let began = known.began().expect("only what is recorded is asked");
+                known.life.foresee(&began.receipt, wish, &self.lifecycle)
+            }
+            Member::Dispatch(About::Order(key, _), words) => {
+                let known = &self.keys[key];
+                known.dispatches.foresee(words, &known.life)
+            }
+            Member::Order(..) | Member::Dispatch(About::Member(_), _) => Foreseen::Take,
+        }
     }
 
     fn is_wrong(&self, member: &Member<C>) -> bool {
@@ -341,6 +416,10 @@ impl<C: Content> Model<C> {
                     let known = self.keys.get_mut(key).expect("only what is recorded is asked");
                     known.life.doubted(wish, all);
                 }
+                Member::Dispatch(About::Order(key, _), _) if all => {
+                    self.keys.get_mut(key).expect("only what is recorded is asked").life.block();
+                }
+                Member::Dispatch(..) => {}
             }
         }
         if ask.cursor.is_some() {

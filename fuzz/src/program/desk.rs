@@ -7,9 +7,11 @@ use order_ledger::{Consumer, ErrorKind, Event, How, Ledger, Linked, LinkedBatch,
 
 use super::Run;
 use super::ops::{Submit, begins_with};
+use super::telling::What;
 use crate::lives::Move;
-use crate::model::batches::{Ask, GROUPS, Member};
+use crate::model::batches::{About, Ask, GROUPS, Member};
 use crate::model::cursors::{Commit, Cursors, NAMES, name};
+use crate::model::dispatches::Words;
 use crate::model::{Key, Small};
 use crate::shown::Shown;
 
@@ -52,6 +54,10 @@ pub enum Desk {
 pub enum Wanted {
     Order(Submit),
     Step(Move),
+    /// About an order that a member takes.
+    Dispatch(u8, What),
+    /// About one that is there.
+    DispatchOf(u8, What),
 }
 
 /// Whether what comes next is done at the desk: see [`is_about_steps`](super::ops::is_about_steps).
@@ -123,7 +129,19 @@ impl Run {
     }
 
     fn members(&self, wanted: &[Wanted]) -> Vec<Member<Small>> {
-        let member = |wanted: &Wanted| match wanted {
+        let member = |(index, wanted): (usize, &Wanted)| match wanted {
+            Wanted::Dispatch(of, what) => {
+                // Mostly one in front of it, without a command.
+                let of = usize::from(*of) % (index + 1);
+                let words = what.words();
+                let command = if what.command < 250 { Vec::new() } else { words.command };
+                Some(Member::Dispatch(About::Member(of), Words { command, ..words }))
+            }
+            Wanted::DispatchOf(byte, what) => {
+                let key = key(*byte);
+                let order = self.model.order_of(key)?;
+                Some(Member::Dispatch(About::Order(key, order), what.words()))
+            }
             Wanted::Order(submit) => Some(Member::Order(key(submit.key), submit.content())),
             Wanted::Step(asked) => {
                 let key = key(asked.key);
@@ -131,7 +149,7 @@ impl Run {
                 Some(Member::Step(key, order, wish))
             }
         };
-        wanted.iter().filter_map(member).take(MEMBERS_MAX).collect()
+        wanted.iter().enumerate().filter_map(member).take(MEMBERS_MAX).collect()
     }
 
     /// Sends a batch, and holds the answer against the model.

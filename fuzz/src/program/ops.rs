@@ -4,6 +4,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::sim::Fault;
 
 use super::desk::{Desk, is_at_desk};
+use super::telling::{Telling, is_about_telling};
 use super::watching::{Watching, is_about_watch};
 use crate::lives::Move;
 use crate::model::{Key, Small};
@@ -55,6 +56,7 @@ pub enum Op {
     Step(Stepping),
     Desk(Desk),
     Watch(Watching),
+    Tell(Telling),
 }
 
 /// Orders are to take steps.
@@ -85,6 +87,7 @@ impl Op {
             () if is_about_steps(u) => Op::Step(Stepping::arbitrary(u)?),
             () if is_at_desk(u) => Op::Desk(Desk::arbitrary(u)?),
             () if is_about_watch(u) => Op::Watch(Watching::arbitrary(u)?),
+            () if is_about_telling(u) => Op::Tell(Telling::arbitrary(u)?),
             () => return Ok(None),
         }))
     }
