@@ -7,12 +7,14 @@
 //! It is shared by all targets; they differ in what an order is made of ([`Content`]). What is done together with
 //! other things is judged twice: each part here as if it came alone, and the whole in [`batches`]; how far those are
 //! who follow along, in [`cursors`]; what is told of it when something is wrong, in [`alerts`];
-//! what third parties are to be told, in [`dispatches`] and [`outbox`]; who stands still for too long, in [`stuck`].
+//! what third parties are to be told, in [`dispatches`] and [`outbox`];
+//! what is noted about it, in [`notes`]; who stands still for too long, in [`stuck`].
 
 pub mod alerts;
 pub mod batches;
 pub mod cursors;
 pub mod dispatches;
+pub mod notes;
 pub mod outbox;
 pub mod stuck;
 
@@ -29,6 +31,7 @@ use self::alerts::Alerts;
 use self::batches::Batches;
 use self::cursors::Cursors;
 use self::dispatches::Dispatches;
+use self::notes::Notes;
 use self::stuck::Thresholds;
 use crate::lives::{Began, Life, Move, Told, Wish};
 use crate::shown::Shown;
@@ -181,6 +184,7 @@ struct Known<C> {
     blocked: bool,
     life: Life,
     dispatches: Dispatches,
+    notes: Notes,
 }
 
 impl<C> Default for Known<C> {
@@ -191,6 +195,7 @@ impl<C> Default for Known<C> {
             blocked: false,
             life: Life::default(),
             dispatches: Dispatches::default(),
+            notes: Notes::default(),
         }
     }
 }
@@ -205,6 +210,7 @@ impl<C: Content> Known<C> {
     fn told(&mut self, told: &Told, pursues: bool, [lags, ended]: [bool; 2]) {
         self.life.shown(told, lags, ended);
         self.dispatches.shown(told, &mut self.life, pursues, [lags, ended]);
+        self.notes.shown(told, &mut self.life, [lags, ended]);
     }
 }
 
@@ -504,6 +510,7 @@ impl<C: Content> Model<C> {
         self.batches_shown(&shown.batches, all, lags, ended);
         self.alerts.shown(shown, &self.lifecycle, lags, ended);
         outbox::agree(shown);
+        notes::agree(shown);
         if !lags {
             self.cursors.shown(&shown.cursors, &shown.events, others, ended);
         }

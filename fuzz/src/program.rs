@@ -8,6 +8,7 @@
 //! page cache shows ([`Run::compare_with_disk`]).
 
 pub mod desk;
+pub mod noting;
 pub mod ops;
 pub mod telling;
 pub mod watching;
@@ -180,6 +181,7 @@ impl Run {
             Op::Step(step) => self.take_steps(&ledger, step),
             Op::Desk(desk) => self.at_desk(&ledger, desk),
             Op::Watch(watching) => self.at_watch(&ledger, watching),
+            Op::Note(noting) => self.at_notes(&ledger, noting),
             Op::Tell(telling) => self.at_outbox(&ledger, telling),
         }
     }

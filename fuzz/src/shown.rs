@@ -2,8 +2,8 @@
 
 use order_ledger::{
     Alert, AlertEvent, AlertIter, AlertPage, AlertQuery, Batch, DispatchEntry, DispatchPage,
-    DispatchQuery, DispatchState, ErrorKind, Event, EventIter, Ledger, OrderId, OrderIter, Reader,
-    Result, Seq,
+    DispatchQuery, DispatchState, ErrorKind, Event, EventIter, Ledger, NoteEntry, NotePage,
+    NoteQuery, OrderId, OrderIter, Reader, Result, Seq,
 };
 
 use crate::lives::Told;
@@ -22,6 +22,8 @@ pub trait Source {
     fn dispatches(&self, order: OrderId) -> Result<Vec<DispatchEntry>>;
     fn open_dispatches(&self, query: &DispatchQuery) -> Result<DispatchPage>;
     fn dead_letters(&self, query: &DispatchQuery) -> Result<DispatchPage>;
+    fn notes(&self, order: OrderId) -> Result<Vec<NoteEntry>>;
+    fn open_notes(&self, query: &NoteQuery) -> Result<NotePage>;
 }
 
 impl Source for Ledger {
@@ -68,6 +70,14 @@ impl Source for Ledger {
     fn dead_letters(&self, query: &DispatchQuery) -> Result<DispatchPage> {
         Ledger::dead_letters(self, query)
     }
+
+    fn notes(&self, order: OrderId) -> Result<Vec<NoteEntry>> {
+        Ledger::notes(self, order)
+    }
+
+    fn open_notes(&self, query: &NoteQuery) -> Result<NotePage> {
+        Ledger::open_notes(self, query)
+    }
 }
 
 impl Source for Reader {
@@ -110,6 +120,14 @@ impl Source for Reader {
     fn dead_letters(&self, query: &DispatchQuery) -> Result<DispatchPage> {
         Reader::dead_letters(self, query)
     }
+
+    fn notes(&self, order: OrderId) -> Result<Vec<NoteEntry>> {
+        Reader::notes(self, order)
+    }
+
+    fn open_notes(&self, query: &NoteQuery) -> Result<NotePage> {
+        Reader::open_notes(self, query)
+    }
 }
 
 /// What a ledger shows.
@@ -132,6 +150,9 @@ pub struct Shown {
     pub dispatches: Vec<DispatchEntry>,
     pub open_dispatches: Vec<DispatchEntry>,
     pub dead_letters: Vec<DispatchEntry>,
+    /// What was noted, order by order.
+    pub notes: Vec<NoteEntry>,
+    pub open_notes: Vec<NoteEntry>,
     pub records: u64,
 }
 
@@ -142,12 +163,15 @@ impl Shown {
         let events: Vec<Event> = all.by_ref().collect::<Result<_>>()?;
         let batches = (0..GROUPS).map(|group| source.batch(&group_key(group)));
         let cursors = (0..NAMES).map(|number| source.consumer_next(&name(number)));
-        let mut dispatches = Vec::new();
+        let (mut dispatches, mut notes) = (Vec::new(), Vec::new());
         for told in &orders {
+            notes.extend(source.notes(told.order.id())?);
             dispatches.extend(source.dispatches(told.order.id())?.into_iter().map(cut_off));
         }
         Ok(Shown {
             orders,
+            notes,
+            open_notes: all_notes(source)?,
             dispatches,
             open_dispatches: all_dispatches(|query| source.open_dispatches(query))?,
             dead_letters: all_dispatches(|query| source.dead_letters(query))?,
@@ -206,4 +230,14 @@ fn cut_off(mut entry: DispatchEntry) -> DispatchEntry {
         entry.state = DispatchState::Unknown { provider, why };
     }
     entry
+}
+
+fn all_notes(source: &impl Source) -> Result<Vec<NoteEntry>> {
+    let (mut notes, mut query) = (Vec::new(), NoteQuery::open().limit(PAGE));
+    loop {
+        let page = source.open_notes(&query)?;
+        notes.extend(page.notes);
+        let Some(next) = page.next else { return Ok(notes) };
+        query = query.after(next);
+    }
 }

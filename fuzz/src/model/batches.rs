@@ -12,6 +12,7 @@ use order_ledger::{
 };
 
 use super::dispatches::{Said, Words};
+use super::notes::{self, Remark, Sort};
 use super::{Content, Key, Model};
 use crate::lives::{Foreseen, Told, Wish};
 
@@ -35,6 +36,7 @@ pub enum Member<C> {
     Order(Key, C),
     Step(Key, OrderId, Wish),
     Dispatch(About, Words),
+    Remark(Key, OrderId, notes::Words),
 }
 
 /// The order that a dispatch of a batch is about.
@@ -55,6 +57,10 @@ impl<C: Content> Ask<C> {
             Member::Dispatch(About::Member(index), words) => {
                 batch.dispatch(words.about_member(*index))
             }
+            Member::Remark(_, order, words) => match words.about(*order) {
+                Remark::Note(note) => batch.note(note),
+                Remark::Resolution(resolution) => batch.resolve_note(resolution),
+            },
         })
     }
 
@@ -69,10 +75,11 @@ impl<C: Content> Ask<C> {
         }
     }
 
-    /// Whether it has members, and each key, each order and each command once; what is about a member is about an
+    /// Whether it has members, and each key, each order, each note to be resolved and each command once; what is about a member is about an
     /// order in front of it, and has no command.
     fn is_valid(&self) -> bool {
         let (mut names, mut commands) = (BTreeSet::new(), BTreeSet::new());
+        let mut resolved = BTreeSet::new();
         for (index, member) in self.members.iter().enumerate() {
             let (is_new, command) = match member {
                 Member::Order(key, _) => (names.insert((*key, false)), (*key, &[][..])),
@@ -80,6 +87,13 @@ impl<C: Content> Ask<C> {
                     (names.insert((*key, true)), (*key, wish.command_key()))
                 }
                 Member::Dispatch(About::Order(key, _), words) => (true, (*key, &words.command[..])),
+                Member::Remark(key, _, words) => {
+                    let is_new = match words.sort {
+                        Sort::Note(..) => true,
+                        Sort::Resolves(note) => resolved.insert(note),
+                    };
+                    (is_new, (*key, &words.command[..]))
+                }
                 Member::Dispatch(about, words) => {
                     let in_front = matches!(about, About::Member(of) if *of < index);
                     let right = in_front && words.command.is_empty();
@@ -110,6 +124,10 @@ impl<C: Content> Ask<C> {
                     About::Member(of) => batch.events[*of].order,
                 };
                 event.order == order && Said::of(event).is_some_and(|said| said.words == *words)
+            }
+            (Member::Remark(_, order, words), _) => {
+                let said = notes::Said::of(event);
+                event.order == *order && said.is_some_and(|said| said.words == *words)
             }
             _ => false,
         };
@@ -233,6 +251,14 @@ impl<C: Content> Model<C> {
                         false => known.dispatches.repeated(done),
                     }
                 }
+                (Member::Remark(key, order, words), LinkedResult::Noted(done)) => {
+                    assert_eq!((done.how, done.seq.0, done.order), (linked.how, seq, *order));
+                    let known = self.keys.get_mut(key).expect("it is recorded");
+                    match fresh {
+                        true => known.notes.taken(words, done, Some(linked.batch), &mut known.life),
+                        false => known.notes.repeated(done),
+                    }
+                }
                 (member, result) => panic!("{member:?} became {result:?}"),
             }
         }
@@ -297,9 +323,9 @@ impl<C: Content> Model<C> {
                 assert!(!wrong || late, "a member can't be taken: {error}: {ask:?}");
                 let in_doubt = ask.members.iter().any(|member| match member {
                     Member::Order(key, _) => self.keys[key].blocked,
-                    Member::Step(key, ..) | Member::Dispatch(About::Order(key, _), _) => {
-                        self.keys[key].life.is_blocked()
-                    }
+                    Member::Step(key, ..)
+                    | Member::Remark(key, ..)
+                    | Member::Dispatch(About::Order(key, _), _) => self.keys[key].life.is_blocked(),
                     Member::Dispatch(About::Member(_), _) => false,
                 });
                 assert!(!in_doubt, "a member is in doubt, and the batch is not: {error}: {ask:?}");
@@ -330,6 +356,10 @@ impl<C: Content> Model<C> {
                 let known = &self.keys[key];
                 known.dispatches.refused(words, &known.life, why, poisoned);
             }
+            Some(Member::Remark(key, _, words)) => {
+                let known = &self.keys[key];
+                known.notes.refused(words, &known.life, why, poisoned);
+            }
             Some(member) => panic!("{member:?}: {why:?}"),
             None => {
                 let fenced = matches!(why, ErrorKind::Fenced { .. }) && ask.cursor.is_some();
@@ -354,7 +384,7 @@ impl<C: Content> Model<C> {
                         None => {}
                     }
                 }
-                Member::Step(..) | Member::Dispatch(..) => {
+                Member::Step(..) | Member::Dispatch(..) | Member::Remark(..) => {
                     if let Foreseen::Known(seq) = self.foresee(member) {
                         match self.may_expire(member) {
                             true => drop(perhaps.insert(index)),
@@ -377,6 +407,10 @@ impl<C: Content> Model<C> {
             Member::Dispatch(About::Order(key, _), words) => {
                 let known = &self.keys[key];
                 known.dispatches.foresee(words, &known.life)
+            }
+            Member::Remark(key, _, words) => {
+                let known = &self.keys[key];
+                known.notes.foresee(words, &known.life)
             }
             Member::Order(..) | Member::Dispatch(About::Member(_), _) => Foreseen::Take,
         }
@@ -416,10 +450,10 @@ impl<C: Content> Model<C> {
                     let known = self.keys.get_mut(key).expect("only what is recorded is asked");
                     known.life.doubted(wish, all);
                 }
-                Member::Dispatch(About::Order(key, _), _) if all => {
+                Member::Dispatch(About::Order(key, _), _) | Member::Remark(key, ..) if all => {
                     self.keys.get_mut(key).expect("only what is recorded is asked").life.block();
                 }
-                Member::Dispatch(..) => {}
+                Member::Dispatch(..) | Member::Remark(..) => {}
             }
         }
         if ask.cursor.is_some() {

@@ -6,6 +6,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::{Consumer, ErrorKind, Event, How, Ledger, Linked, LinkedBatch, Result, Seq};
 
 use super::Run;
+use super::noting::Saying;
 use super::ops::{Submit, begins_with};
 use super::telling::What;
 use crate::lives::Move;
@@ -58,6 +59,7 @@ pub enum Wanted {
     Dispatch(u8, What),
     /// About one that is there.
     DispatchOf(u8, What),
+    Note(Saying),
 }
 
 /// Whether what comes next is done at the desk: see [`is_about_steps`](super::ops::is_about_steps).
@@ -141,6 +143,10 @@ impl Run {
                 let key = key(*byte);
                 let order = self.model.order_of(key)?;
                 Some(Member::Dispatch(About::Order(key, order), what.words()))
+            }
+            Wanted::Note(saying) => {
+                let (key, order, words) = self.saying(key(saying.key), *saying)?;
+                Some(Member::Remark(key, order, words))
             }
             Wanted::Order(submit) => Some(Member::Order(key(submit.key), submit.content())),
             Wanted::Step(asked) => {

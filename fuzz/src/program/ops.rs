@@ -4,6 +4,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::disk::sim::Fault;
 
 use super::desk::{Desk, is_at_desk};
+use super::noting::{Noting, is_about_notes};
 use super::telling::{Telling, is_about_telling};
 use super::watching::{Watching, is_about_watch};
 use crate::lives::Move;
@@ -57,6 +58,7 @@ pub enum Op {
     Desk(Desk),
     Watch(Watching),
     Tell(Telling),
+    Note(Noting),
 }
 
 /// Orders are to take steps.
@@ -88,6 +90,7 @@ impl Op {
             () if is_at_desk(u) => Op::Desk(Desk::arbitrary(u)?),
             () if is_about_watch(u) => Op::Watch(Watching::arbitrary(u)?),
             () if is_about_telling(u) => Op::Tell(Telling::arbitrary(u)?),
+            () if is_about_notes(u) => Op::Note(Noting::arbitrary(u)?),
             () => return Ok(None),
         }))
     }
