@@ -8,12 +8,13 @@
 //! other things is judged twice: each part here as if it came alone, and the whole in [`batches`]; how far those are
 //! who follow along, in [`cursors`]; what is told of it when something is wrong, in [`alerts`];
 //! what third parties are to be told, in [`dispatches`] and [`outbox`];
-//! what is noted about it, in [`notes`]; who stands still for too long, in [`stuck`].
+//! what is noted about it, in [`notes`]; who is held, in [`holds`]; who stands still for too long, in [`stuck`].
 
 pub mod alerts;
 pub mod batches;
 pub mod cursors;
 pub mod dispatches;
+pub mod holds;
 pub mod notes;
 pub mod outbox;
 pub mod stuck;
@@ -24,13 +25,14 @@ use std::time::Duration;
 
 use order_ledger::{
     AlertEvent, Certainty, Error, ErrorKind, Event, EventBody, Field, How, Lifecycle, Order,
-    OrderId, Outcome, Receipt, Result, State, Submission, Timestamp, Transitioned,
+    OrderId, Outcome, Receipt, Refusal, Result, State, Submission, Timestamp, Transitioned,
 };
 
 use self::alerts::Alerts;
 use self::batches::Batches;
 use self::cursors::Cursors;
 use self::dispatches::Dispatches;
+use self::holds::Holds;
 use self::notes::Notes;
 use self::stuck::Thresholds;
 use crate::lives::{Began, Life, Move, Told, Wish};
@@ -62,6 +64,11 @@ pub trait Content: Copy + Ord + Debug {
     /// After how long the order expires.
     fn expires_in(self) -> Option<Duration> {
         None
+    }
+
+    /// The account that it is for.
+    fn account(self) -> Vec<u8> {
+        Vec::new()
     }
 
     /// What a conflict of the two names; empty: they are the same order.
@@ -129,6 +136,10 @@ impl Content for Small {
         true
     }
 
+    fn account(self) -> Vec<u8> {
+        vec![self.account]
+    }
+
     fn is_of(self, order: &Order) -> bool {
         order.kind.is_empty()
             && order.schema == 0
@@ -160,8 +171,11 @@ impl Content for Small {
     }
 }
 
-/// The instant at which an order expires.
+/// The instant at which an order expires; what is refused for good never does.
 fn expires_at(receipt: &Receipt, content: impl Content) -> Option<Timestamp> {
+    if receipt.first_state == State::Refused {
+        return None;
+    }
     let accepted_ns = receipt.accepted_at.as_unix_ns();
     content.expires_in().map(|it| Timestamp::from_unix_ns(accepted_ns + it.as_nanos() as u64))
 }
@@ -179,6 +193,8 @@ struct Maybe {
 #[derive(Clone, Debug)]
 struct Known<C> {
     recorded: Option<(C, Receipt)>,
+    /// Why it was refused for good, when it was and somebody was told.
+    refusal: Option<Refusal>,
     maybe: BTreeMap<C, Maybe>,
     /// This ledger was told to be in doubt about it, and says nothing else before it is opened again.
     blocked: bool,
@@ -191,6 +207,7 @@ impl<C> Default for Known<C> {
     fn default() -> Known<C> {
         Known {
             recorded: None,
+            refusal: None,
             maybe: BTreeMap::new(),
             blocked: false,
             life: Life::default(),
@@ -226,6 +243,7 @@ pub struct Model<C = Small> {
     batches: Batches<C>,
     pub cursors: Cursors,
     pub alerts: Alerts,
+    holds: Holds,
     /// An outbox may have recorded what nobody was told of.
     pursues: bool,
 }
@@ -240,6 +258,7 @@ impl<C> Default for Model<C> {
             batches: Batches::default(),
             cursors: Cursors::default(),
             alerts: Alerts::default(),
+            holds: Holds::default(),
             pursues: false,
         }
     }
@@ -249,6 +268,7 @@ impl<C: Content> Model<C> {
     /// A call begins.
     pub fn begin(&mut self, key: Key, content: C) {
         self.numbers.entry(C::scope(key)).or_insert(key);
+        self.meets(key, content);
         self.keys.entry(key).or_default().maybe.entry(content).or_default().in_flight += 1;
     }
 
@@ -276,6 +296,8 @@ impl<C: Content> Model<C> {
     /// A deferred call ends, perhaps long after its outcome was decided. That nothing was recorded was
     /// true then; another call may have recorded the same since.
     pub fn end_deferred(&mut self, key: Key, content: C, answer: &Result<Outcome>) {
+        // It may have waited for another one, and be looked at only now.
+        self.meets(key, content);
         match answer {
             Err(error) if error.certainty() == Certainty::NotRecorded => self.ended(key, content),
             // It may have been written before the poison.
@@ -307,6 +329,7 @@ impl<C: Content> Model<C> {
         }
         if how == How::Fresh {
             assert!(!poisoned, "a poisoned ledger took key {key}");
+            assert!(self.may_be_taken(key, content), "key {key} was held, and taken");
             assert!(self.fresh.insert(receipt.order), "order {} was fresh twice", receipt.order);
         }
         self.shown(key, content, receipt);
@@ -361,6 +384,11 @@ impl<C: Content> Model<C> {
                         }
                     }
                 }
+            }
+            (ErrorKind::Refused { receipt, refusal }, Certainty::Recorded(recorded)) => {
+                assert_eq!((*receipt, receipt.first_state), (recorded, State::Refused));
+                self.is_refused(key, content, refusal);
+                self.shown(key, content, *receipt);
             }
             (ErrorKind::InDoubt { .. }, Certainty::Unknown) => {
                 self.maybe(key, content).in_doubt = true;
@@ -421,12 +449,12 @@ impl<C: Content> Model<C> {
         known.told(told, self.pursues, [lags, false]);
         let scope = C::scope(key);
         assert_eq!((&order.client, &order.key), (&scope.client, &scope.key));
-        assert_eq!(order.refusal, None);
         let own = (order.warn_after, order.critical_after);
         let is_told = |event: &Event| match event.body {
             EventBody::Accepted { warn_after, critical_after, .. } => {
                 (warn_after, critical_after) == own
             }
+            EventBody::Refused { ref refusal, .. } => order.refusal.as_ref() == Some(refusal),
             _ => false,
         };
         assert!(told.history.first().is_some_and(is_told), "it began otherwise: {told:?}");
@@ -436,6 +464,7 @@ impl<C: Content> Model<C> {
             .chain(known.maybe.keys().copied())
             .find(|content| content.is_of(order))
             .unwrap_or_else(|| panic!("key {key} holds what nobody submitted: {order:?}"));
+        self.read_refusal(key, content, order);
         self.shown(key, content, order.receipt);
         self.is_exactly(key, content);
     }
@@ -511,6 +540,7 @@ impl<C: Content> Model<C> {
         self.alerts.shown(shown, &self.lifecycle, lags, ended);
         outbox::agree(shown);
         notes::agree(shown);
+        self.holds.shown(&shown.holds, lags, ended);
         if !lags {
             self.cursors.shown(&shown.cursors, &shown.events, others, ended);
         }

@@ -2,8 +2,8 @@
 
 use order_ledger::{
     Alert, AlertEvent, AlertIter, AlertPage, AlertQuery, Batch, DispatchEntry, DispatchPage,
-    DispatchQuery, DispatchState, ErrorKind, Event, EventIter, Ledger, NoteEntry, NotePage,
-    NoteQuery, OrderId, OrderIter, Reader, Result, Seq,
+    DispatchQuery, DispatchState, ErrorKind, Event, EventIter, HoldEntry, Ledger, NoteEntry,
+    NotePage, NoteQuery, OrderId, OrderIter, Reader, Result, Seq,
 };
 
 use crate::lives::Told;
@@ -24,6 +24,7 @@ pub trait Source {
     fn dead_letters(&self, query: &DispatchQuery) -> Result<DispatchPage>;
     fn notes(&self, order: OrderId) -> Result<Vec<NoteEntry>>;
     fn open_notes(&self, query: &NoteQuery) -> Result<NotePage>;
+    fn holds(&self) -> Result<Vec<HoldEntry>>;
 }
 
 impl Source for Ledger {
@@ -78,6 +79,10 @@ impl Source for Ledger {
     fn open_notes(&self, query: &NoteQuery) -> Result<NotePage> {
         Ledger::open_notes(self, query)
     }
+
+    fn holds(&self) -> Result<Vec<HoldEntry>> {
+        Ledger::holds(self)
+    }
 }
 
 impl Source for Reader {
@@ -128,6 +133,10 @@ impl Source for Reader {
     fn open_notes(&self, query: &NoteQuery) -> Result<NotePage> {
         Reader::open_notes(self, query)
     }
+
+    fn holds(&self) -> Result<Vec<HoldEntry>> {
+        Reader::holds(self)
+    }
 }
 
 /// What a ledger shows.
@@ -153,6 +162,8 @@ pub struct Shown {
     /// What was noted, order by order.
     pub notes: Vec<NoteEntry>,
     pub open_notes: Vec<NoteEntry>,
+    /// Who is held.
+    pub holds: Vec<HoldEntry>,
     pub records: u64,
 }
 
@@ -171,6 +182,7 @@ impl Shown {
         Ok(Shown {
             orders,
             notes,
+            holds: source.holds()?,
             open_notes: all_notes(source)?,
             dispatches,
             open_dispatches: all_dispatches(|query| source.open_dispatches(query))?,

@@ -360,6 +360,12 @@ impl<C: Content> Model<C> {
                 let known = &self.keys[key];
                 known.notes.refused(words, &known.life, why, poisoned);
             }
+            Some(Member::Order(key, content)) => {
+                let held = self.held(*key, *content).expect("nothing else stands in its way");
+                let reason = format!("its client or account is held: {held}");
+                let is_it = matches!(why, ErrorKind::RefusedForNow { reason: it } if *it == reason);
+                assert!(is_it, "{why:?}, and it is {reason}");
+            }
             Some(member) => panic!("{member:?}: {why:?}"),
             None => {
                 let fenced = matches!(why, ErrorKind::Fenced { .. }) && ask.cursor.is_some();
@@ -412,7 +418,14 @@ impl<C: Content> Model<C> {
                 let known = &self.keys[key];
                 known.notes.foresee(words, &known.life)
             }
-            Member::Order(..) | Member::Dispatch(About::Member(_), _) => Foreseen::Take,
+            Member::Order(key, content) => {
+                let is_new = self.keys[key].recorded.is_none();
+                match is_new && self.held(*key, *content).is_some() {
+                    true => Foreseen::Refuse,
+                    false => Foreseen::Take,
+                }
+            }
+            Member::Dispatch(About::Member(_), _) => Foreseen::Take,
         }
     }
 

@@ -67,6 +67,11 @@ impl Cursors {
         self.records_max += 1;
     }
 
+    /// One may be.
+    pub fn may_have_written(&mut self) {
+        self.records_max += 1;
+    }
+
     /// A handle was opened, or was not. `events`: all of them, where they could be read.
     pub fn opened(
         &mut self,

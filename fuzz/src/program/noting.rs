@@ -1,4 +1,4 @@
-//! What is noted about orders, as a program does it.
+//! What is noted about orders, and who may give no new ones, as a program does it.
 
 use arbitrary::{Arbitrary, Unstructured};
 use order_ledger::{Ledger, NoteKind, OrderId, Seq};
@@ -7,14 +7,20 @@ use super::Run;
 use super::ops::{begins_with, key};
 use crate::lives::command;
 use crate::model::Key;
+use crate::model::holds::Change;
 use crate::model::notes::{Remark, Sort, Words};
 
-/// What has to do with notes.
+/// What has to do with notes and holds.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Noting {
     Say(Saying),
     /// Only those that resolve nothing.
     SayMany(Vec<Saying>),
+    Hold {
+        scope: u8,
+        reason: u8,
+    },
+    Release(u8),
 }
 
 /// Something to be noted, as small numbers: few commands and few contents, so that they come again.
@@ -26,7 +32,7 @@ pub struct Saying {
     pub content: u8,
 }
 
-/// Whether what comes next is about notes: see [`is_about_steps`](super::ops::is_about_steps).
+/// Whether what comes next is about notes or holds: see [`is_about_steps`](super::ops::is_about_steps).
 pub fn is_about_notes(u: &mut Unstructured<'_>) -> bool {
     begins_with(u, NOTES)
 }
@@ -80,6 +86,16 @@ impl Run {
                 for ((key, words, _), answer) in all.iter().zip(&answers) {
                     self.model.end_note(*key, words, answer, poisoned);
                 }
+            }
+            Noting::Hold { scope, reason } => {
+                let change = Change::new(*scope, Some(*reason));
+                let answer = ledger.hold(&change.hold());
+                self.model.end_hold(&change, &answer, poisoned);
+            }
+            Noting::Release(scope) => {
+                let change = Change::new(*scope, None);
+                let answer = ledger.release(&change.hold());
+                self.model.end_hold(&change, &answer, poisoned);
             }
         }
     }
