@@ -33,7 +33,7 @@ impl Thresholds {
         Thresholds::new(Some(MS), Some(4 * MS)),
         Thresholds::new(Some(0), None),
         Thresholds::new(Some(u64::MAX), None),
-        Thresholds::new(Some(9 * MS), Some(2 * MS)),
+        Thresholds::new(Some(9_000 * MS), Some(2 * MS)),
         Thresholds::new(Some(1_000 * MS), Some(30_000 * MS)),
     ];
 
