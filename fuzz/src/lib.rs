@@ -2,7 +2,8 @@
 //!
 //! - [`model`]: what a ledger owes its callers, kept outside the ledger; the oracle of all targets
 //! - [`lives`]: the same about the steps of an order; [`model::batches`], [`model::cursors`]: about what is recorded
-//!   together, and about those who follow along
+//!   together, and about those who follow along; [`model::stuck`], [`model::alerts`]: about what stands still;
+//!   [`model::dispatches`], [`model::outbox`]: about third parties; [`model::notes`], [`model::holds`]
 //! - [`shown`]: what a ledger shows of its log
 //! - [`format`]: the checksums of the log a second time, to get damaged bytes past them
 //! - [`watch`]: a disk that holds what the log does to its files against the rules
