@@ -4,7 +4,7 @@
 //! threads do to each other is the subject of `schedules` and `linearizability`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use order_ledger::disk::sim::{SimDisk, SimHost};
@@ -89,7 +89,7 @@ pub(super) struct Beside {
     pub(super) ledger: Mutex<Option<Ledger>>,
     following: Mutex<Following>,
     /// What the ledger of this life has for a disk.
-    writer: Mutex<Option<Arc<Mortal>>>,
+    writer: Mutex<Weak<Mortal>>,
 }
 
 /// A follower in another process, which goes on when the writer is killed, and where it is.
@@ -137,13 +137,13 @@ impl Beside {
 
     pub(super) fn mount(self: &Arc<Beside>, disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
         let writer = Arc::new(Mortal { beside: Arc::clone(self), is_dead: AtomicBool::new(false) });
-        *self.writer.lock().unwrap() = Some(Arc::clone(&writer));
+        *self.writer.lock().unwrap() = Arc::downgrade(&writer);
         watched(disk, writer)
     }
 
     /// Kills the writer, and nobody else.
     pub(super) fn kill_writer(&self) {
-        if let Some(writer) = self.writer.lock().unwrap().take() {
+        if let Some(writer) = self.writer.lock().unwrap().upgrade() {
             writer.is_dead.store(true, Ordering::Relaxed);
         }
     }
