@@ -294,6 +294,8 @@ impl Life {
     /// Something else about the order was recorded under this command key.
     pub fn has_command(&mut self, command: &[u8], seq: Seq) {
         if !command.is_empty() {
+            let before = self.of_command(command);
+            assert!(before.is_none_or(|it| it == seq), "carried out twice: {before:?} and {seq}");
             self.others.insert(command.to_vec(), seq);
         }
     }

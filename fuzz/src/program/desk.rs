@@ -140,8 +140,7 @@ impl Run {
                 Some(Member::Dispatch(About::Member(of), Words { command, ..words }))
             }
             Wanted::DispatchOf(byte, what) => {
-                let key = key(*byte);
-                let order = self.model.order_of(key)?;
+                let (key, order) = self.model.known_order(key(*byte))?;
                 Some(Member::Dispatch(About::Order(key, order), what.words()))
             }
             Wanted::Note(saying) => {

@@ -101,7 +101,7 @@ impl Run {
     }
 
     pub(super) fn saying(&self, key: Key, saying: Saying) -> Option<(Key, OrderId, Words)> {
-        let order = self.model.order_of(key)?;
+        let (key, order) = self.model.known_order(key)?;
         Some((key, order, saying.words(&self.model.notes_of(key))))
     }
 }

@@ -64,8 +64,7 @@ impl Run {
     pub(super) fn at_outbox(&mut self, ledger: &Ledger, telling: &Telling) {
         match telling {
             Telling::Dispatch { key: byte, what } => {
-                let key = key(*byte);
-                let Some(order) = self.model.order_of(key) else { return };
+                let Some((key, order)) = self.model.known_order(key(*byte)) else { return };
                 let poisoned = ledger.poisoned().is_some();
                 let words = what.words();
                 let answer = ledger.dispatch(&words.about(order));
