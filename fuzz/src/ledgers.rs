@@ -126,7 +126,7 @@ impl Built {
 }
 
 fn has_key(order: OrderId) -> bool {
-    order.seq().0 % 5 != 0
+    !order.seq().0.is_multiple_of(5)
 }
 
 fn step(order: OrderId, to: State, command: &str) -> Transition {

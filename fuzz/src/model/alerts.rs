@@ -345,9 +345,9 @@ impl<'a> Replay<'a> {
             }
             (AlertKind::DeadLetter, None) => {
                 let AlertSubject::Dispatch(dispatch) = alert.subject else { panic!("{alert:?}") };
-                let all = self.orders.values().flat_map(|told| &told.history);
+                let mut all = self.orders.values().flat_map(|told| &told.history);
                 let about = |event: &&Event| event.seq < *seq && pursues(event) == Some(dispatch);
-                let last = all.filter(about).last().map(|event| &event.body);
+                let last = all.rfind(about).map(|event| &event.body);
                 assert!(matches!(last, Some(EventBody::GivenUp { .. })), "not dead: {alert:?}");
                 assert_eq!(alert.level, AlertLevel::Critical);
             }

@@ -169,8 +169,8 @@ impl Holds {
                 self.doubt = None;
             }
         }
-        for scope in 0..SCOPES.len() {
-            assert_eq!(found(scope).as_ref(), self.now.get(&scope), "{:?}", SCOPES[scope]);
+        for (scope, whom) in SCOPES.iter().enumerate() {
+            assert_eq!(found(scope).as_ref(), self.now.get(&scope), "{whom:?}");
         }
         assert_eq!(holds.len(), self.now.len(), "{holds:?}");
         assert!(holds.is_sorted_by(|one, next| one.seq < next.seq));
