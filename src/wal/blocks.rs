@@ -82,13 +82,13 @@ impl Blocks {
     pub(crate) fn get<E>(
         &self,
         place: Place,
-        read: impl FnOnce() -> Result<Vec<u8>, E>,
+        read: impl FnOnce() -> Result<Arc<[u8]>, E>,
     ) -> Result<Arc<[u8]>, E> {
         if let Some(block) = self.cache.get(&place) {
             return Ok(block);
         }
         // Two callers may read it at the same time: neither waits for the other's disk.
-        let block: Arc<[u8]> = read()?.into();
+        let block = read()?;
         self.cache.insert(place, Arc::clone(&block));
         Ok(block)
     }
@@ -105,7 +105,9 @@ mod tests {
     #[test]
     fn what_was_read_is_kept_and_an_error_is_not() {
         let blocks = Blocks::new(64 * BLOCK_BYTES);
-        let read = |place, answer| blocks.get(place, || answer).map(|block| block.to_vec());
+        let read = |place, answer: Result<Vec<u8>, _>| {
+            blocks.get(place, || answer.map(Arc::from)).map(|block| block.to_vec())
+        };
         assert_eq!(read(place(1), Err("damaged")), Err("damaged"));
         assert_eq!(read(place(1), Ok(vec![1])), Ok(vec![1]));
         assert_eq!(read(place(1), Err("not asked")), Ok(vec![1]));
@@ -118,12 +120,12 @@ mod tests {
     fn no_more_is_kept_than_was_allowed() {
         let blocks = Blocks::new(64 * BLOCK_BYTES);
         for block in 0..1000 {
-            blocks.get(place(block), || Ok::<_, ()>(vec![0; 4092])).unwrap();
+            blocks.get(place(block), || Ok::<_, ()>(vec![0; 4092].into())).unwrap();
             assert!(blocks.cache.weight() <= 64 * BLOCK_BYTES);
         }
         assert!(blocks.cache.len() > 32, "{} are kept", blocks.cache.len());
         let none = Blocks::new(0);
-        assert_eq!(none.get(place(1), || Ok::<_, ()>(vec![1])).unwrap()[..], [1]);
+        assert_eq!(none.get(place(1), || Ok::<_, ()>(vec![1].into())).unwrap()[..], [1]);
         assert_eq!(none.get(place(1), || Err("read again")), Err("read again"));
         // Nothing is taken in front.
         assert_eq!(Blocks::new(1 << 40).cache.len(), 0);

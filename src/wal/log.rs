@@ -241,8 +241,13 @@ impl Log {
     /// The segment that holds `seq`, and the first seq of the one behind it.
     pub(super) fn segment_of(&self, seq: Seq) -> Option<(&Arc<Segment>, Option<Seq>)> {
         let first_seq = |index: usize| Some(self.segments.get(index)?.header.first_seq);
-        // An empty segment has the first seq of the one behind it: take the last that fits.
         let (mut low, mut high) = (0, self.segments.count());
+        // Mostly what is asked for was just written.
+        let last = self.segments.get(high.checked_sub(1)?)?;
+        if last.header.first_seq <= seq {
+            return Some((last, None));
+        }
+        // An empty segment has the first seq of the one behind it: take the last that fits.
         while low < high {
             let middle = low.midpoint(high);
             if first_seq(middle).is_some_and(|first| first <= seq) {

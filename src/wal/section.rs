@@ -55,7 +55,7 @@ impl Section {
     /// The content of one block, checked when it was read.
     pub(crate) fn block(&self, block: u64) -> Result<Arc<[u8]>, SectionError> {
         let place = Place { segment: self.segment, kind: self.at.kind, block };
-        self.blocks.get(place, || self.read_block(block))
+        self.blocks.get(place, || self.read_block(block).map(Arc::from))
     }
 
     /// The content of one block, read and checked; it is not kept.

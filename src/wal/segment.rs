@@ -186,8 +186,10 @@ impl Segment {
     fn group_block(&self, block: u64) -> Option<Arc<[u8]>> {
         let place = Place { segment: self.header.number, kind: GROUPS, block };
         let read = self.blocks.get(place, || {
-            let mut bytes = vec![0; BLOCK_LEN];
-            let read = disk::read_up_to(&*self.file(), &mut bytes, block * BLOCK_BYTES);
+            // Read where it stays. Nobody else has it yet, so it may be filled.
+            let mut bytes: Arc<[u8]> = Arc::new([0; BLOCK_LEN]);
+            let target = Arc::get_mut(&mut bytes).unwrap_or_default();
+            let read = disk::read_up_to(&*self.file(), target, block * BLOCK_BYTES);
             // Whoever reads the record by itself finds out what it is.
             if matches!(read, Ok(BLOCK_LEN)) { Ok(bytes) } else { Err(()) }
         });
