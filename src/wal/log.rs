@@ -242,9 +242,10 @@ impl Log {
     pub(super) fn segment_of(&self, seq: Seq) -> Option<(&Arc<Segment>, Option<Seq>)> {
         let first_seq = |index: usize| Some(self.segments.get(index)?.header.first_seq);
         let (mut low, mut high) = (0, self.segments.count());
-        // Mostly what is asked for was just written.
-        let last = self.segments.get(high.checked_sub(1)?)?;
-        if last.header.first_seq <= seq {
+        // Mostly what is asked for was just written. Only the writer pushes, so what is counted is there; were it not,
+        // what may be read would lie in front of it.
+        let last = self.segments.get(high.checked_sub(1)?);
+        if let Some(last) = last.filter(|last| last.header.first_seq <= seq) {
             return Some((last, None));
         }
         // An empty segment has the first seq of the one behind it: take the last that fits.
