@@ -262,8 +262,9 @@ impl Log {
 
     /// The record at `seq`; `None` when there is none (yet).
     ///
-    /// **Cost**: one read of the file (two for a record above 1 KiB), one more for the offset when the
-    /// segment is sealed and that block is not kept in memory.
+    /// **Cost**: nothing of the system when the segment is sealed, and its blocks of the offset and of the record are kept
+    /// in memory; else a read for each of them, of the record itself while its segment is written, and one more where it
+    /// is longer than was known.
     ///
     /// # Errors
     /// `Io`, or `Corrupt` when the record does not pass its checks.
@@ -279,10 +280,11 @@ impl Log {
         let length = ends_before.map(|end| to_usize(end.saturating_sub(offset)));
         let is_length = |length: &usize| (FRAME_BYTES..=RECORD_READ_MAX).contains(length);
         let length = length.filter(is_length).unwrap_or(FIRST_READ_BYTES);
-        let kept = segment.kept_record(offset, length.min(rest));
-        let kept = kept.and_then(|bytes| Record::from_bytes(bytes, segment.header.nonce, seq));
-        if kept.is_some() {
-            return Ok(kept);
+        let mut bytes = Vec::new();
+        if segment.add_kept(&mut bytes, offset, length.min(rest))
+            && let Some(record) = Record::from_bytes(bytes, segment.header.nonce, seq)
+        {
+            return Ok(Some(record));
         }
         let mut bytes = vec![0; length.min(rest)];
         let io = |error| Error::io(format!("reading {} at byte {offset}", segment.path()), error);

@@ -163,23 +163,29 @@ impl Segment {
         drop(before);
     }
 
-    /// The bytes of a record of a sealed segment, so many, out of blocks that are kept in memory or are from now
-    /// on. `None`: to be read from the file, because it is not sealed, or a block is not to be had.
+    /// Adds so many bytes of a record of a sealed segment, out of blocks that are kept in memory or are from now on.
+    /// False, and adds nothing, when they are to be read from the file: it is not sealed, they are too many, or a block is
+    /// not to be had.
     ///
     /// Why: a call of the system to read one order costs more than all that is done with it.
-    pub(crate) fn kept_record(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
-        self.sealed.get()?;
-        if length > KEPT_RECORD_BYTES_MAX {
-            return None;
+    pub(crate) fn add_kept(&self, bytes: &mut Vec<u8>, offset: u64, length: usize) -> bool {
+        if self.sealed.get().is_none() || length > KEPT_RECORD_BYTES_MAX {
+            return false;
         }
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            let at = offset + bytes.len() as u64;
-            let block = self.group_block(at / BLOCK_BYTES)?;
-            let rest = block.get(to_usize(at % BLOCK_BYTES)..)?;
-            bytes.put(rest.get(..length - bytes.len()).unwrap_or(rest));
+        let start = bytes.len();
+        bytes.reserve(length);
+        while bytes.len() < start + length {
+            let at = offset + (bytes.len() - start) as u64;
+            let block = self.group_block(at / BLOCK_BYTES);
+            let rest = block.as_ref().and_then(|block| block.get(to_usize(at % BLOCK_BYTES)..));
+            let Some(rest) = rest else {
+                bytes.truncate(start);
+                return false;
+            };
+            let wanted = start + length - bytes.len();
+            bytes.put(rest.get(..wanted).unwrap_or(rest));
         }
-        Some(bytes)
+        true
     }
 
     /// A block of the groups as it lies in the file: not checked, as the records in it are when they are decoded.
@@ -198,6 +204,17 @@ impl Segment {
 
     pub(crate) fn footer(&self) -> Option<Arc<Footer>> {
         self.sealed.get().map(|sealed| Arc::clone(&sealed.footer))
+    }
+
+    /// What `ask` makes of the index of an open segment, which is not sealed meanwhile; else what the segment is
+    /// sealed with.
+    fn while_open<T>(&self, ask: impl FnOnce(&OpenIndex) -> T) -> Result<T, &Sealed> {
+        if let Some(sealed) = self.sealed.get() {
+            return Err(sealed);
+        }
+        let open = self.open.read();
+        // It may have been sealed in between, and then there is nothing in there any more.
+        self.sealed.get().map_or_else(|| Ok(ask(&open)), Err)
     }
 
     /// From now on the segment is sealed.
@@ -235,13 +252,11 @@ impl Segment {
             let offset = rest.next()?;
             Some(RecordAt { offset, ends_before: rest.next(), groups_end: end })
         };
-        let Some(sealed) = self.sealed.get() else {
-            let open = self.open.read();
-            if self.sealed.get().is_none() {
-                return Ok(in_memory(&open.offsets, open.end.unwrap_or(self.header.file_bytes)));
-            }
-            drop(open);
-            return self.place_of(seq);
+        let sealed = match self
+            .while_open(|open| in_memory(&open.offsets, open.end.unwrap_or(self.header.file_bytes)))
+        {
+            Ok(place) => return Ok(place),
+            Err(sealed) => sealed,
         };
         let groups_end = sealed.footer.groups_end;
         if seq >= sealed.footer.next_seq {
@@ -262,11 +277,8 @@ impl Segment {
 
     /// Records by kind.
     pub(crate) fn counts(&self) -> Vec<(u8, u64)> {
-        let open = self.open.read();
-        match self.sealed.get() {
-            Some(sealed) => sealed.footer.counts.clone(),
-            None => open.counts.clone(),
-        }
+        let counts = self.while_open(|open| open.counts.clone());
+        counts.unwrap_or_else(|sealed| sealed.footer.counts.clone())
     }
 
     /// Takes in records that were just made durable, in a group that ends at `end`. No effect on a sealed
@@ -308,10 +320,7 @@ impl Segment {
         end: &Position,
         sections: &[(u32, Vec<u8>)],
     ) -> io::Result<()> {
-        let open = self.open.read().clone();
-        if self.sealed.get().is_some() {
-            return Ok(());
-        }
+        let Ok(open) = self.while_open(OpenIndex::clone) else { return Ok(()) };
         let Tail { start, bytes, footer } =
             tail(&self.header, self.header_crc, &open, end, sections);
         let file = files.open(&self.path(), Open::Write)?;

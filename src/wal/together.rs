@@ -13,7 +13,7 @@ use super::format::{GROUP_HEADER_BYTES, round_up};
 use super::frame::{self, Frame};
 use super::log::Log;
 use super::segment::{RecordAt, Segment};
-use crate::bytes::{PutFields, to_usize};
+use crate::bytes::to_usize;
 use crate::order::{Seq, Timestamp};
 
 /// Bytes of records that are read for one call.
@@ -70,9 +70,7 @@ impl Together {
             return count;
         }
         let base = self.bytes.len();
-        if let Some(kept) = segment.kept_record(start, to_usize(end - start)) {
-            self.bytes.put(&kept);
-        } else {
+        if !segment.add_kept(&mut self.bytes, start, to_usize(end - start)) {
             self.bytes.resize(base + to_usize(end - start), 0);
             let target = self.bytes.get_mut(base..).unwrap_or_default();
             let read = segment.read_up_to(target, start).unwrap_or(0);

@@ -100,6 +100,13 @@ fn offsets_that_were_found_again_replace_those_on_disk() {
     assert!(segment.footer().is_some(), "it stays sealed");
 }
 
+fn kept(segment: &Segment, offset: u64, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![7];
+    let is_there = segment.add_kept(&mut bytes, offset, length);
+    assert_eq!((bytes.remove(0), is_there || bytes.is_empty()), (7, true));
+    is_there.then_some(bytes)
+}
+
 #[test]
 fn a_record_comes_out_of_the_blocks_that_are_kept_once_its_segment_is_sealed() {
     let (disk, segment, end) = segment();
@@ -108,7 +115,7 @@ fn a_record_comes_out_of_the_blocks_that_are_kept_once_its_segment_is_sealed() {
     let blocks = Blocks::new(1 << 20);
     let index = segment.open.read().clone();
     let segment = Segment::open(header(), 44, segment.file(), &blocks, index);
-    assert_eq!(segment.kept_record(4160, 40), None, "it is still written to");
+    assert_eq!(kept(&segment, 4160, 40), None, "it is still written to");
     segment.seal(&Files::new(disk.as_disk()), &end, &[]).unwrap();
     let of_file = |offset: u64, length: usize| {
         let mut bytes = vec![0; length];
@@ -117,17 +124,17 @@ fn a_record_comes_out_of_the_blocks_that_are_kept_once_its_segment_is_sealed() {
     };
     let blocks_max = KEPT_RECORD_BYTES_MAX;
     for (offset, length) in [(4160, 40), (4096, 4096), (4300, 100), (8190, 5), (5, blocks_max)] {
-        let kept = segment.kept_record(offset, length);
+        let kept = kept(&segment, offset, length);
         assert_eq!(kept, of_file(offset, length), "{length} at {offset}");
         assert!(kept.is_some());
     }
     // More than is kept, and behind the end of the file: whoever reads the file finds out.
-    assert_eq!(segment.kept_record(4096, blocks_max + 1), None);
-    assert_eq!(segment.kept_record(segment.file().bytes().unwrap() - 1, 2), None);
+    assert_eq!(kept(&segment, 4096, blocks_max + 1), None);
+    assert_eq!(kept(&segment, segment.file().bytes().unwrap() - 1, 2), None);
     // From memory: the file is not asked again.
     let before = of_file(4160, 40);
     segment.file().write_at(&[0xff; 40], 4160).unwrap();
-    assert_eq!(segment.kept_record(4160, 40), before);
+    assert_eq!(kept(&segment, 4160, 40), before);
 }
 
 // Cause: sections and footer were written before one sync. Effect: a power cut kept the footer and took a

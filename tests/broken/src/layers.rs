@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, killpg};
@@ -139,30 +140,57 @@ impl Asking {
         at_most: Duration,
         until_first_failure: bool,
     ) -> io::Result<Option<ExitStatus>> {
-        let log = File::create(&self.log)?;
+        let (output, input) = io::pipe()?;
         let mut child = command
             .current_dir(&self.root)
             .stdin(Stdio::null())
-            .stderr(log.try_clone()?)
-            .stdout(log)
+            .stderr(input.try_clone()?)
+            .stdout(input)
             .process_group(0)
             .spawn()?;
-        let (begun, mut pause) = (Instant::now(), Duration::from_millis(2));
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(Some(status));
-            }
-            let enough = until_first_failure && has_failed(&std::fs::read(&self.log)?);
-            if enough || begun.elapsed() > at_most {
-                let group = i32::try_from(child.id()).map_err(io::Error::other)?;
-                killpg(Pid::from_raw(group), Signal::SIGKILL).map_err(io::Error::from)?;
-                child.wait()?;
-                return Ok(None);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(100));
+        // It holds our ends of the pipe, which would never be at its end.
+        drop(command);
+        let (tell, told) = mpsc::channel();
+        let log = File::create(&self.log)?;
+        std::thread::spawn(move || tell.send(copy(output, log, until_first_failure)));
+        let copied = match told.recv_timeout(at_most) {
+            Ok(copied) => Some(copied?),
+            // Nothing for too long; or something that outlives it still holds the pipe.
+            Err(_) => None,
+        };
+        let ended = match copied {
+            Some(Copied::All) => Some(child.wait()?),
+            Some(Copied::UpToFailure) => None,
+            None => child.try_wait()?,
+        };
+        if ended.is_none() {
+            let group = i32::try_from(child.id()).map_err(io::Error::other)?;
+            killpg(Pid::from_raw(group), Signal::SIGKILL).map_err(io::Error::from)?;
+            child.wait()?;
         }
+        Ok(ended)
     }
+}
+
+/// How far output was copied.
+enum Copied {
+    All,
+    UpToFailure,
+}
+
+/// Copies the output of a program into its log, up to the first line that says that a test has failed, if that is
+/// enough.
+fn copy(output: impl Read, mut log: File, until_first_failure: bool) -> io::Result<Copied> {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        log.write_all(&line)?;
+        if until_first_failure && has_failed(&line) {
+            return Ok(Copied::UpToFailure);
+        }
+        line.clear();
+    }
+    Ok(Copied::All)
 }
 
 /// Seconds of CPU of everything that was run and has ended.
@@ -228,9 +256,10 @@ fn failed_test(line: &str) -> Option<&str> {
 }
 
 /// Whether a test or a seed has failed so far.
-fn has_failed(output: &[u8]) -> bool {
-    let output = String::from_utf8_lossy(output);
-    output.lines().any(|line| failed_test(line).is_some() || failed_seed(line).is_some())
+fn has_failed(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    let line = line.trim_end();
+    failed_test(line).is_some() || failed_seed(line).is_some()
 }
 
 /// `seed 7 failed`, `seeds 64 to 127 failed` (then the first of them), `scenario 3 failed`.
