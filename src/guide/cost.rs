@@ -43,7 +43,7 @@
 //! |---|---|
 //! | orders on their way | their records, at most [`queue_bytes_max`](crate::Options::queue_bytes_max) |
 //! | keys of segments that are not sealed yet | 25 to 45 for each order (a slot of a hash map, which is half full at times, and an offset), of at most four segments |
-//! | filters of everything sealed | 1.25 for each order |
+//! | filters of everything sealed | 1.25 for each key: one of an order, one or two of each step |
 //! | the newest groups, where they are written past the page cache | 8 MiB for each file that is not sealed |
 //! | blocks of key tables, and of orders and steps in sealed segments, that were asked for | at most [`key_memory_bytes`](crate::Options::key_memory_bytes) |
 //! | views | what sled takes |
