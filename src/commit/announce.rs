@@ -38,7 +38,7 @@ struct ForOrder {
 
 impl Announcer {
     /// A group is durable and may be read.
-    pub(crate) fn published(&self, group: &[Arc<Pending>]) {
+    pub(crate) fn published(&self, group: &[&Pending]) {
         let mut waiting = self.waiting.lock();
         if waiting.for_any > 0 {
             self.published.notify_all();

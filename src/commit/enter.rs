@@ -5,11 +5,10 @@
 //! lock that every entry must pass to leave the in-flight map. The first look may be that of a whole batch: then
 //! "since" is since before it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{InFlight, Named, NewOrder, Pending, Place, Queue, ScopedKey, What};
+use super::queue::{InFlight, Mark, Named, NewOrder, Pending, Place, Queue, ScopedKey, What};
 use super::{Committer, tally};
 use crate::admission::dedupe::Ahead;
 use crate::admission::validator::{self, Validator, Verdict};
@@ -88,20 +87,25 @@ impl Committer {
                 draft = match &held {
                     Ok(Some(held)) => {
                         let refusal = hold::refusal(held.clone());
-                        Some(Arc::new(self.draft(named, Some(refusal))?))
+                        Some(self.draft(named, Some(refusal))?)
                     }
-                    Ok(None) if is_free => Some(Arc::new(self.draft(named, None)?)),
+                    Ok(None) if is_free => Some(self.draft(named, None)?),
                     _ => None,
                 };
             }
             let mut queue = self.queue.lock();
             match queue.in_flight.get(&named.key) {
                 Some(InFlight::Queued(place)) => {
-                    let place = place.clone();
+                    let (place, mark) = (place.clone(), queue.mark_at(place));
                     drop(queue);
                     // The hash is computed outside the lock.
-                    let same = place.pending.is_same(&submission.content());
-                    return Ok(if same { Entry::Joined(place) } else { Entry::Behind(place) });
+                    if !mark.is_some_and(|mark| mark.is_of(&submission.content())) {
+                        return Ok(Entry::Behind(place));
+                    }
+                    if let Some(by_client) = self.by_client.get() {
+                        by_client.repeated(client);
+                    }
+                    return Ok(Entry::Joined(place));
                 }
                 Some(InFlight::Validating) => {
                     self.validated.wait(&mut queue);
@@ -121,8 +125,8 @@ impl Committer {
                 return Err(Error::new(ErrorKind::Closed));
             }
             self.check_poison()?;
-            let pending: Arc<Pending> = match (&draft, &self.settings.validator) {
-                (Some(pending), _) => Arc::clone(pending),
+            let pending = match (draft.take(), &self.settings.validator) {
+                (Some(pending), _) => pending,
                 (None, Some(validator)) => {
                     // The key is reserved while its order is looked at, so that the same order from
                     // another thread waits instead of being looked at as well (rule 15).
@@ -131,9 +135,7 @@ impl Committer {
                     let reserved = Reserved { committer: self, key: &named.key };
                     let made = self.validate(named, &**validator);
                     queue = reserved.give_back();
-                    let pending = made?;
-                    draft = Some(Arc::clone(&pending));
-                    pending
+                    made?
                 }
                 (None, None) => continue,
             };
@@ -142,6 +144,7 @@ impl Committer {
                 tally::note_waiting(&self.counters, called_ns);
                 return Ok(Entry::Fresh(queue.push(pending)));
             }
+            draft = Some(pending);
             waited = self.wait_for_room(queue, waited)?;
         }
     }
@@ -203,10 +206,10 @@ impl Committer {
     }
 
     /// Asks the validator, and encodes what it says.
-    fn validate(&self, named: &Named<'_>, validator: &dyn Validator) -> Result<Arc<Pending>> {
+    fn validate(&self, named: &Named<'_>, validator: &dyn Validator) -> Result<Pending> {
         match validator::run(validator, named.submission, &self.lookup) {
-            Verdict::Accept => self.draft(named, None).map(Arc::new),
-            Verdict::RefuseFinal(refusal) => self.draft(named, Some(refusal)).map(Arc::new),
+            Verdict::Accept => self.draft(named, None),
+            Verdict::RefuseFinal(refusal) => self.draft(named, Some(refusal)),
             Verdict::RefuseForNow { reason } => {
                 Err(Error::new(ErrorKind::RefusedForNow { reason }))
             }
@@ -222,15 +225,19 @@ impl Committer {
             Error::new(ErrorKind::Invalid { what: "the order can't be stored".into() })
                 .caused_by(error)
         })?;
-        let order = NewOrder {
+        let mark = Mark {
             salt,
             fingerprint: submission.content().fingerprint(&salt),
             own_fingerprint: submission.own_fingerprint.is_some(),
-            refusal,
         };
         let corrects = submission.corrects.map(OrderId::as_u64);
         let keys = self.lookup.tables.hasher().keys_of_order(named.key.hash, corrects);
-        Ok(Pending::single(named.key.clone(), record, keys, What::Order(order)))
+        Ok(Pending::single(
+            named.key.clone(),
+            record,
+            keys,
+            What::Order(NewOrder { mark, refusal }),
+        ))
     }
 
     /// Refuses new orders before a byte is written, when the disk has no space for the next segment and

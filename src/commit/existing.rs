@@ -5,8 +5,6 @@
 //! asked under the lock that every entry must pass to leave the in-flight map; and nothing else with its key is in
 //! flight. So of two commands that exclude each other one is decided by what became of the other.
 
-use std::sync::Arc;
-
 use super::queue::{InFlight, Pending, Place, Queue, ScopedKey, What};
 use super::round::{Committed, EntryResult};
 use super::{Committer, enter};
@@ -16,11 +14,15 @@ use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::record::{BodyError, Encoded};
 
 /// What a command comes to by what is committed.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it goes to the queue at once: no allocation for each command"
+)]
 pub(super) enum Decided<A, Q> {
     /// Nothing is to be recorded; this is the answer.
     Known(A),
     /// This is to be recorded, and that is what its answer needs besides.
-    Record(Arc<Pending>, Q),
+    Record(Pending, Q),
 }
 
 impl<A, Q> Decided<A, Q> {
@@ -32,7 +34,7 @@ impl<A, Q> Decided<A, Q> {
         what: What,
         about: Q,
     ) -> Decided<A, Q> {
-        Decided::Record(Arc::new(Pending::single(key.clone(), record, keys, what)), about)
+        Decided::Record(Pending::single(key.clone(), record, keys, what), about)
     }
 }
 
@@ -191,7 +193,7 @@ impl Committer {
     pub(super) fn push_existing(
         &self,
         mut queue: MutexGuard<'_, Queue>,
-        pending: Arc<Pending>,
+        pending: Pending,
     ) -> Result<Place> {
         if queue.closing {
             return Err(Error::new(ErrorKind::Closed));

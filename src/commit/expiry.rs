@@ -6,7 +6,6 @@
 //! waits for it decides afresh. Nobody is told that an order has expired before that is on disk: a wall clock
 //! that goes back, or a crash, changes no answer.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Committer;
@@ -34,7 +33,7 @@ pub(super) fn is_expiry(pending: &Pending) -> bool {
 /// nanosecond more: a linked batch as a whole or not at all. `None`: all of them. Where nothing has a time, that
 /// costs a look at each.
 pub(super) fn in_time(
-    group: &[Arc<Pending>],
+    group: &[&Pending],
     first_at: impl FnOnce() -> Timestamp,
 ) -> Option<Vec<bool>> {
     let is_untimed = |part: &Pending| when(part) == When::Any;
@@ -181,13 +180,13 @@ mod tests {
         let at = Timestamp::from_unix_ns;
         let (before, from) = (|ns| Some(When::Before(at(ns))), |ns| Some(When::From(at(ns))));
         let fits = |first_ns, group: &[Option<When>]| {
-            let group: Vec<_> = group.iter().map(|when| Arc::new(pending(*when))).collect();
-            in_time(&group, || at(first_ns))
+            let group: Vec<_> = group.iter().map(|when| pending(*when)).collect();
+            in_time(&group.iter().collect::<Vec<_>>(), || at(first_ns))
         };
         let untimed = [None, Some(When::Any)];
-        let group: Vec<_> = untimed.iter().map(|when| Arc::new(pending(*when))).collect();
+        let group = untimed.map(pending);
         let unasked = || unreachable!("nothing in it has a time");
-        assert_eq!(in_time(&group, unasked), None);
+        assert_eq!(in_time(&group.each_ref(), unasked), None);
         assert_eq!(in_time(&[], unasked), None);
         // The times are 10, 11 and so on.
         assert_eq!(fits(10, &[before(11), before(12), from(12)]), None);
@@ -198,14 +197,14 @@ mod tests {
         // A batch is one, and so late as its latest.
         let batch = |members: &[Option<When>]| {
             let members = members.iter().map(|when| pending(*when)).collect();
-            Arc::new(Pending { members, ..pending(None) })
+            Pending { members, ..pending(None) }
         };
-        let behind = || Arc::new(pending(before(11)));
-        let late = [batch(&[None, before(12)]), behind()];
-        assert_eq!(in_time(&late, || at(10)), Some(vec![false, true]));
-        let in_time_all = [batch(&[before(12), before(13)]), Arc::new(pending(before(14)))];
-        assert_eq!(in_time(&in_time_all, || at(10)), None);
-        let both = [batch(&[before(12), before(13)]), Arc::new(pending(before(13)))];
-        assert_eq!(in_time(&both, || at(10)), Some(vec![true, false]));
+        let behind = pending(before(11));
+        let late = batch(&[None, before(12)]);
+        assert_eq!(in_time(&[&late, &behind], || at(10)), Some(vec![false, true]));
+        let (early, last) = (batch(&[before(12), before(13)]), pending(before(14)));
+        assert_eq!(in_time(&[&early, &last], || at(10)), None);
+        let last = pending(before(13));
+        assert_eq!(in_time(&[&early, &last], || at(10)), Some(vec![true, false]));
     }
 }

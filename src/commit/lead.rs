@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{Pending, Place, Queue, What};
-use super::round::{Committed, EntryResult, Round};
+use smallvec::SmallVec;
+
+use super::queue::{Pending, Place, Queue, Taken, What};
+use super::round::{Answers, Committed, EntryResult, Round};
 use super::{Committer, Core, expiry, tally};
 use crate::disk::{disk_low, is_full};
 use crate::error::{Certainty, Error, ErrorKind, Result};
@@ -187,10 +189,10 @@ impl Committer {
 
     /// Writes one round and gives its answers.
     fn lead_round(&self) {
-        let (entries, round, waiting_since_ns) = {
+        let (Taken { mut entries, round }, waiting_since_ns) = {
             let mut queue = self.queue.lock();
-            let Some((entries, round)) = queue.take() else { return };
-            (entries, round, self.counters.waiting_since_ns.swap(0, Ordering::Relaxed))
+            let Some(taken) = queue.take() else { return };
+            (taken, self.counters.waiting_since_ns.swap(0, Ordering::Relaxed))
         };
         let mut guard =
             Unwinding { committer: self, entries: &entries, round: &round, armed: true };
@@ -206,14 +208,20 @@ impl Committer {
             queue.leave(&entries);
         }
         self.room.notify_all();
-        round.finish(results);
+        drop(guard);
+        // Nobody else has them any more.
+        if let Some(entries) = Arc::get_mut(&mut entries) {
+            entries.iter_mut().for_each(Pending::let_go_of_records);
+        }
+        round.finish(Answers { results, entries });
     }
 
     /// Writes entries in one or more groups. They have waited since then, where that is known (else 0).
-    fn write_round(&self, entries: &[Arc<Pending>], waiting_since_ns: u64) -> Vec<EntryResult> {
+    fn write_round(&self, entries: &[Pending], waiting_since_ns: u64) -> Vec<EntryResult> {
         let mut results = Vec::with_capacity(entries.len());
+        let entries: SmallVec<[&Pending; 8]> = entries.iter().collect();
         let mut core = self.core.lock();
-        let mut rest = entries;
+        let mut rest = entries.as_slice();
         while !rest.is_empty() {
             let (group, behind) = rest.split_at(group_length(rest));
             rest = behind;
@@ -231,7 +239,7 @@ impl Committer {
     fn write_group(
         &self,
         core: &mut Core,
-        group: &[Arc<Pending>],
+        group: &[&Pending],
         waiting_since_ns: u64,
         results: &mut Vec<EntryResult>,
     ) {
@@ -240,7 +248,7 @@ impl Committer {
             return self.write_records(core, group, wall, waiting_since_ns, results);
         };
         let kept = group.iter().zip(&fits).filter(|(_, fits)| **fits);
-        let kept: Vec<_> = kept.map(|(pending, _)| Arc::clone(pending)).collect();
+        let kept: Vec<_> = kept.map(|(pending, _)| *pending).collect();
         let mut written = Vec::with_capacity(kept.len());
         // A group without records would be a seal.
         if !kept.is_empty() {
@@ -254,7 +262,7 @@ impl Committer {
     fn write_records(
         &self,
         core: &mut Core,
-        group: &[Arc<Pending>],
+        group: &[&Pending],
         wall: Timestamp,
         waiting_since_ns: u64,
         results: &mut Vec<EntryResult>,
@@ -291,7 +299,7 @@ impl Committer {
     fn publish(
         &self,
         core: &mut Core,
-        group: &[Arc<Pending>],
+        group: &[&Pending],
         appended: Appended,
         results: &mut Vec<EntryResult>,
     ) {
@@ -359,13 +367,13 @@ impl Committer {
 }
 
 /// How many orders a group begins.
-fn orders_in(group: &[Arc<Pending>]) -> u64 {
+fn orders_in(group: &[&Pending]) -> u64 {
     let parts = group.iter().flat_map(|pending| pending.all());
     parts.filter(|part| matches!(part.what, What::Order(_))).count() as u64
 }
 
 /// How many entries from the front make one group.
-fn group_length(entries: &[Arc<Pending>]) -> usize {
+fn group_length(entries: &[&Pending]) -> usize {
     let mut bytes = 0;
     let within = entries.iter().take_while(|pending| {
         bytes += pending.group_bytes();
@@ -378,7 +386,7 @@ fn group_length(entries: &[Arc<Pending>]) -> usize {
 pub(crate) struct Unwinding<'a> {
     pub(crate) committer: &'a Committer,
     /// What is being written; nothing, when it is a seal.
-    pub(crate) entries: &'a [Arc<Pending>],
+    pub(crate) entries: &'a [Pending],
     pub(crate) round: &'a Round,
     pub(crate) armed: bool,
 }
@@ -390,23 +398,26 @@ impl Drop for Unwinding<'_> {
         }
         self.committer.poison("a panic while a group was written");
         let mut queue = self.committer.queue.lock();
-        let parts = self.entries.iter().flat_map(|pending| pending.all());
+        let parts = self.entries.iter().flat_map(Pending::all);
         queue.in_doubt.extend(parts.map(|part| part.key.clone()));
         queue.leave(self.entries);
         // What waits behind would have nobody to write it; a poisoned queue takes in nothing more.
         let behind = queue.take();
-        if let Some((entries, _)) = &behind {
-            queue.leave(entries);
+        if let Some(behind) = &behind {
+            queue.leave(&behind.entries);
         }
         queue.leading = false;
         drop(queue);
-        if let (Some((entries, round)), Err(error)) = (behind, self.committer.check_poison()) {
-            round.finish(entries.iter().map(|_| Err(error.clone())).collect());
+        if let (Some(Taken { entries, round }), Err(error)) =
+            (behind, self.committer.check_poison())
+        {
+            let results = entries.iter().map(|_| Err(error.clone())).collect();
+            round.finish(Answers { results, entries: Arc::default() });
         }
         self.committer.idle.notify_all();
         self.committer.room.notify_all();
         self.committer.work.notify_one();
         // No results: everyone is told that the outcome is in doubt.
-        self.round.finish(Vec::new());
+        self.round.finish(Answers::default());
     }
 }

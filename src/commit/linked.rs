@@ -4,7 +4,6 @@
 //! fate; while it is in flight, so is every key that a member has; whoever queues it has made sure, under the
 //! lock of the queue, that nothing a member touches was committed since he looked, or is in flight.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::existing::encode;
@@ -134,7 +133,7 @@ impl Committer {
                 queue.gate.enter_together(client, records, bytes)
             }
         };
-        Ok(is_let_in.then(|| queue.push(Arc::new(pending))))
+        Ok(is_let_in.then(|| queue.push(pending)))
     }
 
     /// The answer for a batch that was recorded by an earlier call.

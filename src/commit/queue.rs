@@ -7,43 +7,36 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::round::Round;
 use crate::admission::gate::{Gate, GateLimits};
 use crate::admission::transition::Step;
 use crate::mix::AsIs;
 use crate::order::fingerprint::{Content, Salt};
-use crate::order::limits::{CLIENT_BYTES_MAX, KEY_BYTES_MAX};
 use crate::order::{AlertKind, AlertSubject, Fingerprint, Refusal, Seq, Submission};
 use crate::tables::hash::{KeyHash, RecordKeys};
 use crate::wal::frame::Frame;
 use crate::wal::record::Encoded;
 
-/// (client, key) as one row of bytes, shared by all who need them, with the hash they are found by.
-#[derive(Clone, Debug)]
+/// Bytes of a client and a key together that need no allocation: a UUID in digits and a client of 28 bytes.
+const KEY_INLINE_BYTES: usize = 64;
+
+/// (client, key) as one row of bytes, with the hash they are found by.
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) struct ScopedKey {
     pub(crate) hash: KeyHash,
     client_bytes: usize,
     /// The client, then the key.
-    bytes: Arc<[u8]>,
+    bytes: SmallVec<[u8; KEY_INLINE_BYTES]>,
 }
 
 impl ScopedKey {
     pub(crate) fn new(hash: KeyHash, client: &[u8], key: &[u8]) -> ScopedKey {
-        // Put together where no allocation is needed: byte by byte it would take as long as the look-up.
-        let mut row = [0; CLIENT_BYTES_MAX + KEY_BYTES_MAX];
-        let (client_bytes, bytes) = (client.len(), client.len() + key.len());
-        let bytes = match row.get_mut(..bytes) {
-            Some(row) => {
-                if let Some((front, back)) = row.split_at_mut_checked(client_bytes) {
-                    front.copy_from_slice(client);
-                    back.copy_from_slice(key);
-                }
-                Arc::from(&*row)
-            }
-            // Longer than any key can be.
-            None => [client, key].concat().into(),
-        };
-        ScopedKey { hash, client_bytes, bytes }
+        let mut bytes = SmallVec::with_capacity(client.len() + key.len());
+        bytes.extend_from_slice(client);
+        bytes.extend_from_slice(key);
+        ScopedKey { hash, client_bytes: client.len(), bytes }
     }
 
     /// What the steps of an order and the notes about it are in flight under, found by this hash: at most one at a time.
@@ -86,8 +79,7 @@ impl ScopedKey {
 
     /// No client is empty, so no submission has such a key; `sort` keeps them apart from each other.
     fn of_existing(hash: KeyHash, sort: u8, name: &[u8]) -> ScopedKey {
-        let bytes = std::iter::once(sort).chain(name.iter().copied()).collect();
-        ScopedKey { hash, client_bytes: 0, bytes }
+        ScopedKey { client_bytes: 0, ..ScopedKey::new(hash, &[sort], name) }
     }
 
     pub(crate) fn client(&self) -> &[u8] {
@@ -95,15 +87,12 @@ impl ScopedKey {
     }
 }
 
-impl PartialEq for ScopedKey {
-    fn eq(&self, other: &ScopedKey) -> bool {
-        let same_row = || self.client_bytes == other.client_bytes && self.bytes == other.bytes;
-        // Mostly the very same key, when its entry leaves: then the bytes need not be looked at.
-        Arc::ptr_eq(&self.bytes, &other.bytes) || same_row()
+impl Clone for ScopedKey {
+    fn clone(&self) -> ScopedKey {
+        // As a whole: its own `clone` goes byte by byte.
+        ScopedKey { bytes: SmallVec::from_slice(&self.bytes), ..*self }
     }
 }
-
-impl Eq for ScopedKey {}
 
 impl Hash for ScopedKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -155,10 +144,25 @@ pub(crate) enum What {
 /// What the receipt of a new order needs.
 #[derive(Debug)]
 pub(crate) struct NewOrder {
+    pub(crate) mark: Mark,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// What an order is told by from others under its key, while it is on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
     pub(crate) salt: Salt,
     pub(crate) fingerprint: Fingerprint,
+    /// It is the caller's own.
     pub(crate) own_fingerprint: bool,
-    pub(crate) refusal: Option<Refusal>,
+}
+
+impl Mark {
+    /// Whether a submission under the same key has the same content. Hashes it.
+    pub(crate) fn is_of(&self, content: &Content<'_>) -> bool {
+        content.own_fingerprint.is_some() == self.own_fingerprint
+            && content.fingerprint(&self.salt) == self.fingerprint
+    }
 }
 
 impl Pending {
@@ -178,6 +182,12 @@ impl Pending {
         Frame::bytes_for(self.record.bytes.len()) + members
     }
 
+    /// It is written, or never will be; what its answer needs stays.
+    pub(crate) fn let_go_of_records(&mut self) {
+        self.record.bytes = Vec::new();
+        self.members = Vec::new();
+    }
+
     /// All that is recorded with it, in the order of their seqs: itself, then its members.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Pending> {
         std::iter::once(self).chain(&self.members)
@@ -191,13 +201,10 @@ impl Pending {
         }
     }
 
-    /// Whether a submission under the same key has the same content.
-    pub(crate) fn is_same(&self, content: &Content<'_>) -> bool {
+    /// What it is told by from other submissions, when it is one by itself.
+    fn mark(&self) -> Option<Mark> {
         match &self.what {
-            What::Order(order) => {
-                content.own_fingerprint.is_some() == order.own_fingerprint
-                    && content.fingerprint(&order.salt) == order.fingerprint
-            }
+            What::Order(order) => Some(order.mark),
             What::Step(_)
             | What::Remark
             | What::Cursor
@@ -206,7 +213,7 @@ impl Pending {
             | What::Alert
             | What::Dispatch { .. }
             | What::Pursuit
-            | What::Linked { .. } => false,
+            | What::Linked { .. } => None,
         }
     }
 
@@ -233,7 +240,12 @@ impl Pending {
 pub(crate) struct Place {
     pub(crate) round: Arc<Round>,
     pub(crate) index: usize,
-    pub(crate) pending: Arc<Pending>,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Place) -> bool {
+        Arc::ptr_eq(&self.round, &other.round) && self.index == other.index
+    }
 }
 
 /// A key that is in flight.
@@ -243,6 +255,13 @@ pub(crate) enum InFlight {
     Validating,
     /// Its record is queued, or is being written.
     Queued(Place),
+}
+
+/// One round, from when it is taken until its entries leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) entries: Arc<Vec<Pending>>,
+    pub(crate) round: Arc<Round>,
 }
 
 #[derive(Debug)]
@@ -255,9 +274,11 @@ pub(crate) struct Queue {
     /// Keys of the group that poisoned the ledger: they may be on disk, and until it is opened again
     /// nobody can say. At most those of one round.
     pub(crate) in_doubt: HashSet<ScopedKey, BuildHasherDefault<AsIs>>,
-    pub(crate) entries: Vec<Arc<Pending>>,
+    pub(crate) entries: Vec<Pending>,
     /// The round in which `entries` will be written.
     pub(crate) round: Arc<Round>,
+    /// What is being written: whoever writes has it as well, and nobody else once it has left.
+    taken: Option<Taken>,
     /// Somebody writes, or has taken it on to write.
     pub(crate) leading: bool,
     /// The writer's duty waits for the commit thread.
@@ -284,6 +305,7 @@ impl Queue {
             in_doubt: HashSet::default(),
             entries: Vec::new(),
             round: Arc::default(),
+            taken: None,
             leading: false,
             handed_over: false,
             hurried: false,
@@ -295,12 +317,8 @@ impl Queue {
     }
 
     /// Queues an entry and names its place. The caller has asked the gate.
-    pub(crate) fn push(&mut self, pending: Arc<Pending>) -> Place {
-        let place = Place {
-            round: Arc::clone(&self.round),
-            index: self.entries.len(),
-            pending: Arc::clone(&pending),
-        };
+    pub(crate) fn push(&mut self, pending: Pending) -> Place {
+        let place = Place { round: Arc::clone(&self.round), index: self.entries.len() };
         for part in pending.all() {
             self.in_flight.insert(part.key.clone(), InFlight::Queued(place.clone()));
         }
@@ -308,25 +326,41 @@ impl Queue {
         place
     }
 
+    /// What the order that is in flight at `place` is told by; `None` when it is none, or one of a linked batch.
+    pub(crate) fn mark_at(&self, place: &Place) -> Option<Mark> {
+        let entries = match &self.taken {
+            Some(taken) if Arc::ptr_eq(&taken.round, &place.round) => &taken.entries,
+            _ if Arc::ptr_eq(&self.round, &place.round) => &self.entries,
+            _ => return None,
+        };
+        entries.get(place.index).and_then(Pending::mark)
+    }
+
     /// Takes what waits, for one round; `None` when nothing does.
-    pub(crate) fn take(&mut self) -> Option<(Vec<Arc<Pending>>, Arc<Round>)> {
+    pub(crate) fn take(&mut self) -> Option<Taken> {
         if self.entries.is_empty() {
             return None;
         }
         self.hurried = false;
         self.rounds += 1;
-        Some((std::mem::take(&mut self.entries), std::mem::take(&mut self.round)))
+        // The next round is mostly as large.
+        let next = Vec::with_capacity(self.entries.len());
+        let entries = Arc::new(std::mem::replace(&mut self.entries, next));
+        let taken = Taken { entries, round: std::mem::take(&mut self.round) };
+        self.taken = Some(taken.clone());
+        Some(taken)
     }
 
     /// The entries of a round have their answers: their keys are in flight no more.
-    pub(crate) fn leave(&mut self, entries: &[Arc<Pending>]) {
-        for part in entries.iter().flat_map(|pending| pending.all()) {
+    pub(crate) fn leave(&mut self, entries: &[Pending]) {
+        self.taken = None;
+        for part in entries.iter().flat_map(Pending::all) {
             self.in_flight.remove(&part.key);
         }
         // Neighbours are mostly of one client, and leave together. What is of no client has its own lane.
         for together in entries.chunk_by(|one, next| one.charged_to() == next.charged_to()) {
             if let Some(first) = together.first() {
-                let bytes = together.iter().map(|pending| pending.bytes()).sum();
+                let bytes = together.iter().map(Pending::bytes).sum();
                 let records = together.iter().map(|pending| pending.all().count()).sum();
                 let gate = match first.is_of_existing() {
                     true => &mut self.existing,
@@ -343,4 +377,59 @@ impl Queue {
 pub(crate) struct Named<'a> {
     pub(crate) submission: &'a Submission,
     pub(crate) key: ScopedKey,
+}
+
+#[cfg(all(test, not(any(order_ledger_shuttle, order_ledger_loom))))]
+mod tests {
+    use super::*;
+
+    fn order(key: &str, payload: &str) -> (Submission, Pending) {
+        let submission = Submission::new("web", key, payload);
+        let salt = [7; 16];
+        let fingerprint = submission.content().fingerprint(&salt);
+        let mark = Mark { salt, fingerprint, own_fingerprint: false };
+        let hash = KeyHash(9);
+        let record = Encoded { kind: 1, version: 1, bytes: vec![1; 10] };
+        let what = What::Order(NewOrder { mark, refusal: None });
+        let key = ScopedKey::new(hash, &submission.client, &submission.key);
+        (submission, Pending::single(key, record, RecordKeys::one(hash), what))
+    }
+
+    #[test]
+    fn rule_5_what_an_order_is_told_by_is_known_until_it_leaves() {
+        let limits = GateLimits { orders_max: 9, bytes_max: 999, client_share_percent: 100 };
+        let mut queue = Queue::new(limits);
+        let is_at = |queue: &Queue, place: &Place, order: &Submission| {
+            queue.mark_at(place).map(|mark| mark.is_of(&order.content()))
+        };
+        let ((tea, first), (coffee, second)) = (order("1", "tea"), order("2", "coffee"));
+        let of_tea = queue.push(first);
+        assert_eq!(is_at(&queue, &of_tea, &tea), Some(true));
+        assert_eq!(is_at(&queue, &of_tea, &coffee), Some(false));
+        let taken = queue.take().unwrap();
+        // The next round has another order in the same place.
+        let of_coffee = queue.push(second);
+        assert_eq!((of_tea.index, of_coffee.index), (0, 0));
+        for (place, there, elsewhere) in [(&of_tea, &tea, &coffee), (&of_coffee, &coffee, &tea)] {
+            assert_eq!(is_at(&queue, place, there), Some(true));
+            assert_eq!(is_at(&queue, place, elsewhere), Some(false));
+        }
+        queue.leave(&taken.entries);
+        assert_eq!(is_at(&queue, &of_tea, &tea), None);
+        assert_eq!(is_at(&queue, &of_coffee, &coffee), Some(true));
+        assert!(Arc::into_inner(taken.entries).is_some(), "whoever writes has them alone then");
+    }
+
+    #[test]
+    fn keys_are_the_same_by_their_client_and_key_however_long() {
+        let key = |client: &[u8], key: &[u8]| ScopedKey::new(KeyHash(1), client, key);
+        for length in [1, KEY_INLINE_BYTES - 1, KEY_INLINE_BYTES, KEY_INLINE_BYTES + 1, 255] {
+            let bytes = vec![5; length];
+            let own = key(b"c", &bytes);
+            assert_eq!((own.clone(), own.client()), (key(b"c", &bytes), &b"c"[..]));
+            assert_ne!(own, key(b"c", &[&bytes[..], b"x"].concat()));
+        }
+        assert_ne!(key(b"ab", b"c"), key(b"a", b"bc"));
+        assert_ne!(key(b"", b"o"), key(b"o", b""));
+    }
 }

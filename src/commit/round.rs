@@ -3,11 +3,13 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, OnceLock};
 
+use super::queue::{Pending, What};
 use crate::error::{Error, ErrorKind, Result};
 use crate::order::{Seq, Timestamp};
 
@@ -27,17 +29,27 @@ pub(crate) struct Committed {
 /// the mutex that the one before it still holds.
 #[derive(Debug, Default)]
 pub(crate) struct Round {
-    results: OnceLock<Vec<EntryResult>>,
-    /// Futures that wait. Locked after `results` is filled and before it is found empty.
+    answers: OnceLock<Answers>,
+    /// Futures that wait. Locked after `answers` is filled and before it is found empty.
     wakers: Mutex<Vec<Waker>>,
     /// For those who wait only for a time, which the cell can't do; goes with `wakers`.
     done: Condvar,
 }
 
+/// What became of the entries of a round, in the order in which they were queued: of an entry without a result the
+/// outcome is in doubt.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    pub(crate) results: Vec<EntryResult>,
+    /// Without their records, so that whoever keeps a ticket and does not ask it keeps little; none, where none was
+    /// recorded.
+    pub(crate) entries: Arc<Vec<Pending>>,
+}
+
 impl Round {
     /// Gives everyone the answers. Only the first call counts.
-    pub(crate) fn finish(&self, results: Vec<EntryResult>) {
-        if self.results.set(results).is_err() {
+    pub(crate) fn finish(&self, answers: Answers) {
+        if self.answers.set(answers).is_err() {
             return;
         }
         let wakers = {
@@ -56,25 +68,30 @@ impl Round {
 
     /// Whether the answers are there.
     pub(crate) fn is_finished(&self) -> bool {
-        self.results.get().is_some()
+        self.answers.get().is_some()
+    }
+
+    /// What entry `index` was, when that was recorded.
+    pub(crate) fn what(&self, index: usize) -> Option<&What> {
+        self.answers.get()?.entries.get(index).map(|pending| &pending.what)
     }
 
     /// Waits for the answer of entry `index`; `None` when `timeout` passes first.
     pub(crate) fn wait(&self, index: usize, timeout: Option<Duration>) -> Option<EntryResult> {
-        let Some(timeout) = timeout else { return Some(pick(self.results.wait(), index)) };
+        let Some(timeout) = timeout else { return Some(pick(self.answers.wait(), index)) };
         let mut wakers = self.wakers.lock();
-        self.done.wait_while_for(&mut wakers, |_| self.results.get().is_none(), timeout);
-        self.results.get().map(|results| pick(results, index))
+        self.done.wait_while_for(&mut wakers, |_| self.answers.get().is_none(), timeout);
+        self.answers.get().map(|answers| pick(answers, index))
     }
 
     /// The answer of entry `index` if it is there; else `waker` is woken when it is.
     pub(crate) fn poll(&self, index: usize, waker: &Waker) -> Option<EntryResult> {
-        if let Some(results) = self.results.get() {
-            return Some(pick(results, index));
+        if let Some(answers) = self.answers.get() {
+            return Some(pick(answers, index));
         }
         let mut wakers = self.wakers.lock();
-        if let Some(results) = self.results.get() {
-            return Some(pick(results, index));
+        if let Some(answers) = self.answers.get() {
+            return Some(pick(answers, index));
         }
         if !wakers.iter().any(|known| known.will_wake(waker)) {
             wakers.push(waker.clone());
@@ -89,8 +106,8 @@ fn forget_panic(payload: Box<dyn Any + Send>) {
     std::mem::forget(payload);
 }
 
-fn pick(results: &[EntryResult], index: usize) -> EntryResult {
-    results.get(index).cloned().unwrap_or_else(|| {
+fn pick(answers: &Answers, index: usize) -> EntryResult {
+    answers.results.get(index).cloned().unwrap_or_else(|| {
         let why = "the thread that wrote the group ended before it said what became of it".into();
         Err(Error::new(ErrorKind::InDoubt { why }))
     })
@@ -100,7 +117,6 @@ fn pick(results: &[EntryResult], index: usize) -> EntryResult {
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it, in its helpers as well")]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -113,8 +129,10 @@ mod tests {
         }
     }
 
-    fn committed(seq: u64) -> EntryResult {
-        Ok(Some(Committed { seq: Seq(seq), at: Timestamp::from_unix_ns(seq) }))
+    fn committed(seqs: &[u64]) -> Answers {
+        let committed = |seq: &u64| Committed { seq: Seq(*seq), at: Timestamp::from_unix_ns(*seq) };
+        let results = seqs.iter().map(|seq| Ok(Some(committed(seq)))).collect();
+        Answers { results, entries: Arc::default() }
     }
 
     /// The seq of an answer that is there.
@@ -133,8 +151,8 @@ mod tests {
         std::thread::scope(|scope| {
             let for_ever = scope.spawn(|| round.wait(0, None));
             let for_long = scope.spawn(|| round.wait(1, Some(Duration::from_secs(60))));
-            round.finish(vec![committed(7), committed(8)]);
-            round.finish(Vec::new());
+            round.finish(committed(&[7, 8]));
+            round.finish(Answers::default());
             assert_eq!(seq(for_ever.join().unwrap()), Some(7));
             assert_eq!(seq(for_long.join().unwrap()), Some(8));
         });
@@ -167,7 +185,7 @@ mod tests {
         let woken = Arc::new(Woken::default());
         assert_eq!(seq(round.poll(0, &Waker::from(Arc::new(Panics)))), None);
         assert_eq!(seq(round.poll(0, &Waker::from(Arc::clone(&woken)))), None);
-        round.finish(vec![committed(7)]);
+        round.finish(committed(&[7]));
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
 }

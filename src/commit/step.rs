@@ -3,8 +3,6 @@
 //! Always true: at most one step or note of an order is in flight, so that the next one is decided by what is
 //! committed ([`super::existing`]), and two that expect the same version never both succeed.
 
-use std::sync::Arc;
-
 use super::existing::{Answer, Decided, encode};
 use super::queue::{Pending, Place, ScopedKey, What};
 use super::round::{Committed, EntryResult};
@@ -76,7 +74,9 @@ impl Committer {
         arrived: EntryResult,
     ) -> Result<Option<Transitioned>> {
         let Some(Committed { seq, at }) = arrived? else { return Ok(None) };
-        let What::Step(Step { order, from, to, version, .. }) = place.pending.what else {
+        let Some(&What::Step(Step { order, from, to, version, .. })) =
+            place.round.what(place.index)
+        else {
             let what = "what was queued is no step".to_owned();
             return Err(Error::new(ErrorKind::Invalid { what }));
         };
@@ -91,7 +91,7 @@ impl Committer {
         let hash = self.lookup.tables.hasher().lifecycle();
         let key = ScopedKey::of_lifecycle(hash);
         let pending = Pending::single(key, record, RecordKeys::one(hash), What::Lifecycle);
-        let place = self.push_existing(self.queue.lock(), Arc::new(pending))?;
+        let place = self.push_existing(self.queue.lock(), pending)?;
         self.lead_if_idle();
         self.settle(&place).map(|_| ())
     }
@@ -165,8 +165,7 @@ impl Committer {
         transitions: &[Transition],
     ) {
         for (answer, transition) in answers.iter_mut().zip(transitions) {
-            let is_it = |own: &Place| Arc::ptr_eq(&own.pending, &place.pending);
-            if matches!(answer, Ok(Answer::Waits(own, ())) if is_it(own)) {
+            if matches!(answer, Ok(Answer::Waits(own, ())) if own == place) {
                 *answer = self.step(transition).map(Answer::Known);
             }
         }

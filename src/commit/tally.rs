@@ -3,7 +3,6 @@
 //! Always true: the clock is asked for a group, for a blocking call and for a whole batch, and never for each
 //! order of many; whatever is counted was decided before.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::expiry;
@@ -50,7 +49,7 @@ impl Kinds {
 #[inline]
 pub(super) fn count_group(
     counters: &Counters,
-    group: &[Arc<Pending>],
+    group: &[&Pending],
     appended: &Appended,
     waiting_since_ns: u64,
 ) {
@@ -76,7 +75,7 @@ pub(super) fn count_group(
 }
 
 /// Counts the records of a group by what they are, and answers how many there are.
-fn count_kinds(counters: &Counters, group: &[Arc<Pending>]) -> u64 {
+fn count_kinds(counters: &Counters, group: &[&Pending]) -> u64 {
     let mut kinds = Kinds::default();
     for pending in group {
         kinds.add(pending);

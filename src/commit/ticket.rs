@@ -156,12 +156,9 @@ impl Ticket {
         };
         if how == How::Joined {
             Counters::add(&self.committer.counters.joined);
-            if let Some(by_client) = self.committer.by_client.get() {
-                by_client.repeated(place.pending.key.client());
-            }
         }
         let issuer = self.committer.lookup.log.issuer;
-        let What::Order(order) = &place.pending.what else {
+        let Some(What::Order(order)) = place.round.what(place.index) else {
             // No step is in flight under the key of a submission.
             return Err(still_on_its_way());
         };
@@ -173,7 +170,7 @@ impl Ticket {
             ledger: issuer.ledger,
             order: OrderId::new(issuer.partition, seq),
             accepted_at: at,
-            fingerprint: order.fingerprint,
+            fingerprint: order.mark.fingerprint,
             first_state,
             durability: issuer.durability,
         };

@@ -44,7 +44,11 @@ pub enum LogWrites {
 #[non_exhaustive]
 pub enum Views {
     /// Kept in `derived/views`, fed in the background. Queries are answered from them, and completed
-    /// from the log. A [`Durability::Relaxed`] ledger keeps none: a power cut may leave its log behind
+    /// from the log. On Linux their threads run 10 nicer than the thread that opens the ledger, so that where cores are
+    /// short orders come first and the views fall behind. The same holds for threads that sled starts for the whole
+    /// process when it is used for the first time: a program that has a database of its own in sled and wants it
+    /// otherwise opens that one first.
+    /// A [`Durability::Relaxed`] ledger keeps none: a power cut may leave its log behind
     /// them, which for a durable one is the proof that the log lost data.
     #[default]
     On,

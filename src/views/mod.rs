@@ -36,6 +36,7 @@ use std::time::Duration;
 use crate::sync::Mutex;
 
 use crate::disk::Disk;
+use crate::disk::os::give_way;
 use crate::order::{AlertLevel, Lifecycle, Seq, State, Timestamp};
 use crate::tables::Tables;
 use crate::wal::log::Log;
@@ -409,8 +410,11 @@ fn memory_feed(shared: &Shared, lifecycle: &Lifecycle, deadlines: Deadlines) -> 
 /// Starts the feeder's thread; without one the views are off.
 fn spawn(feeder: Feeder) -> Option<std::thread::JoinHandle<()>> {
     let shared = Arc::clone(&feeder.shared);
-    let spawned =
-        std::thread::Builder::new().name("ledger-views".into()).spawn(move || feeder.run());
+    let spawned = std::thread::Builder::new().name("ledger-views".into()).spawn(move || {
+        // The store's thread is started by this one, and sled's by that.
+        give_way();
+        feeder.run();
+    });
     match spawned {
         Ok(thread) => Some(thread),
         Err(error) => {

@@ -49,6 +49,27 @@ fn an_error_at_any_call_costs_a_rebuild_and_no_answer() {
     }
 }
 
+/// Where cores are short, orders come first: the store and what it starts inherit it from there.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_store_runs_behind_what_orders_wait_for() {
+    let nice = || rustix::process::getpriority_process(None).unwrap();
+    let (here, seen) = (nice(), Arc::new(Mutex::new(Vec::new())));
+    let seen_by_store = Arc::clone(&seen);
+    let opener = FaultyStore::opener(move |_, _| {
+        let of_child = std::thread::spawn(nice).join().unwrap();
+        seen_by_store.lock().push((nice(), of_child));
+        Ok(())
+    });
+    let (dir, test) = (tempfile::tempdir().unwrap(), fed_log());
+    let Started { views, .. } = start_with(config(dir.path(), &test), opener);
+    wait_for(&views, |state| state.behind == 0);
+    let nicer = (here + 10).min(19);
+    let seen = seen.lock().clone();
+    assert!(!seen.is_empty() && seen.iter().all(|it| *it == (nicer, nicer)), "{here}: {seen:?}");
+    assert_eq!(nice(), here, "the others stay as they are");
+}
+
 #[test]
 fn a_panic_at_any_call_costs_a_rebuild_and_no_answer() {
     for (call, count) in [(Call::Watermark, 1), (Call::Keys, 1), (Call::Apply, 1), (Call::Apply, 3)]
