@@ -96,7 +96,9 @@ pub(crate) fn prepare(
                 if found.is_empty() {
                     return Err(format!("the sound tree does not build:\n{}", errors.output));
                 }
-                eprintln!("{} do not compile and are left out", found.len());
+                let numbers: Vec<_> = found.iter().map(u32::to_string).collect();
+                let (count, numbers) = (numbers.len(), numbers.join(", "));
+                eprintln!("{count} do not compile and are left out: {numbers} of the list");
                 left_out.extend(found.into_iter().map(|it| (it, "does not compile".to_owned())));
             }
         }
