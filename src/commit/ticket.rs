@@ -20,6 +20,9 @@ use crate::order::{How, OrderId, Outcome, Present, Receipt, State, Submission};
 ///
 /// **Durability**: nothing is promised before the outcome is `Ok`. Dropping a ticket cancels nothing:
 /// the order is written all the same, and the same key replays its receipt.
+///
+/// **Memory**: a ticket that is kept and not asked keeps what the answers of its round need, some 250 bytes for each
+/// of the orders that were written with it, and not their payloads.
 #[must_use = "the order is on its way, but whether it arrived is only known from the outcome"]
 pub struct Ticket {
     committer: Arc<Committer>,
